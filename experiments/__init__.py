@@ -1,0 +1,1 @@
+"""One file, one experiment; `python -m experiments.NAME --help` says what each knob does."""

@@ -1,0 +1,314 @@
+"""QDHF on the planar arm: diversity axes learned from similarity judgments (Ding 2024, sec. 4.1).
+
+    python -m experiments.qdhf_arm --method qdhf-active --judgments 250 --seed 0 --run runs/arm
+    python -m experiments.qdhf_arm --method qdhf --seed 0 1 2 3 --run runs/qdhf     # four runs, in parallel
+    python -m experiments.qdhf_arm --run runs/arm --resume                          # go on where it was killed
+
+Methods: `gt` sees the true axes; `aurora-pca` and `aurora-ae` fit axes to the first population, `-inc` to the
+elites four times; `qdhf-base` spends all judgments on random arms, `qdhf` a quarter at each of four refits. These
+seven follow the published procedure (arm_published.py). `qdhf-active` asks where an ensemble disagrees, fits a
+likelihood with a prior to all answers, and places the whole history anew.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+from ribs.emitters import EvolutionStrategyEmitter, IsoLineEmitter
+from tqdm import tqdm
+
+from domains.arm import FEATURES, Arm, ArmEncoder
+from experiments import arm_published, arm_report
+from qdfeedback import archives, files, runs
+from qdfeedback.diversity import models
+from qdfeedback.diversity.columns import Columns, Joined, OnColumns
+from qdfeedback.diversity.linear import rotation_onto
+from qdfeedback.diversity.similarity import Fit, Similarity, cross_fitted, fit_similarity
+from qdfeedback.diversity.unsupervised import fit_pca
+from qdfeedback.feedback.annotators import Simulated
+from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets
+from qdfeedback.feedback.store import Store, Triplets
+from qdfeedback.generators.gaussian import Gaussian
+from qdfeedback.generators.pyribs import Pyribs
+from qdfeedback.parallel import limit_threads, run_all
+from qdfeedback.quality.columns import column
+from qdfeedback.search import Search, elites, rebuild, start, step
+from qdfeedback.types import Diversity, Floats, Generator, Placement, Queries
+
+Method = Literal["gt", "aurora-pca", "aurora-pca-inc", "aurora-ae", "aurora-ae-inc", "qdhf-base", "qdhf", "qdhf-active"]
+NAMES = ArmEncoder.names
+LEARNED = tuple(NAMES.index(name) for name in FEATURES)
+HAND = (NAMES.index("x"), NAMES.index("y"))
+CELLS = 50  # along each of two axes
+
+
+@dataclass(frozen=True)
+class Args:
+    run: Path = Path("runs/qdhf_arm")
+    """Folder of the run; with several seeds, of their folders seed-0, seed-1, …"""
+    method: Method = "qdhf-active"
+    """Where the axes come from."""
+    judgments: int = 1000
+    """Judgments in all, for the methods that use them."""
+    iterations: int = 1000
+    """Iterations, the first population among them."""
+    batch_size: int = 100
+    """Candidates in an iteration."""
+    seed: tuple[int, ...] = (0,)
+    """Seeds; several run side by side in processes of their own."""
+    label_noise: float = 0.0
+    """Share of judgments turned round at random."""
+    dim: int = 2
+    """Number of learned axes; with two axes in all the archive is a 50×50 grid, else 2,500 Voronoi cells."""
+    pinned: tuple[Literal["x", "y"], ...] = ()
+    """True axes put beside the learned ones."""
+    rounds: int = 10
+    """qdhf-active: in how many rounds judgments are asked for, evenly over the first half of the run."""
+    emitter: Literal["gaussian", "iso-line", "cma-me", "cma-mae"] = "gaussian"
+    """What makes new arms; the published procedure is gaussian."""
+    es: Literal["cma_es", "sep_cma_es", "lm_ma_es", "openai_es", "pycma_es"] = "cma_es"
+    """The evolution strategy in cma-me and cma-mae."""
+    objective_noise: float = 0.0
+    """Standard deviation of noise on the objective."""
+    reevaluate: int = 0
+    """At the end, evaluate each elite so many times again and report the corrected QD score."""
+    database: str | None = None
+    """URL of the judgment store; a SQLite file in the run folder if not given."""
+    commit: bool = False
+    """Make every batch durable at once, as one would where a candidate costs money."""
+    checkpoint_every: int = 50
+    """Iterations between checkpoints."""
+    resume: bool = False
+    """Go on from the last checkpoint of the run, with its settings."""
+    overwrite: bool = False
+    """Replace a run that is there already."""
+    workers: int | None = None
+    """Processes for several seeds; as many as there are cores if not given."""
+
+
+def search_arm(args: Args) -> dict[str, Any]:
+    """Runs one seed and returns its summary."""
+    limit_threads()
+    arm = ArmSearch(args)
+    schedule = refit_schedule(args)
+    log = arm_report.Log(arm.run)
+    begin = arm.begin(log)
+    with tqdm(total=args.iterations, initial=begin, unit="it", disable=len(args.seed) > 1, mininterval=0.5) as bar:
+        for iteration in range(begin, args.iterations):
+            if iteration in schedule:
+                arm.refit(iteration, schedule[iteration])
+            batch = step(
+                arm.search, arm.placement, n=args.batch_size, first_id=len(arm.history), iteration=iteration, rng=arm.rng
+            )
+            arm.history.append(batch)
+            arm.fit_ranges(iteration, batch.measures)
+            if log.due(iteration, args.iterations):
+                figures = log.add(iteration, arm.placement, judgments=arm.judgments, clipped=arm.clipped)
+                bar.set_postfix(figures, refresh=False)
+            if iteration % args.checkpoint_every == 0:
+                arm.checkpoint(iteration, log)
+            bar.update()
+    return arm_report.finish(arm, log)
+
+
+def refit_schedule(args: Args) -> dict[int, int]:
+    """Returns iteration → judgments to ask for before it."""
+    if args.method != "qdhf-active":
+        return arm_published.schedule(args.method, args.iterations, args.judgments)
+    rounds = min(args.rounds, args.judgments)
+    when = np.unique(1 + np.linspace(0, args.iterations / 2, rounds).astype(int))
+    counts = np.diff(np.linspace(0, args.judgments, len(when) + 1).round().astype(int))
+    return {int(iteration): int(count) for iteration, count in zip(when, counts, strict=True)}
+
+
+class ArmSearch:
+    """All that changes in a run: the axes learned so far, the placement on them, and the random numbers."""
+
+    def __init__(self, args: Args) -> None:
+        self.args = args
+        self.run = open_run(args)
+        self.history = self.run.history
+        self.rng = np.random.default_rng(args.seed[0])
+        self.search = Search(Arm(args.objective_noise), ArmEncoder(), make_generator(args), args.seed[0])
+        self.build = make_build(args)
+        self.learned = LEARNED
+        self.quality = column(NAMES, "straightness")
+        self.store = Store(args.database or self.run.path / "judgments.db")
+        self.study = self.run.settings["study"]
+        self.annotator = Simulated(truth=lambda shown: shown[..., HAND], flip=args.label_noise, seed=args.seed[0])
+        self.model: models.Model | None = None
+        self.placement: Placement
+        self.accuracy: float | None = None
+        self.judgments = 0
+        self.clipped = 0.0
+
+    def begin(self, log: arm_report.Log) -> int:
+        """Evaluates the first population, or takes up the last checkpoint; returns the iteration to go on with."""
+        found = self.run.latest() if self.args.resume else None
+        if found is None:
+            self.history.append(start(self.search, self.quality, self.args.batch_size, rng=self.rng))
+            return 1
+        state = found.state
+        self.model = models.load(self.run.path / self.run.saved["axes"]) if "axes" in self.run.saved else None
+        self.accuracy, self.judgments, self.clipped = state["accuracy"], state["judgments"], state["clipped"]
+        archive = self.build(np.array(state["ranges"]), 0)
+        self.placement = Placement(self.quality, self.diversity(), archive)
+        runs.restore(found, self.placement, self.search.generator, self.rng)
+        log.restore(state["log"])
+        return found.iteration + 1
+
+    def checkpoint(self, iteration: int, log: arm_report.Log) -> None:
+        """Writes all that `begin` needs."""
+        arrays, state = runs.capture(self.placement, self.search.generator, self.rng)
+        state |= {
+            "ranges": archives.bounds(self.placement.archive).tolist(),
+            "accuracy": self.accuracy,
+            "judgments": self.judgments,
+            "clipped": self.clipped,
+            "log": log.state(),
+        }
+        self.run.checkpoint(iteration, arrays, state)
+
+    def refit(self, iteration: int, count: int) -> None:
+        """Asks for judgments, learns axes from all of them, and places the candidates on the new axes."""
+        if self.args.method == "qdhf-active":
+            triplets = self.judge(iteration, count)
+            self.model = self.learn(triplets)
+            self.judgments = len(triplets)
+            self.place()
+        else:
+            arm_published.refit(self, iteration, count)
+        if self.model is not None:
+            self.run.save_model("axes", f"axes-{iteration:06d}", self.model)
+
+    def judge(self, iteration: int, count: int) -> Triplets:
+        """Returns every judgment so far, `count` new ones among them, about arms now in the archive."""
+        ids = elites(self.placement).ids if hasattr(self, "placement") else np.arange(len(self.history))
+        features = self.history.take(ids, "features")
+        known = self.model if isinstance(self.model, Similarity) else None
+        rows, purpose = choose_triplets(known, features[:, LEARNED], count, rng=self.rng)
+        return self.answered(iteration, ask(rows, ids, purpose, batch=f"{iteration:06d}"), features[rows])
+
+    def answered(self, iteration: int, queries: Queries, shown: Floats) -> Triplets:
+        """Publishes queries, takes the answers, and returns every judgment of this run so far."""
+        self.history.flush(sync=True)
+        self.store.add(self.study, queries, self.annotator.answer(queries, shown), self.annotator)
+        return self.store.triplets(self.study, until=self.run.last_judgment(iteration, self.store.last(self.study)))
+
+    def learn(self, triplets: Triplets) -> Similarity:
+        """Returns axes fitted to all judgments, turned to lie as those before."""
+        items, local = np.unique(triplets.items, return_inverse=True)
+        features, local = self.history.take(items, "features")[:, LEARNED], local.reshape(-1, 3)
+        how = Fit(flip=None, members=16)
+        model = fit_similarity(features, local, dim=self.args.dim, how=how, rng=self.rng)
+        tested = np.flatnonzero(triplets.purpose == RANDOM)
+        right = cross_fitted(features, local, tested, dim=self.args.dim, how=how, rng=self.rng) > 0.5
+        self.accuracy = float(right.mean())
+        before = self.model or fit_pca(features, dim=self.args.dim)
+        return model.rotated(rotation_onto(model.project(features), before.project(features)))
+
+    def place(self) -> None:
+        """Places the whole history on the present axes, over ranges that fit it."""
+        diversity = self.diversity()
+        ranges = archives.ranges(diversity.project(self.history.sample("features")), quantile=0.0)
+        archive = self.build(ranges, int(self.rng.integers(2**63)))
+        self.placement = rebuild(self.history, Placement(self.quality, diversity, archive), archive)
+
+    def fit_ranges(self, iteration: int, measures: Floats) -> None:
+        """Follows the share of candidates outside the ranges; where it grows past 1 %, qdhf-active widens them."""
+        self.clipped += 0.1 * (archives.clipped_share(measures, self.placement.archive) - self.clipped)
+        if self.args.method == "qdhf-active" and self.clipped > 0.01 and iteration % 10 == 0:
+            self.place()
+            self.clipped = 0.0
+
+    def diversity(self) -> Diversity:
+        """Returns the present axes, pinned ones first."""
+        pinned = tuple(NAMES.index(name) for name in self.args.pinned)
+        if self.model is None:
+            return Columns(HAND)
+        learned = OnColumns(LEARNED, self.model)
+        return Joined((Columns(pinned), learned)) if pinned else learned
+
+
+def make_generator(args: Args) -> Generator:
+    """Returns what makes new arms."""
+    n = args.batch_size
+    share = n // 5 if n % 10 == 0 else n  # five evolution strategies side by side
+    zero = np.zeros(10)
+    if args.emitter == "gaussian":
+        return Gaussian(0.1, Arm().initial)
+    if args.emitter == "iso-line":
+        return Pyribs(lambda archive, seed: [IsoLineEmitter(archive, x0=zero, batch_size=n, seed=seed)], origin="iso-line")
+    rules: dict[str, Any] = (
+        {"ranker": "2imp"}
+        if args.emitter == "cma-me"
+        else {"ranker": "imp", "selection_rule": "mu", "restart_rule": "basic"}
+    )
+    return Pyribs(
+        lambda archive, seed: [
+            EvolutionStrategyEmitter(archive, x0=zero, sigma0=0.5, es=args.es, batch_size=share, seed=seed + i, **rules)
+            for i in range(n // share)
+        ],
+        origin=args.emitter,
+    )
+
+
+def make_build(args: Args) -> archives.Build:
+    """Returns what builds the archive, for all axes together."""
+    soft = {"learning_rate": 0.01, "threshold_min": -1000.0} if args.emitter == "cma-mae" else {}
+    k = 2 if args.method == "gt" else args.dim + len(args.pinned)
+    return archives.grid(10, (CELLS, CELLS), **soft) if k == 2 else archives.cvt(10, k, CELLS * CELLS, **soft)
+
+
+def open_run(args: Args) -> runs.Run:
+    """Returns the run folder, new or to be resumed."""
+    if args.resume:
+        return runs.resume(args.run, NAMES, commit=args.commit)
+    if args.overwrite:
+        runs.clear(args.run)
+    return runs.create(args.run, _settings(args) | {"study": uuid.uuid4().hex}, NAMES, commit=args.commit)
+
+
+def _settings(args: Args) -> dict[str, Any]:
+    settings = asdict(replace(args, run=Path())) | {"seed": list(args.seed), "pinned": list(args.pinned)}
+    return {name: value for name, value in settings.items() if name not in ("run", "resume", "overwrite", "workers")}
+
+
+def _saved(args: Args) -> Args:
+    """Returns the settings that the run was started with."""
+    known = {name: value for name, value in runs.read_settings(args.run).items() if name != "study"}
+    known |= {"seed": tuple(known["seed"]), "pinned": tuple(known["pinned"])}
+    return Args(**known, run=args.run, resume=True, workers=args.workers)
+
+
+def _alone(args: Args) -> dict[str, Any]:
+    """Runs one seed of several; one that is finished is not run again, one that was interrupted goes on."""
+    if args.resume and not (args.run / "settings.json").exists():
+        args = replace(args, resume=False)
+    if args.resume:
+        args = _saved(args)
+        if runs.is_finished(args.run):
+            return dict(files.read_json(args.run / "summary.json"))
+    return search_arm(args)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs every seed."""
+    args = tyro.cli(Args, description=__doc__, args=argv)
+    if len(args.seed) > 1:
+        jobs = [replace(args, run=args.run / f"seed-{seed}", seed=(seed,)) for seed in args.seed]
+        for summary in tqdm(run_all(_alone, jobs, workers=args.workers), total=len(jobs), unit="run"):
+            tqdm.write(arm_report.one_line(summary))
+        print(f"figures: python -m experiments.qdhf_arm_table {args.run}")
+        return
+    print(arm_report.closing_lines(args.run, _alone(args)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Measures read straight from feature columns, learned models that read some columns only, and both joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qdfeedback.types import Diversity, Floats
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Measures that are feature columns.
+
+    Attributes:
+        indices: k of the d columns.
+    """
+
+    indices: tuple[int, ...]
+
+    @property
+    def dim(self) -> int:
+        """The number of measures."""
+        return len(self.indices)
+
+    def project(self, features: Floats) -> Floats:
+        """Returns the (n, k) columns of (n, d) features."""
+        return features[:, self.indices]
+
+
+def columns(names: Sequence[str], *wanted: str) -> Columns:
+    """Returns the measures that are the wanted columns, in that order.
+
+    Raises:
+        ValueError: There is no such column, or none was asked for.
+    """
+    unknown = [name for name in wanted if name not in names]
+    if unknown or not wanted:
+        raise ValueError(f"wanted must name columns of {tuple(names)}, got {wanted}")
+    return Columns(tuple(tuple(names).index(name) for name in wanted))
+
+
+@dataclass(frozen=True)
+class OnColumns:
+    """A model that was fitted on some columns, applied to all of them.
+
+    Attributes:
+        indices: the columns that the model reads.
+        model: features (n, len(indices)) → measures (n, k).
+    """
+
+    indices: tuple[int, ...]
+    model: Diversity
+
+    @property
+    def dim(self) -> int:
+        """The number of measures."""
+        return self.model.dim
+
+    def project(self, features: Floats) -> Floats:
+        """Returns (n, k) measures of (n, d) features."""
+        return self.model.project(features[:, self.indices])
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Several models side by side: pinned axes next to learned ones.
+
+    Attributes:
+        parts: each contributes its own measures, in this order.
+    """
+
+    parts: tuple[Diversity, ...]
+
+    @property
+    def dim(self) -> int:
+        """The number of measures of all parts together."""
+        return sum(part.dim for part in self.parts)
+
+    def project(self, features: Floats) -> Floats:
+        """Returns (n, k) measures of (n, d) features."""
+        return np.concatenate([part.project(features) for part in self.parts], axis=1)

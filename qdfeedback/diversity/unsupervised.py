@@ -1,0 +1,115 @@
+"""Measures found without anybody's opinion: PCA and autoencoder, as AURORA uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+
+from qdfeedback import files
+from qdfeedback.diversity.linear import Linear
+from qdfeedback.diversity.published import linear_start, train
+from qdfeedback.types import Floats
+
+
+def fit_pca(features: Floats, *, dim: int = 2) -> Linear:
+    """Returns the projection on the first `dim` principal components of (n, d) features; rows with NaN do not count.
+
+    Raises:
+        ValueError: Fewer finite rows than components.
+    """
+    features = _finite(features, dim)
+    found = PCA(n_components=dim, svd_solver="full").fit(features)
+    return Linear(found.mean_, found.components_.T.copy())
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """The encoder half of an autoencoder.
+
+    Attributes:
+        weights: per layer (d_in, d_out); ReLU between layers, none after the last.
+        biases: per layer (d_out,).
+    """
+
+    weights: tuple[Floats, ...]
+    biases: tuple[Floats, ...]
+
+    @property
+    def dim(self) -> int:
+        """The number of measures."""
+        return int(self.weights[-1].shape[1])
+
+    def project(self, features: Floats) -> Floats:
+        """Returns (n, k) float64 measures of (n, d) features."""
+        hidden: Floats = features.astype(np.float64)
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            hidden = (np.maximum(hidden, 0) if layer else hidden) @ weight + bias
+        return hidden
+
+    def save(self, path: Path) -> None:
+        """Writes the model as arrays plus JSON."""
+        arrays = {f"weight_{i}": array for i, array in enumerate(self.weights)}
+        arrays |= {f"bias_{i}": array for i, array in enumerate(self.biases)}
+        files.write_atomic(Path(path), files.pack(arrays, {"model": "autoencoder", "layers": len(self.weights)}))
+
+
+def load_autoencoder(path: Path) -> Autoencoder:
+    """Returns the model that `Autoencoder.save` wrote.
+
+    Raises:
+        ValueError: The file is damaged or holds another kind of model.
+    """
+    arrays, meta = files.unpack(Path(path).read_bytes(), str(path))
+    if meta.get("model") != "autoencoder":
+        raise ValueError(f"{path} holds a {meta.get('model')} model, expected autoencoder")
+    layers = range(meta["layers"])
+    return Autoencoder(tuple(arrays[f"weight_{i}"] for i in layers), tuple(arrays[f"bias_{i}"] for i in layers))
+
+
+def fit_autoencoder(
+    features: Floats, *, dim: int = 2, hidden: Sequence[int] = (64, 32), rng: np.random.Generator
+) -> Autoencoder:
+    """Returns the encoder of an autoencoder d-64-32-k-32-64-d, trained to the published stopping rule (MSE, ReLU).
+
+    Args:
+        features: (n, d); rows with NaN do not count. The last quarter validates.
+        dim: number of measures, k.
+        hidden: width of each hidden layer of the encoder; the decoder mirrors it.
+        rng: draws the starting weights and the mini-batches.
+
+    Raises:
+        ValueError: Fewer than four finite rows.
+    """
+    features = _finite(features, 4)
+    widths = [features.shape[1], *hidden, dim, *reversed(hidden), features.shape[1]]
+    layers = [linear_start(a, b, rng) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    data = torch.from_numpy(features.astype(np.float32))
+    n_train = int(len(data) * 0.75)
+
+    def error(rows: torch.Tensor | slice) -> torch.Tensor:
+        output = data[rows]
+        for i, (weight, bias) in enumerate(layers):
+            # no ReLU on the input or on the code
+            output = (torch.relu(output) if i not in (0, len(hidden) + 1) else output) @ weight + bias
+        return (output - data[rows]).square().mean()
+
+    parameters = [tensor for layer in layers for tensor in layer]
+    train(parameters, error, lambda: -float(error(slice(n_train, None))), n=n_train, rng=rng)
+    encoder = layers[: len(hidden) + 1]
+    return Autoencoder(
+        tuple(weight.detach().numpy().astype(np.float64) for weight, _ in encoder),
+        tuple(bias.detach().numpy().astype(np.float64) for _, bias in encoder),
+    )
+
+
+def _finite(features: Floats, least: int) -> Floats:
+    features = np.asarray(features, dtype=np.float64)
+    features = features[np.isfinite(features).all(axis=1)]
+    if len(features) < least:
+        raise ValueError(f"features must have at least {least} finite rows, got {len(features)}")
+    return features

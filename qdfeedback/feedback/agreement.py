@@ -1,0 +1,126 @@
+"""How far judges agree: with each other, with themselves, with a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import krippendorff
+import numpy as np
+from scipy.stats import binomtest
+from sklearn.metrics import cohen_kappa_score
+
+from qdfeedback.types import Bools, Floats
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure and the interval in which it lies with the stated confidence."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def proportion(successes: int, n: int, *, confidence: float = 0.95) -> Interval:
+    """Returns a share with its Wilson interval; NaN where n is 0."""
+    if n == 0:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    found = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return Interval(successes / n, float(found.low), float(found.high))
+
+
+def bootstrap(
+    values: Floats, *, rng: np.random.Generator, groups: Floats | None = None, times: int = 1000,
+    confidence: float = 0.95,
+) -> Interval:
+    """Returns the mean of (n,) values with a percentile bootstrap interval.
+
+    Args:
+        values: (n,).
+        rng: draws the samples.
+        groups: (n,) what values belong together (a rater, an item): groups are drawn, not single values.
+        times: samples.
+        confidence: of the interval.
+    """
+    _, inverse = np.unique(np.arange(len(values)) if groups is None else groups, return_inverse=True)
+    sums, sizes = np.bincount(inverse, values), np.bincount(inverse)
+    drawn = rng.integers(len(sums), size=(times, len(sums)))
+    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(np.mean(values)), float(low), float(high))
+
+
+def krippendorff_alpha(ratings: Floats, *, level: Literal["nominal", "ordinal", "interval"] = "nominal") -> float:
+    """Returns Krippendorff's alpha: 1 = full agreement, 0 = as by chance.
+
+    Args:
+        ratings: (raters, items) codes, NaN = not rated.
+        level: how codes compare.
+
+    Raises:
+        ValueError: No item has two ratings, or all ratings are one value: alpha is not defined.
+    """
+    ratings = np.asarray(ratings, dtype=float)
+    paired = (~np.isnan(ratings)).sum(axis=0) >= 2
+    if not paired.any():
+        raise ValueError("ratings must have an item that two raters rated")
+    if len(np.unique(ratings[:, paired][~np.isnan(ratings[:, paired])])) < 2:
+        raise ValueError("ratings are all one value: alpha is not defined")
+    return float(krippendorff.alpha(reliability_data=ratings, level_of_measurement=level))
+
+
+def cohen_kappa(first: Floats, second: Floats, *, weights: Literal["linear", "quadratic"] | None = None) -> float:
+    """Returns Cohen's kappa of two raters over the items that both rated (NaN = not rated).
+
+    Raises:
+        ValueError: No item was rated by both.
+    """
+    both = ~(np.isnan(first) | np.isnan(second))
+    if not both.any():
+        raise ValueError("first and second have no item in common")
+    return float(cohen_kappa_score(first[both], second[both], weights=weights))
+
+
+def raw_agreement(ratings: Floats) -> float:
+    """Returns the share of rater pairs that gave an item one code, over all items; NaN = not rated."""
+    ratings = np.asarray(ratings, dtype=float)
+    same = total = 0
+    for column in ratings.T:
+        codes, counts = np.unique(column[~np.isnan(column)], return_counts=True)
+        n = int(counts.sum())
+        total += n * (n - 1)
+        same += int((counts * (counts - 1)).sum()) if len(codes) else 0
+    return same / total if total else float("nan")
+
+
+def model_agreement(says_near: Bools, *, rng: np.random.Generator, groups: Floats | None = None) -> Interval:
+    """Returns how often a model orders a triplet as its judge did, with an interval.
+
+    Args:
+        says_near: (t,) True where the model finds the judge's choice nearer.
+        rng: draws the bootstrap.
+        groups: (t,) as in `bootstrap`; without it the interval is Wilson's.
+    """
+    if groups is None:
+        return proportion(int(np.count_nonzero(says_near)), len(says_near))
+    return bootstrap(says_near.astype(float), rng=rng, groups=groups)
+
+
+def over_items(figure: Callable[[Floats], float], ratings: Floats, *, rng: np.random.Generator, times: int = 500) -> Interval:
+    """Returns a figure of (raters, items) ratings with an interval from resampling raters and items."""
+    ratings = np.asarray(ratings, dtype=float)
+    found = []
+    for _ in range(times):
+        raters = rng.integers(ratings.shape[0], size=ratings.shape[0])
+        items = rng.integers(ratings.shape[1], size=ratings.shape[1])
+        try:
+            found.append(figure(ratings[np.ix_(raters, items)]))
+        except ValueError:  # a sample in which the figure is not defined
+            continue
+    low, high = np.quantile(found, [0.025, 0.975]) if found else (float("nan"), float("nan"))
+    return Interval(figure(ratings), float(low), float(high))

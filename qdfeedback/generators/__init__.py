@@ -1,0 +1,1 @@
+"""Where new solutions come from."""

@@ -1,0 +1,45 @@
+"""Elites plus Gaussian noise: MAP-Elites as Mouret and Clune (2015) run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from qdfeedback.types import Outcome, Placement, Proposal, Solutions
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Parents drawn uniformly from the elites, plus independent Gaussian noise.
+
+    Unlike the pyribs emitter it knows its parents, and holds no state at all.
+
+    Attributes:
+        sigma: standard deviation of the noise, in units of the solution.
+        initial: (n, rng) → the first n solutions, asked for while the archive is empty.
+    """
+
+    sigma: float
+    initial: Callable[[int, np.random.Generator], Solutions]
+
+    def ask(self, placement: Placement, n: int, rng: np.random.Generator) -> Proposal:
+        """Returns n mutated elites."""
+        archive = placement.archive
+        if archive.empty:
+            return first(self.initial(n, rng))
+        solutions, ids = archive.data(["solution", "id"], return_type="tuple")
+        chosen = rng.integers(len(ids), size=n)
+        parents = solutions[chosen]
+        mutated = parents + rng.normal(0.0, self.sigma, parents.shape)
+        return Proposal(mutated, ids[chosen][:, None], np.full(n, "gaussian"))
+
+    def tell(self, proposal: Proposal, outcome: Outcome) -> None:
+        """Learns nothing."""
+
+
+def first(solutions: Solutions) -> Proposal:
+    """Returns the proposal of first solutions, which have no parents."""
+    n = len(solutions)
+    return Proposal(solutions, np.full((n, 1), -1, dtype=np.int64), np.full(n, "initial"))

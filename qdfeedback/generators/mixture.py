@@ -1,0 +1,101 @@
+"""Several generators side by side, each with its share of every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdfeedback.types import Generator, Ints, Outcome, Placement, Proposal
+
+
+class Mixture:
+    """Asks each part for its share and tells each what became of it.
+
+    Args:
+        parts: generators and their weights; a batch of n is split in these proportions, the largest
+            remainders rounded up, the same way every time.
+
+    Raises:
+        ValueError: No part, or a weight that is not positive.
+    """
+
+    def __init__(self, *parts: tuple[Generator, float]) -> None:
+        if not parts or any(weight <= 0 for _, weight in parts):
+            raise ValueError(f"parts must be generators with positive weights, got weights {[w for _, w in parts]}")
+        self.generators = tuple(generator for generator, _ in parts)
+        self._shares = np.array([weight for _, weight in parts], dtype=float)
+        self._shares /= self._shares.sum()
+        self._asked: list[Proposal] = []
+
+    def ask(self, placement: Placement, n: int, rng: np.random.Generator) -> Proposal:
+        """Returns n candidates, the parts' proposals one after the other."""
+        self._asked = [
+            generator.ask(placement, int(count), rng)
+            for generator, count in zip(self.generators, self._counts(n), strict=True)
+            if count
+        ]
+        width = max(proposal.parents.shape[1] for proposal in self._asked)
+        return Proposal(
+            np.concatenate([proposal.solutions for proposal in self._asked]),
+            np.concatenate([_padded(proposal.parents, width) for proposal in self._asked]),
+            np.concatenate([proposal.origin for proposal in self._asked]),
+        )
+
+    def tell(self, proposal: Proposal, outcome: Outcome) -> None:
+        """Hands each part the fate of its own rows.
+
+        Raises:
+            RuntimeError: The proposal is not the one asked for last.
+        """
+        if len(proposal) != sum(len(part) for part in self._asked):
+            raise RuntimeError("tell must follow the ask that gave the proposal")
+        counts = self._counts(len(proposal))
+        asked = iter(self._asked)
+        low = 0
+        for generator, count in zip(self.generators, counts, strict=True):
+            if count:
+                part, rows = next(asked), slice(low, low + int(count))
+                generator.tell(part, _rows(outcome, rows))
+                low += int(count)
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Returns arrays and JSON of the parts that keep a state."""
+        arrays: dict[str, NDArray[Any]] = {}
+        states: dict[str, Any] = {}
+        for i, generator in enumerate(self.generators):
+            if hasattr(generator, "state"):
+                own, states[str(i)] = generator.state()
+                arrays |= {f"{i}/{name}": value for name, value in own.items()}
+        return arrays, states
+
+    def restore(self, placement: Placement, arrays: dict[str, NDArray[Any]], state: dict[str, Any]) -> None:
+        """Sets the parts to where `state` found them.
+
+        Raises:
+            ValueError: A part cannot be continued exactly.
+        """
+        for i, own in state.items():
+            part: Any = self.generators[int(i)]
+            prefix = f"{i}/"
+            mine = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+            part.restore(placement, mine, own)
+
+    def _counts(self, n: int) -> Sequence[int]:
+        exact = self._shares * n
+        counts = np.floor(exact).astype(int)
+        short = n - int(counts.sum())
+        counts[np.argsort(counts - exact, kind="stable")[:short]] += 1
+        return [int(count) for count in counts]
+
+
+def _padded(parents: Ints, width: int) -> Ints:
+    return np.pad(parents, ((0, 0), (0, width - parents.shape[1])), constant_values=-1)
+
+
+def _rows(outcome: Outcome, rows: slice) -> Outcome:
+    return Outcome(
+        outcome.status[rows], outcome.value[rows], outcome.objective[rows], outcome.measures[rows], outcome.valid[rows]
+    )

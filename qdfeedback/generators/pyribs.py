@@ -1,0 +1,104 @@
+"""Any pyribs emitter as a generator: Gaussian, iso-line, and the evolution strategies of CMA-ME and CMA-MAE.
+
+    Pyribs(lambda archive, seed: [EvolutionStrategyEmitter(archive, x0=x0, sigma0=0.5, batch_size=50, seed=seed)])
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from ribs.archives import ArchiveBase
+from ribs.emitters import EmitterBase
+
+from qdfeedback.generators import pyribs_state
+from qdfeedback.types import Outcome, Placement, Proposal
+
+log = logging.getLogger(__name__)
+
+Make = Callable[[ArchiveBase, int], Sequence[EmitterBase]]
+"""(archive, seed) → emitters on that archive; gradient emitters (`ask_dqd`) are not supported."""
+
+
+class Pyribs:
+    """Emitters of pyribs, built anew whenever the archive is another one: they are bound to theirs.
+
+    What the emitters had adapted (a covariance matrix, say) starts afresh after a refresh; a log line says so.
+    pyribs does not tell which elites a solution came from: parents are unknown.
+
+    Args:
+        make: builds the emitters on an archive.
+        origin: how these candidates are named in the history.
+    """
+
+    def __init__(self, make: Make, *, origin: str = "pyribs") -> None:
+        self._make = make
+        self._origin = origin
+        self._archive: ArchiveBase | None = None
+        self._emitters: Sequence[EmitterBase] = ()
+        self._counts: list[int] = []
+
+    def ask(self, placement: Placement, n: int, rng: np.random.Generator) -> Proposal:
+        """Returns what the emitters ask for.
+
+        Raises:
+            ValueError: Their batch sizes do not add up to n. Initial solutions, given while the archive is
+                empty, may be any number.
+        """
+        if placement.archive is not self._archive:
+            if self._archive is not None:
+                log.info("the archive is new: emitters are built anew, what they had adapted starts afresh")
+            self._archive = placement.archive
+            self._emitters = self._make(self._archive, int(rng.integers(2**63)))
+        asked = [emitter.ask() for emitter in self._emitters]
+        self._counts = [len(part) for part in asked]
+        solutions = asked[0] if len(asked) == 1 else np.concatenate(asked)
+        total = len(solutions)
+        if total != n and not self._archive.empty:
+            raise ValueError(f"n must be the emitters' batch sizes together, {total}; got {n}")
+        return Proposal(solutions, np.full((total, 1), -1, dtype=np.int64), np.full(total, self._origin))
+
+    def tell(self, proposal: Proposal, outcome: Outcome) -> None:
+        """Hands each emitter the fate of its own rows; rows that are not valid count as its worst valid one.
+
+        Raises:
+            RuntimeError: The proposal is not the one asked for last.
+        """
+        if len(proposal) != sum(self._counts):
+            raise RuntimeError("tell must follow the ask that gave the proposal")
+        stand_in = np.arange(len(proposal))
+        if not outcome.valid.all():
+            worst = np.lexsort((outcome.value, outcome.status, ~outcome.valid))[0]
+            stand_in[~outcome.valid] = worst
+        low = 0
+        for emitter, count in zip(self._emitters, self._counts, strict=True):
+            rows = slice(low, low + count)
+            source = stand_in[rows]
+            emitter.tell(
+                solution=proposal.solutions[rows],
+                objective=outcome.objective[source],
+                measures=outcome.measures[source],
+                add_info={
+                    "status": np.where(outcome.valid[rows], outcome.status[rows], 0),
+                    "value": outcome.value[source],
+                },
+            )
+            low += count
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Returns arrays and JSON from which `restore` continues exactly; says so where that cannot be."""
+        return pyribs_state.emitters_state(self._emitters)
+
+    def restore(self, placement: Placement, arrays: dict[str, NDArray[Any]], state: dict[str, Any]) -> None:
+        """Takes up where `state` was read; the placement's archive must have been restored already.
+
+        Raises:
+            ValueError: The emitters cannot be continued exactly, or are others than those stored.
+        """
+        if state["emitters"]:
+            self._archive = placement.archive
+            self._emitters = self._make(self._archive, 0)
+        pyribs_state.restore_emitters(self._emitters, arrays, state)

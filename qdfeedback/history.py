@@ -1,0 +1,302 @@
+"""Every evaluated candidate, on disk, append-only.
+
+The file is an Arrow IPC stream: one schema message, then record batches. It is read through a memory map, a
+batch at a time, so memory does not grow with the run, and pyarrow, polars or duckdb open it as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from qdfeedback.types import Batch, Ints, Solutions
+
+FORMAT = "1"
+FLUSH_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a history reaches: what a checkpoint remembers and a resumed run cuts back to."""
+
+    rows: int
+    bytes: int
+
+
+def _schema(solutions: Solutions, names: Sequence[str]) -> pa.Schema:
+    sample = np.asarray(solutions)
+    if sample.dtype.kind in "US":
+        solution, shape = pa.string(), None
+    else:
+        shape = sample.shape[1:]
+        value = pa.from_numpy_dtype(sample.dtype)
+        solution = pa.list_(value, int(np.prod(shape))) if shape else value
+    return pa.schema(
+        [
+            pa.field("id", pa.int64()),
+            pa.field("iteration", pa.int32()),
+            pa.field("parents", pa.list_(pa.int64())),
+            pa.field("origin", pa.string()),
+            pa.field("solution", solution),
+            pa.field("features", pa.list_(pa.float32(), len(names))),
+            pa.field("error", pa.string()),
+        ],
+        metadata={"format": FORMAT, "solution_shape": json.dumps(shape), "feature_names": json.dumps(list(names))},
+    )
+
+
+class History:
+    """An append-only record of candidates; row i holds the candidate with id i.
+
+    Args:
+        path: the file; made by the first `append` if it is not there.
+        names: the d feature columns.
+        commit: True makes every batch durable before `append` returns (for candidates that cost money or
+            minutes); False leaves that to `flush(sync=True)`, and a crash loses what came after it.
+
+    Raises:
+        ValueError: The file is not a history, was written by another version, or has other columns.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str], *, commit: bool = False) -> None:
+        self.path = path
+        self.names = tuple(names)
+        self._commit = commit
+        self._schema: pa.Schema | None = None
+        self._starts: list[int] = []  # first row of each record batch
+        self._offsets: list[tuple[int, int]] = []  # its bytes
+        self._rows = 0  # on disk
+        self._bytes = 0
+        self._waiting: list[Batch] = []
+        self._n_waiting = 0
+        if path.exists() and path.stat().st_size:
+            self._scan()
+
+    def __len__(self) -> int:
+        return self._rows + self._n_waiting
+
+    @property
+    def solution_shape(self) -> tuple[int, ...] | None:
+        """The shape of one solution; None for text.
+
+        Raises:
+            RuntimeError: Nothing was appended yet.
+        """
+        if self._schema is None:
+            raise RuntimeError(f"the history {self.path} is empty: append a batch first")
+        shape = json.loads(self._schema.metadata[b"solution_shape"])
+        return None if shape is None else tuple(shape)
+
+    # --- writing
+
+    def append(self, batch: Batch) -> None:
+        """Takes in one batch.
+
+        Raises:
+            ValueError: Its ids do not continue the history.
+            OSError: The disk is full; the history keeps all that it held before.
+        """
+        if int(batch.ids[0]) != len(self):
+            raise ValueError(f"batch.ids must continue the history at {len(self)}, they start at {batch.ids[0]}")
+        if self._schema is None:
+            self._schema = _schema(batch.proposal.solutions, self.names)
+        self._waiting.append(batch)
+        self._n_waiting += len(batch)
+        if self._commit:
+            self.flush(sync=True)
+        elif self._n_waiting >= FLUSH_ROWS:
+            self.flush()
+
+    def flush(self, *, sync: bool = False) -> Position:
+        """Writes what waits in memory; with `sync`, returns only when it would survive a power cut."""
+        if self._waiting:
+            assert self._schema is not None
+            head = b"" if self._bytes else self._schema.serialize().to_pybytes()
+            body = _record_batch(self._waiting, self._schema).serialize()
+            self._write(head, body)
+            self._starts.append(self._rows)
+            self._offsets.append((self._bytes + len(head), body.size))
+            self._bytes += len(head) + body.size
+            self._rows += self._n_waiting
+            self._waiting, self._n_waiting = [], 0
+        if sync and self._bytes:
+            handle = os.open(self.path, os.O_RDONLY)
+            os.fsync(handle)
+            os.close(handle)
+        return Position(self._rows, self._bytes)
+
+    def _write(self, head: bytes, body: pa.Buffer) -> None:
+        try:
+            with self.path.open("ab") as file:
+                file.write(head)
+                file.write(body)
+        except OSError as error:
+            if self.path.exists():
+                os.truncate(self.path, self._bytes)
+            raise OSError(error.errno, f"cannot append to {self.path}: {error.strerror}") from error
+
+    def cut(self, position: Position) -> None:
+        """Drops every row after a position that `flush` gave.
+
+        Raises:
+            ValueError: The history is shorter than that.
+        """
+        if position.bytes > self._bytes:
+            raise ValueError(
+                f"{self.path} holds {self._rows} candidates, the checkpoint needs {position.rows}: "
+                "the file was cut or replaced"
+            )
+        self._waiting, self._n_waiting = [], 0
+        if self.path.exists():
+            os.truncate(self.path, position.bytes)
+        keep = sum(1 for start in self._starts if start < position.rows)
+        self._starts, self._offsets = self._starts[:keep], self._offsets[:keep]
+        self._rows, self._bytes = position.rows, position.bytes
+
+    # --- reading
+
+    def chunks(self, *columns: str, start: int = 0, rows: int = 65536) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yields the rows from `start` on, in order, as dicts of arrays.
+
+        Args:
+            columns: of id, iteration, origin, solution (n, …), features (n, d), error.
+            start: the first row.
+            rows: at most so many rows at a time.
+        """
+        self.flush()
+        for first, (offset, size) in zip(self._starts, self._offsets, strict=True):
+            batch = None
+            if first + self._length(first) <= start:
+                continue
+            batch = self._batch(offset, size)
+            for low in range(max(start - first, 0), batch.num_rows, rows):
+                part = batch.slice(low, rows)
+                yield {name: self._array(part, name) for name in columns}
+
+    def take(self, ids: Ints, column: str) -> NDArray[Any]:
+        """Returns one column of the given candidates, in their order.
+
+        Raises:
+            IndexError: An id lies outside the history.
+        """
+        self.flush()
+        ids = np.asarray(ids, dtype=np.int64)
+        if len(ids) and (ids.min() < 0 or ids.max() >= self._rows):
+            raise IndexError(f"ids must lie in [0, {self._rows}), got {ids.min()} to {ids.max()}")
+        where = np.searchsorted(self._starts, ids, side="right") - 1
+        found: NDArray[Any] | None = None
+        for index in np.unique(where):
+            mask = where == index
+            values = self._array(self._batch(*self._offsets[index]), column)[ids[mask] - self._starts[index]]
+            if found is None:
+                found = np.empty((len(ids), *values.shape[1:]), dtype=object if values.dtype.kind == "O" else values.dtype)
+            found[mask] = values
+        return np.empty((0,)) if found is None else found
+
+    def sample(self, column: str, most: int = 100_000) -> NDArray[Any]:
+        """Returns a column of every candidate, or of evenly spaced ones where there are more than `most`."""
+        total = len(self)
+        every = max(1, -(-total // most))
+        parts = []
+        for chunk in self.chunks("id", column):
+            parts.append(chunk[column][chunk["id"] % every == 0])
+        return np.concatenate(parts) if parts else np.empty((0,))
+
+    def _length(self, first: int) -> int:
+        index = int(np.searchsorted(self._starts, first))
+        end = self._starts[index + 1] if index + 1 < len(self._starts) else self._rows
+        return end - first
+
+    def _batch(self, offset: int, size: int) -> pa.RecordBatch:
+        with pa.memory_map(str(self.path)) as file:
+            file.seek(offset)
+            return pa.ipc.read_record_batch(pa.ipc.read_message(file), self._schema)
+
+    def _array(self, batch: pa.RecordBatch, name: str) -> NDArray[Any]:
+        column = batch.column(name)
+        kind = column.type
+        if pa.types.is_fixed_size_list(kind):
+            flat = column.flatten().to_numpy(zero_copy_only=True)
+            shape = self.solution_shape if name == "solution" else (len(self.names),)
+            assert shape is not None
+            return flat.reshape(len(batch), *shape)
+        if pa.types.is_string(kind) or pa.types.is_list(kind):
+            return column.to_numpy(zero_copy_only=False)
+        return column.to_numpy(zero_copy_only=True)
+
+    def _scan(self) -> None:
+        with pa.memory_map(str(self.path)) as file:
+            try:
+                schema = pa.ipc.read_schema(pa.ipc.read_message(file))
+            except (pa.ArrowInvalid, OSError, EOFError) as error:
+                raise ValueError(f"{self.path} is not a history: {error}") from error
+            self._check(schema)
+            self._schema, self._bytes = schema, file.tell()
+            while self._bytes < file.size():
+                try:
+                    batch = pa.ipc.read_record_batch(pa.ipc.read_message(file), schema)
+                except (pa.ArrowInvalid, OSError, EOFError):
+                    break
+                self._starts.append(self._rows)
+                self._offsets.append((self._bytes, file.tell() - self._bytes))
+                self._rows += batch.num_rows
+                self._bytes = file.tell()
+            torn = file.size() - self._bytes
+        if torn:
+            warnings.warn(f"{self.path}: {torn} bytes after row {self._rows} are torn and dropped", stacklevel=3)
+            os.truncate(self.path, self._bytes)
+
+    def _check(self, schema: pa.Schema) -> None:
+        found = (schema.metadata or {}).get(b"format", b"none").decode()
+        if found != FORMAT:
+            raise ValueError(f"{self.path} has history format {found}, this version reads format {FORMAT}")
+        names = tuple(json.loads(schema.metadata[b"feature_names"]))
+        if names != self.names:
+            raise ValueError(f"{self.path} has the feature columns {names}, expected {self.names}")
+
+
+def _record_batch(batches: Sequence[Batch], schema: pa.Schema) -> pa.RecordBatch:
+    n = sum(len(batch) for batch in batches)
+    columns = {
+        "id": np.concatenate([batch.ids for batch in batches]),
+        "iteration": np.concatenate([np.full(len(batch), batch.iteration, dtype=np.int32) for batch in batches]),
+        "parents": _parents([batch.proposal.parents for batch in batches]),
+        "origin": _labels([batch.proposal.origin for batch in batches]),
+        "solution": _fixed(np.concatenate([batch.proposal.solutions for batch in batches]), schema.field("solution")),
+        "features": _fixed(np.concatenate([batch.features for batch in batches]), schema.field("features")),
+        "error": (
+            pa.array([error for batch in batches for error in batch.errors], pa.string())
+            if any(batch.errors.count(None) < len(batch) for batch in batches)
+            else pa.nulls(n, pa.string())
+        ),
+    }
+    return pa.record_batch([columns[name] for name in schema.names], schema=schema)
+
+
+def _parents(parents: Sequence[Ints]) -> pa.ListArray:
+    lengths = np.concatenate([np.full(len(part), part.shape[1], dtype=np.int32) for part in parents])
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, np.concatenate([part.ravel() for part in parents]).astype(np.int64))
+
+
+def _fixed(values: NDArray[Any], field: pa.Field) -> pa.Array:
+    if pa.types.is_fixed_size_list(field.type):
+        flat = np.ascontiguousarray(values, dtype=field.type.value_type.to_pandas_dtype()).reshape(-1)
+        return pa.FixedSizeListArray.from_arrays(pa.array(flat), field.type.list_size)
+    return pa.array(values, field.type)
+
+
+def _labels(parts: Sequence[NDArray[np.str_]]) -> pa.Array:
+    """Returns the labels as one column; a part in which all are the same, the usual case, is not spelled out."""
+    return pa.concat_arrays(
+        [pa.repeat(str(part[0]), len(part)) if (part == part[0]).all() else pa.array(part, pa.string()) for part in parts]
+    )

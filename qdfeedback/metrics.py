@@ -1,0 +1,83 @@
+"""Figures of an archive, comparable between runs because they are taken in one fixed space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ribs.archives import ArchiveBase, GridArchive
+
+from qdfeedback.types import Diversity, Floats, Ints
+
+
+@dataclass(frozen=True)
+class GridScore:
+    """Figures of one archive.
+
+    Attributes:
+        qd_score: sum of the elites' objectives over the number of cells, empty cells counting 0.
+        coverage: percent of cells that hold an elite.
+    """
+
+    qd_score: float
+    coverage: float
+
+
+def score(archive: ArchiveBase) -> GridScore:
+    """Returns QD score per cell and coverage; the same elites give the same figures, however they came in."""
+    objective, cell = archive.data(["objective", "index"], return_type="tuple")
+    cells = int(archive.cells)
+    return GridScore(float(objective[np.argsort(cell)].sum()) / cells, 100 * len(cell) / cells)
+
+
+def score_in(ranges: Floats, dims: tuple[int, ...], objective: Floats, measures: Floats) -> GridScore:
+    """Returns the figures of candidates in a grid over fixed ranges, the best one counting in each cell.
+
+    Args:
+        ranges: (k, 2).
+        dims: k numbers of cells.
+        objective: (n,).
+        measures: (n, k); candidates outside the ranges fall into border cells. Rows with NaN do not count.
+    """
+    archive = GridArchive(solution_dim=(), dims=dims, ranges=[(float(a), float(b)) for a, b in ranges])
+    good = np.isfinite(objective) & np.isfinite(measures).all(axis=1)
+    if good.any():
+        archive.add(np.zeros(int(good.sum())), objective[good], measures[good])
+    return score(archive)
+
+
+def corrected_score(
+    ranges: Floats, dims: tuple[int, ...], objectives: Floats, measures: Floats
+) -> GridScore:
+    """Returns the figures of elites by the mean of fresh evaluations, for noisy objectives or measures.
+
+    A noisy objective is highest where the noise was kindest; this is what the archive is worth beyond luck
+    (Flageul and Cully 2023: corrected QD score).
+
+    Args:
+        ranges: (k, 2).
+        dims: k numbers of cells.
+        objectives: (times, e) as `search.reevaluate` gives them; NaN = that evaluation failed.
+        measures: (times, e, k).
+    """
+    good = np.isfinite(objectives) & np.isfinite(measures).all(axis=2)
+    counts = good.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        objective = np.where(good, objectives, 0).sum(axis=0) / counts
+        place = np.where(good[..., None], measures, 0).sum(axis=0) / counts[:, None]
+    return score_in(ranges, dims, objective, place)
+
+
+def orders_right(model: Diversity, features: Floats, triplets: Ints) -> np.ndarray:
+    """Returns (t,) bool, True where the model finds the near item nearer to the anchor than the far one.
+
+    Args:
+        model: features → measures.
+        features: (n, d).
+        triplets: (t, 3) rows of features: anchor, near, far.
+    """
+    used, local = np.unique(triplets, return_inverse=True)
+    places = model.project(features[used])
+    anchor, near, far = (places[local.reshape(triplets.shape)[:, i]] for i in range(3))
+    result: np.ndarray = np.square(anchor - near).sum(axis=1) < np.square(anchor - far).sum(axis=1)
+    return result

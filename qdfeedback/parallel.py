@@ -1,0 +1,56 @@
+"""Where independent jobs run: here, or in worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_all(work: Callable[[Job], Result], jobs: Sequence[Job], *, workers: int | None = None) -> Iterator[Result]:
+    """Yields the result of every job, as they finish; each worker process computes on one thread.
+
+    Args:
+        work: a function at the top level of a module.
+        jobs: its arguments.
+        workers: processes; 1 works through the jobs here. None = as many as there are cores.
+
+    Raises:
+        Exception: What a job raised; the others are given up.
+    """
+    count = min(workers or cores(), len(jobs))
+    if count <= 1:
+        yield from map(work, jobs)
+        return
+    spawn = multiprocessing.get_context("spawn")  # fork would copy the parent's thread pools half-alive
+    with ProcessPoolExecutor(count, mp_context=spawn, initializer=limit_threads) as pool:
+        futures = [pool.submit(work, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def limit_threads(count: int = 1) -> None:
+    """Lets torch and the BLAS of this process compute on so many threads.
+
+    Small matrices are faster so, processes side by side do not fight over cores, and a run repeats bit for bit
+    whatever the number of cores.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(count)
+    threadpool_limits(count)

@@ -1,0 +1,246 @@
+"""The run folder: settings, history, checkpoints, models, judgments, summary.
+
+    DIR/settings.json           what was asked for
+    DIR/history.arrows          every evaluated candidate
+    DIR/judgments.db            every answer
+    DIR/models/                 each learned model, named by the iteration it was fitted at
+    DIR/checkpoints/            the last two, from which a run goes on exactly
+    DIR/archive.npz, curves.csv, summary.json, *.png
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdfeedback import files
+from qdfeedback.generators import pyribs_state
+from qdfeedback.history import History, Position
+from qdfeedback.types import Generator, Placement
+
+FORMAT = 1
+KEPT = 2  # checkpoints: one may be damaged
+_NAME = re.compile(r"(\d{9})-([0-9a-f]{16})\.npz")
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run stood.
+
+    Attributes:
+        iteration: the last one that was finished.
+        arrays: named arrays.
+        state: JSON.
+    """
+
+    iteration: int
+    arrays: Arrays
+    state: dict[str, Any]
+
+
+class Run:
+    """A run folder that is open for writing; `create` and `resume` give one.
+
+    Attributes:
+        path: the folder.
+        settings: what `settings.json` holds.
+        history: every evaluated candidate.
+        saved: the newest model of each role, as its path within the folder.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any], history: History) -> None:
+        self.path = path
+        self.settings = settings
+        self.history = history
+        self.saved: dict[str, str] = {}
+
+    def checkpoint(self, iteration: int, arrays: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
+        """Makes the history durable, then the checkpoint, then forgets all but the last two.
+
+        Raises:
+            OSError: The disk is full; the checkpoints before stand.
+        """
+        position = self.history.flush(sync=True)
+        meta = {
+            "iteration": iteration,
+            "rows": position.rows,
+            "bytes": position.bytes,
+            "saved": self.saved,
+            "state": dict(state),
+        }
+        content = files.pack(arrays, meta)
+        folder = self.path / "checkpoints"
+        files.write_atomic(folder / f"{iteration:09d}-{files.digest(content)}.npz", content)
+        for old in _newest_first(folder)[KEPT:]:
+            old.unlink()
+
+    def latest(self) -> Checkpoint | None:
+        """Returns the newest checkpoint that is whole, with the history cut back to it; None where there is none.
+
+        A damaged one is named in a warning, and the one before it is used.
+        """
+        for path in _newest_first(self.path / "checkpoints"):
+            content = path.read_bytes()
+            match = _NAME.fullmatch(path.name)
+            try:
+                if match is None or files.digest(content) != match[2]:
+                    raise ValueError(f"{path} is torn or was edited")
+                arrays, meta = files.unpack(content, str(path))
+                self.history.cut(Position(meta["rows"], meta["bytes"]))
+            except ValueError as error:
+                warnings.warn(f"{error}; going back to the checkpoint before it", stacklevel=2)
+                path.unlink()
+                continue
+            self.saved = meta["saved"]
+            return Checkpoint(meta["iteration"], arrays, meta["state"])
+        self.history.cut(Position(0, 0))
+        return None
+
+    def last_judgment(self, iteration: int, newest: int) -> int:
+        """Returns the last judgment that the refit before an iteration uses: `newest`, or what it used the first time.
+
+        So a resumed run repeats the same refits, though more judgments have come since.
+        """
+        path = self.path / "refits.json"
+        noted: dict[str, int] = files.read_json(path) if path.exists() else {}
+        if str(iteration) not in noted:
+            files.write_json(path, noted | {str(iteration): newest})
+            return newest
+        return noted[str(iteration)]
+
+    def save_model(self, role: str, name: str, model: Any) -> None:
+        """Writes a model under models/."""
+        self.saved[role] = f"models/{name}.npz"
+        model.save(self.path / self.saved[role])
+
+    def save_archive(self, placement: Placement) -> None:
+        """Writes the archive's elites, with cells and ranges, as `archive.npz`."""
+        arrays, _ = pyribs_state.archive_state(placement.archive)
+        ordered = {"cells": arrays["cells"]} | {
+            name.removeprefix("field_"): value for name, value in arrays.items() if name.startswith("field_")
+        }
+        ordered |= {"lower_bounds": placement.archive.lower_bounds, "upper_bounds": placement.archive.upper_bounds}
+        meta = {"cells": int(placement.archive.cells), "dims": getattr(placement.archive, "dims", np.array([])).tolist()}
+        files.write_atomic(self.path / "archive.npz", files.pack(ordered, meta))
+
+    def save_curves(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes the figures logged along the run as `curves.csv`."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
+        writer.writeheader()
+        writer.writerows(rows)
+        files.write_atomic(self.path / "curves.csv", text.getvalue().encode())
+
+    def save_summary(self, summary: Mapping[str, Any]) -> None:
+        """Writes `summary.json`: a run that has one is finished."""
+        files.write_json(self.path / "summary.json", dict(summary))
+
+
+def create(path: Path, settings: Mapping[str, Any], names: Sequence[str], *, commit: bool = False) -> Run:
+    """Returns a new run.
+
+    Args:
+        path: the folder; it may exist if it is empty.
+        settings: JSON values.
+        names: the d feature columns.
+        commit: True makes every batch durable at once (for candidates that cost money or minutes).
+
+    Raises:
+        ValueError: The folder holds something already.
+    """
+    path = Path(path)
+    if path.exists() and any(path.iterdir()):
+        raise ValueError(f"{path} is not empty: go on with --resume, or name another folder")
+    path.mkdir(parents=True, exist_ok=True)
+    files.write_json(path / "settings.json", {"format": FORMAT, "settings": dict(settings)})
+    return Run(path, dict(settings), History(path / "history.arrows", names, commit=commit))
+
+
+def resume(path: Path, names: Sequence[str], *, commit: bool = False) -> Run:
+    """Returns an existing run; `latest` then gives the checkpoint to go on from.
+
+    Raises:
+        ValueError: The folder holds no run, or one of another version.
+    """
+    settings = read_settings(path)
+    return Run(Path(path), settings, History(Path(path) / "history.arrows", names, commit=commit))
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Returns the settings of the run in a folder.
+
+    Raises:
+        ValueError: There is no run, or it was written by another version.
+    """
+    file = Path(path) / "settings.json"
+    if not file.exists():
+        raise ValueError(f"{path} holds no run: there is no settings.json in it")
+    content = files.read_json(file)
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise ValueError(f"{path} was written in run format {found}, this version reads format {FORMAT}")
+    return dict(content["settings"])
+
+
+def is_finished(path: Path) -> bool:
+    """True where the run has its summary."""
+    return (Path(path) / "summary.json").exists()
+
+
+def clear(path: Path) -> None:
+    """Removes a run folder, and nothing that is not one.
+
+    Raises:
+        ValueError: The folder holds something else.
+    """
+    if Path(path).exists() and any(Path(path).iterdir()):
+        read_settings(path)
+        shutil.rmtree(path)
+
+
+def capture(placement: Placement, generator: Generator, rng: np.random.Generator) -> tuple[Arrays, dict[str, Any]]:
+    """Returns the arrays and JSON of all that changes from step to step: archive, generator, random numbers."""
+    archive, archive_json = pyribs_state.archive_state(placement.archive)
+    arrays = {f"archive/{name}": value for name, value in archive.items()}
+    state: dict[str, Any] = {"archive": archive_json, "rng": rng.bit_generator.state}
+    if hasattr(generator, "state"):
+        own, state["generator"] = generator.state()
+        arrays |= {f"generator/{name}": value for name, value in own.items()}
+    return arrays, json.loads(json.dumps(state))
+
+
+def restore(checkpoint: Checkpoint, placement: Placement, generator: Generator, rng: np.random.Generator) -> None:
+    """Sets a new archive, generator and random numbers to where `capture` found them.
+
+    Raises:
+        ValueError: The generator cannot be continued exactly, or archive or generator are of another kind.
+    """
+    state = checkpoint.state
+    archive = _under(checkpoint.arrays, "archive/")
+    pyribs_state.restore_archive(placement.archive, archive, state["archive"])
+    if hasattr(generator, "restore"):
+        generator.restore(placement, _under(checkpoint.arrays, "generator/"), state["generator"])
+        # building emitters may have drawn from the archive
+        pyribs_state.restore_archive(placement.archive, archive, state["archive"])
+    rng.bit_generator.state = state["rng"]
+
+
+def _under(arrays: Arrays, prefix: str) -> Arrays:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.glob("*.npz") if not path.name.startswith(".")), reverse=True)

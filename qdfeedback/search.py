@@ -1,0 +1,314 @@
+"""The whole algorithm: ask → evaluate → insert → tell, and placing a whole history anew.
+
+    for iteration in range(1000):
+        batch = step(search, placement, n=100, first_id=len(history), iteration=iteration, rng=rng)
+        history.append(batch)
+
+When a judgment has changed what is good or different, `refresh` lays out every candidate again from its
+features; nothing is rendered and nobody is asked a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdfeedback.generators.gaussian import first
+from qdfeedback.types import (
+    Artifacts,
+    Batch,
+    Domain,
+    Elites,
+    Encoder,
+    Floats,
+    Generator,
+    Ints,
+    Outcome,
+    Placement,
+    Proposal,
+    Quality,
+    Scores,
+    Solutions,
+)
+
+if TYPE_CHECKING:
+    from ribs.archives import ArchiveBase
+
+Measure = Callable[[Floats], tuple[Scores, Floats, Floats]]
+"""(n, d) features → scores, (n,) objective, (n, k) measures."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What stays the same through a run.
+
+    Attributes:
+        domain: what is searched.
+        encoder: the waist.
+        generator: where candidates come from.
+        seed: from it and a candidate's id comes the candidate's own seed.
+    """
+
+    domain: Domain
+    encoder: Encoder
+    generator: Generator
+    seed: int
+
+
+class Rows(Protocol):
+    """What `refresh` needs of a history."""
+
+    def chunks(self, *columns: str, start: int = 0, rows: int = 65536) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yields the named columns in order, as dicts of arrays."""
+        ...
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What `refresh` did: candidates read, those with a finite objective and measures, those outside the ranges."""
+
+    rows: int
+    valid: int
+    clipped: int
+
+
+def start(search: Search, quality: Quality, n: int, *, rng: np.random.Generator) -> Batch:
+    """Returns the first population, iteration 0: scored, with no measures, for there are no axes yet.
+
+    Append it to the history, choose axes and ranges by it, then `refresh` places it.
+
+    Raises:
+        RuntimeError: No row could be evaluated.
+    """
+
+    def score(features: Floats) -> tuple[Scores, Floats, Floats]:
+        scores = quality.score(features)
+        return scores, scores.mean, np.empty((len(features), 0))
+
+    return evaluate(search, first(search.domain.initial(n, rng)), score, first_id=0, iteration=0)
+
+
+def step(
+    search: Search, placement: Placement, *, n: int, first_id: int, iteration: int, rng: np.random.Generator
+) -> Batch:
+    """Returns one iteration: n candidates asked for, evaluated, inserted, and their fate told to the generator.
+
+    Raises:
+        RuntimeError: No row of the batch could be evaluated.
+        ValueError: The domain or the encoder returned the wrong number of rows or columns.
+    """
+    proposal = search.generator.ask(placement, n, rng)
+    batch = evaluate(search, proposal, partial(measure, placement), first_id=first_id, iteration=iteration)
+    search.generator.tell(proposal, insert(placement, batch))
+    return batch
+
+
+def evaluate(search: Search, proposal: Proposal, place: Measure, *, first_id: int, iteration: int) -> Batch:
+    """Returns the batch that a proposal becomes: rendered, encoded, scored and measured.
+
+    A candidate that cannot be rendered or measured is a row of NaN with its reason in `errors`.
+
+    Args:
+        search: the domain and encoder.
+        proposal: n solutions.
+        place: features → scores, objective, measures.
+        first_id: the id of the first one.
+        iteration: counted from 0.
+
+    Raises:
+        RuntimeError: No row could be evaluated.
+        ValueError: The domain or the encoder returned the wrong number of rows or columns.
+    """
+    ids = np.arange(first_id, first_id + len(proposal), dtype=np.int64)
+    artifacts, errors = render(search.domain, proposal.solutions, candidate_seeds(search.seed, ids))
+    features = encode(search.encoder, artifacts, errors)
+    scores, objective, measures = place(features)
+    valid = np.isfinite(objective) & np.isfinite(measures).all(axis=1)
+    if not valid.all():
+        errors = _explain(errors, valid, features, search.encoder.names)
+        if not valid.any():
+            raise RuntimeError(
+                f"none of the {len(ids)} candidates of iteration {iteration} could be evaluated; "
+                f"the first failed with: {errors[0]}"
+            )
+    return Batch(ids, iteration, proposal, artifacts, errors, features, scores, measures, objective, valid)
+
+
+def measure(placement: Placement, features: Floats) -> tuple[Scores, Floats, Floats]:
+    """Returns scores, (n,) objective and (n, k) measures of (n, d) features under a placement."""
+    scores = placement.quality.score(features)
+    return scores, placement.objective(scores), placement.diversity.project(features)
+
+
+def insert(placement: Placement, batch: Batch) -> Outcome:
+    """Adds the valid rows of a batch to the placement's archive and returns what became of each row.
+
+    The batch's own objective and measures are used: it must have been evaluated under this placement.
+    """
+    everything = bool(batch.valid.all())
+    rows = slice(None) if everything else batch.valid
+    added = placement.archive.add(
+        batch.ids[rows] if placement.holds_ids else batch.proposal.solutions[rows],
+        batch.objective[rows],
+        batch.measures[rows],
+        id=batch.ids[rows],
+    )
+    if everything:
+        return Outcome(added["status"], added["value"], batch.objective, batch.measures, batch.valid)
+    status = np.zeros(len(batch), dtype=np.int32)
+    value = np.full(len(batch), np.nan)
+    status[rows], value[rows] = added["status"], added["value"]
+    objective = np.where(batch.valid, batch.objective, np.nan)
+    measures = np.where(batch.valid[:, None], batch.measures, np.nan)
+    return Outcome(status, value, objective, measures, batch.valid)
+
+
+def elites(placement: Placement) -> Elites:
+    """Returns the archive's elites with their solutions resolved.
+
+    Raises:
+        RuntimeError: The archive is empty, or holds ids that nothing resolves.
+    """
+    if placement.archive.empty:
+        raise RuntimeError("the archive is empty: run a step first")
+    ids, solutions, objective, measures = placement.archive.data(
+        ["id", "solution", "objective", "measures"], return_type="tuple"
+    )
+    if placement.holds_ids:
+        if placement.resolve is None:
+            raise RuntimeError("the archive holds ids: give the placement `resolve`, e.g. history.take")
+        solutions = placement.resolve(ids)
+    return Elites(ids, solutions, objective, measures)
+
+
+def refresh(history: Rows, placement: Placement, *, start: int = 0) -> Refreshed:
+    """Places every candidate from row `start` on, in chronological order; the archive is the result.
+
+    Reads the history a part at a time: a million candidates take seconds and no more memory than one part.
+    """
+    rows = valid = outside = 0
+    bounds = getattr(placement.archive, "lower_bounds", None), getattr(placement.archive, "upper_bounds", None)
+    columns = ("id", "features") if placement.holds_ids else ("id", "features", "solution")
+    for part in history.chunks(*columns, start=start):
+        _, objective, measures = measure(placement, part["features"])
+        good = np.isfinite(objective) & np.isfinite(measures).all(axis=1)
+        rows += len(good)
+        if not good.all():
+            part = {name: values[good] for name, values in part.items()}
+            objective, measures = objective[good], measures[good]
+        valid += len(objective)
+        if len(objective):
+            solutions = part["id"] if placement.holds_ids else part["solution"]
+            placement.archive.add(solutions, objective, measures, id=part["id"])
+            if bounds[0] is not None:
+                outside += int(np.count_nonzero(((measures < bounds[0]) | (measures > bounds[1])).any(axis=1)))
+    return Refreshed(rows, valid, outside)
+
+
+def rebuild(history: Rows, placement: Placement, archive: ArchiveBase) -> Placement:
+    """Returns the placement on a new empty archive, with every candidate of the history placed in it."""
+    moved = replace(placement, archive=archive)
+    refresh(history, moved)
+    return moved
+
+
+def reevaluate(
+    search: Search, placement: Placement, *, times: int, rng: np.random.Generator
+) -> tuple[Elites, Floats, Floats]:
+    """Evaluates every elite again under fresh seeds, for objectives or measures that are noisy.
+
+    Args:
+        search: the domain and encoder.
+        placement: whose elites.
+        times: evaluations of each elite.
+        rng: source of the fresh seeds.
+
+    Returns:
+        The e elites; (times, e) objectives; (times, e, k) measures. NaN = that evaluation failed.
+    """
+    if times < 1:
+        raise ValueError(f"times must be at least 1, got {times}")
+    found = elites(placement)
+    objectives, measured = [], []
+    for _ in range(times):
+        seeds = rng.integers(2**63, size=len(found), dtype=np.uint64)
+        artifacts, errors = render(search.domain, found.solutions, seeds)
+        _, objective, measures = measure(placement, encode(search.encoder, artifacts, errors))
+        objectives.append(objective)
+        measured.append(measures)
+    return found, np.stack(objectives), np.stack(measured)
+
+
+def candidate_seeds(seed: int, ids: Ints) -> NDArray[np.uint64]:
+    """Returns (n,) seeds that depend on the run's seed and each candidate's id alone (SplitMix64)."""
+    z = ids.astype(np.uint64) + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64)
+    z *= np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def render(
+    domain: Domain, solutions: Solutions, seeds: Ints
+) -> tuple[Artifacts, Sequence[str | None]]:
+    """Returns n artifacts and n reasons for failure, whatever single candidates do.
+
+    A domain that raises for the whole batch is asked again candidate by candidate, so that one bad
+    solution costs its own row only.
+
+    Raises:
+        ValueError: The domain returned another number of artifacts or errors than it was given solutions.
+    """
+    n = len(solutions)
+    try:
+        artifacts, errors = domain.render(solutions, seeds)
+    except Exception as error:  # noqa: BLE001 - any failure of one candidate is a row of data
+        if n == 1:
+            return [None], [f"{type(error).__name__}: {error}"]
+        singles = [render(domain, solutions[i : i + 1], seeds[i : i + 1]) for i in range(n)]
+        return [part[0] for part, _ in singles], [reason[0] for _, reason in singles]
+    if len(artifacts) != n or len(errors) != n:
+        raise ValueError(
+            f"render must return {n} artifacts and {n} errors, got {len(artifacts)} and {len(errors)}"
+        )
+    return artifacts, errors
+
+
+def encode(encoder: Encoder, artifacts: Artifacts, errors: Sequence[str | None]) -> Floats:
+    """Returns (n, d) float32 features; rows of artifacts that failed are NaN and never reach the encoder.
+
+    Raises:
+        ValueError: The encoder returned another shape.
+    """
+    n, d = len(artifacts), len(encoder.names)
+    good = [i for i in range(n) if errors[i] is None] if any(errors) else None
+    if good is not None and not good:
+        return np.full((n, d), np.nan, dtype=np.float32)
+    if good is not None:
+        kept = [artifacts[i] for i in good]
+        artifacts = np.stack(kept) if isinstance(kept[0], np.ndarray) else kept
+    features = np.asarray(encoder.encode(artifacts), dtype=np.float32)
+    if features.shape != (len(artifacts), d):
+        raise ValueError(f"encode must return shape {(len(artifacts), d)}, got {features.shape}")
+    if good is None:
+        return features
+    scattered = np.full((n, d), np.nan, dtype=np.float32)
+    scattered[good] = features
+    return scattered
+
+
+def _explain(
+    errors: Sequence[str | None], valid: NDArray[np.bool_], features: Floats, names: Sequence[str]
+) -> list[str | None]:
+    """Returns the errors with a reason for every row that is not valid."""
+    reasons = list(errors)
+    for row in np.flatnonzero(~valid):
+        if reasons[row] is None:
+            missing = [name for name, value in zip(names, features[row], strict=True) if not np.isfinite(value)]
+            reasons[row] = f"could not be measured: {', '.join(missing) or 'score or measures not finite'}"
+    return reasons

@@ -1,0 +1,298 @@
+"""Records and protocols that every stage shares.
+
+Axis letters, used in every docstring of the package:
+    n batch, d features, k measures, m ensemble members, t queries or triplets, p parents.
+
+Records are frozen dataclasses of arrays: a stage reads one and returns another. Protocols name what a
+stage must offer; any class with these methods will do, nothing has to be inherited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ribs.archives import ArchiveBase
+
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.integer[Any]]
+Bools = NDArray[np.bool_]
+Solutions = Any
+"""(n, …) array of numeric solutions, or (n,) array of str for text."""
+Artifacts = Any
+"""A sequence of n rendered candidates, of whatever type the domain and its encoder agree on."""
+
+ID_FIELD = {"id": ((), np.int64)}
+"""The extra field that every archive carries: `GridArchive(…, extra_fields=ID_FIELD)`."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How good n candidates are, higher is better; NaN = could not be scored.
+
+    Attributes:
+        mean: (n,) best guess.
+        std: (n,) standard deviation of that guess, 0 where the score is exact.
+    """
+
+    mean: Floats
+    std: Floats
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a generator asks to have evaluated.
+
+    Attributes:
+        solutions: (n, …) solutions.
+        parents: (n, p) int64 candidate ids that each one came from, -1 = none or unknown.
+        origin: (n,) str, the operator that made each one.
+    """
+
+    solutions: Solutions
+    parents: Ints
+    origin: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.solutions)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One iteration, complete.
+
+    Attributes:
+        ids: (n,) int64, consecutive over the whole run.
+        iteration: counted from 0.
+        proposal: what was evaluated.
+        artifacts: n rendered candidates.
+        errors: n reasons why a candidate could not be rendered, None = rendered.
+        features: (n, d) float32, NaN = could not be measured.
+        scores: (n,) means and standard deviations.
+        measures: (n, k).
+        objective: (n,) what the archive maximises, a function of the scores.
+        valid: (n,) bool, True where objective and measures are finite; only these rows enter an archive.
+    """
+
+    ids: Ints
+    iteration: int
+    proposal: Proposal
+    artifacts: Artifacts
+    errors: Sequence[str | None]
+    features: Floats
+    scores: Scores
+    measures: Floats
+    objective: Floats
+    valid: Bools
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a batch in the archive; the arrays line up with the proposal's rows.
+
+    Attributes:
+        status: (n,) 0 = not added, 1 = improved a cell, 2 = filled a new cell. 0 for rows that are not valid.
+        value: (n,) improvement over the cell, as pyribs defines it; NaN for rows that are not valid.
+        objective: (n,) and
+        measures: (n, k), NaN for rows that are not valid.
+        valid: (n,) bool.
+    """
+
+    status: Ints
+    value: Floats
+    objective: Floats
+    measures: Floats
+    valid: Bools
+
+
+@dataclass(frozen=True)
+class Elites:
+    """What an archive holds, in the archive's own order.
+
+    Attributes:
+        ids: (n,) int64 candidate ids.
+        solutions: (n, …), resolved: never ids.
+        objective: (n,).
+        measures: (n, k).
+    """
+
+    ids: Ints
+    solutions: Solutions
+    objective: Floats
+    measures: Floats
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Triplet questions: which of left and right is more like the anchor?
+
+    Attributes:
+        uids: (t,) str, unique in a study and the same when a resumed run asks again.
+        items: (t, 3) int64 candidate ids: anchor, left, right.
+        purpose: (t,) str: "random" for those drawn without regard to the model, which alone measure its
+            accuracy; otherwise the name of the acquisition.
+    """
+
+    uids: NDArray[np.str_]
+    items: Ints
+    purpose: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What an annotator said; it may answer fewer queries than it was asked.
+
+    Attributes:
+        query: (a,) int64 rows of the queries.
+        choice: (a,) int8: 0 = left, 1 = right, -1 = cannot decide.
+        probability: (a,) that right is the answer, NaN = the annotator gave none.
+    """
+
+    query: Ints
+    choice: Ints
+    probability: Floats
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+
+class Domain(Protocol):
+    """What is searched."""
+
+    def initial(self, n: int, rng: np.random.Generator) -> Solutions:
+        """Returns n first solutions."""
+        ...
+
+    def render(self, solutions: Solutions, seeds: Ints) -> tuple[Artifacts, Sequence[str | None]]:
+        """Returns n artifacts and n reasons for failure (None = rendered).
+
+        Args:
+            solutions: (n, …).
+            seeds: (n,) uint64, one per candidate: a row's result depends on its solution and its seed only.
+        """
+        ...
+
+    def present(self, artifact: Any) -> str | NDArray[np.uint8]:
+        """Returns text, an image (h, w, 3) or a video (frames, h, w, 3) for people, judges and plots."""
+        ...
+
+
+class Encoder(Protocol):
+    """The waist: artifacts in, named feature columns out."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The d column names."""
+        ...
+
+    def encode(self, artifacts: Artifacts) -> Floats:
+        """Returns (n, d) float32; NaN = could not be measured."""
+        ...
+
+
+class Quality(Protocol):
+    """What is good."""
+
+    def score(self, features: Floats) -> Scores:
+        """Returns the scores of (n, d) features, higher is better."""
+        ...
+
+
+class Diversity(Protocol):
+    """What is different."""
+
+    @property
+    def dim(self) -> int:
+        """The number of measures, k."""
+        ...
+
+    def project(self, features: Floats) -> Floats:
+        """Returns (n, k) measures of (n, d) features."""
+        ...
+
+
+class TripletModel(Protocol):
+    """What an acquisition needs of a learned similarity: an opinion of every ensemble member."""
+
+    def member_probability(self, features: Floats, triplets: Ints) -> Floats:
+        """Returns (m, t): each member's probability that the second item is nearer to the first than the third."""
+        ...
+
+
+def mean_objective(scores: Scores) -> Floats:
+    """Returns the (n,) means: the objective when scores are exact."""
+    return scores.mean
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One way of laying out a history: what is good, what is different, and the archive of both.
+
+    Attributes:
+        quality: features → scores.
+        diversity: features → measures.
+        archive: a pyribs archive with `ID_FIELD`. With `solution_dim=()` and int64 solutions it holds
+            candidate ids in place of solutions.
+        objective: scores → (n,) what the archive maximises.
+        resolve: ids (n,) → solutions, needed by archives that hold ids only.
+    """
+
+    quality: Quality
+    diversity: Diversity
+    archive: ArchiveBase
+    objective: Callable[[Scores], Floats] = mean_objective
+    resolve: Callable[[Ints], Solutions] | None = None
+
+    @property
+    def holds_ids(self) -> bool:
+        """True where the archive stores candidate ids in place of solutions."""
+        return self.archive.solution_dim == () and self.archive.dtypes["solution"] == np.int64
+
+
+class Generator(Protocol):
+    """Where new candidates come from."""
+
+    def ask(self, placement: Placement, n: int, rng: np.random.Generator) -> Proposal:
+        """Returns n new candidates, made from the placement's elites (or from nothing while it is empty)."""
+        ...
+
+    def tell(self, proposal: Proposal, outcome: Outcome) -> None:
+        """Takes in what became of the proposal asked for last."""
+        ...
+
+
+class Annotator(Protocol):
+    """Who judges: a person, a model or a simulation, indistinguishable from here on."""
+
+    @property
+    def kind(self) -> str:
+        """`person`, `model` or `simulation`."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Who it was: a pseudonym, or a model's name and version."""
+        ...
+
+    def answer(self, queries: Queries, shown: Any) -> Answers:
+        """Returns the answers it has.
+
+        Args:
+            queries: t questions.
+            shown: (t, 3, …) what is judged, in the order anchor, left, right.
+        """
+        ...

@@ -1,0 +1,170 @@
+"""Pictures of archives, curves and learned maps; every function draws on the axes it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from ribs.archives import ArchiveBase, CVTArchive
+from ribs.visualize import cvt_archive_heatmap, grid_archive_heatmap
+
+from qdfeedback.types import Floats, Ints
+
+INK = "#1f2933"
+ACCENT = "#0b6e8a"
+SECOND = "#c8553d"
+MAP = "viridis"
+
+
+def figure(columns: int, rows: int = 1, *, width: float = 5.0, height: float = 4.4) -> tuple[Figure, list[Axes]]:
+    """Returns a figure of so many panels and its axes in reading order."""
+    drawn, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False, layout="constrained")
+    return drawn, list(axes.ravel())
+
+
+def save(drawn: Figure, path: Any) -> None:
+    """Writes a figure and closes it."""
+    drawn.savefig(path, dpi=110)
+    plt.close(drawn)
+
+
+def heatmap(
+    ax: Axes, archive: ArchiveBase, *, title: str, axes: Sequence[str] = ("measure 1", "measure 2"),
+    limits: tuple[float, float] | None = None,
+) -> None:
+    """Draws an archive of two measures, coloured by objective; one of more measures as a scatter of its first two.
+
+    Args:
+        ax: where.
+        archive: a grid or CVT archive.
+        title: says what it shows.
+        axes: names of the measures.
+        limits: objective at both ends of the colour scale; the archive's 2 % and 100 % quantiles where None.
+    """
+    objective = archive.data("objective")
+    if limits is None and len(objective):
+        limits = (float(np.quantile(objective, 0.02)), float(objective.max()))
+    low, high = limits or (0.0, 1.0)
+    if archive.measure_dim == 2 and isinstance(archive, CVTArchive):
+        cvt_archive_heatmap(archive, ax=ax, cmap=MAP, vmin=low, vmax=high, lw=0.1)
+    elif archive.measure_dim == 2:
+        grid_archive_heatmap(archive, ax=ax, cmap=MAP, vmin=low, vmax=high)
+    else:
+        places = archive.data("measures")
+        dots = ax.scatter(places[:, 0], places[:, 1], c=objective, s=6, cmap=MAP, vmin=low, vmax=high)
+        ax.figure.colorbar(dots, ax=ax)
+    ax.set_title(title, color=INK, fontsize=11)
+    ax.set_xlabel(axes[0])
+    ax.set_ylabel(axes[1])
+
+
+def collage(
+    ax: Axes, places: Floats, image: Callable[[int], NDArray[np.uint8]], *, title: str,
+    axes: Sequence[str] = ("measure 1", "measure 2"), side: int = 12,
+) -> None:
+    """Draws images where they lie on the map: in each of side × side squares the one nearest to its middle.
+
+    Args:
+        ax: where.
+        places: (n, 2) measures.
+        image: row → its image (h, w, 3); asked only for what is shown.
+        title: says what it shows.
+        axes: names of the measures.
+        side: squares along each axis.
+    """
+    low, high = places.min(axis=0), places.max(axis=0)
+    unit = (places - low) / np.where(high > low, high - low, 1) * side
+    square = np.minimum(unit.astype(int), side - 1)
+    away = np.square(unit - square - 0.5).sum(axis=1)
+    size = (high - low) / side
+    nearest: dict[tuple[int, int], int] = {}
+    for i in np.argsort(-away):
+        nearest[square[i, 0], square[i, 1]] = int(i)
+    for (column, row), i in nearest.items():
+        x, y = low + size * (column, row)
+        ax.imshow(image(i), extent=(x, x + size[0], y, y + size[1]), interpolation="bilinear")
+    ax.set_xlim(low[0], high[0])
+    ax.set_ylim(low[1], high[1])
+    ax.set_aspect("auto")
+    ax.set_title(title, color=INK, fontsize=11)
+    ax.set_xlabel(axes[0])
+    ax.set_ylabel(axes[1])
+
+
+def curves(
+    ax: Axes, rows: Sequence[Mapping[str, Any]], *, x: str, lines: Mapping[str, str], title: str,
+    marks: Sequence[float] = (),
+) -> None:
+    """Draws logged figures over the run.
+
+    Args:
+        ax: where.
+        rows: what was logged, oldest first.
+        x: the column along the bottom.
+        lines: column → its label.
+        title: says what it shows.
+        marks: values of x at which something happened (a refit), drawn as thin lines.
+    """
+    for mark in marks:
+        ax.axvline(mark, color=INK, alpha=0.15, lw=0.8)
+    for (name, label), colour in zip(lines.items(), (ACCENT, SECOND, "#6b8e23", "#7d5ba6"), strict=False):
+        ax.plot([row[x] for row in rows], [row[name] for row in rows], label=label, color=colour, lw=1.8)
+    ax.set_title(title, color=INK, fontsize=11)
+    ax.set_xlabel(x)
+    ax.grid(alpha=0.2)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, fontsize=9)
+
+
+def learned_map(ax: Axes, places: Floats, *, colour: Floats | None = None, title: str) -> None:
+    """Draws where items lie under a learned map.
+
+    Args:
+        ax: where.
+        places: (n, k); the first two measures are drawn.
+        colour: (n,) a value each.
+        title: says what it shows.
+    """
+    second = places[:, 1] if places.shape[1] > 1 else np.zeros(len(places))
+    ax.scatter(places[:, 0], second, c=ACCENT if colour is None else colour, s=22, cmap=MAP, alpha=0.85)
+    if len(places) <= 150:
+        for i, (x, y) in enumerate(zip(places[:, 0], second, strict=True)):
+            ax.annotate(str(i), (x, y), xytext=(3, 2), textcoords="offset points", fontsize=6, color=INK)
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.set_title(title, color=INK, fontsize=11)
+    ax.set_xlabel("measure 1")
+    ax.set_ylabel("measure 2")
+
+
+def learning_curve(
+    ax: Axes, counts: Ints, *, figures: Mapping[str, tuple[Floats, Floats, Floats]], title: str
+) -> None:
+    """Draws accuracy over the number of judgments, with intervals.
+
+    Args:
+        ax: where.
+        counts: (c,) numbers of judgments, on a logarithmic scale.
+        figures: label → (value, low, high), each (c,).
+        title: says what it shows.
+    """
+    for (label, (value, low, high)), colour in zip(figures.items(), (ACCENT, SECOND, "#6b8e23"), strict=False):
+        ax.plot(counts, value, "o-", label=label, color=colour, lw=1.8, ms=4)
+        ax.fill_between(counts, low, high, color=colour, alpha=0.15, lw=0)
+    ax.set_xscale("log")
+    ax.set_xticks(list(counts), [f"{count:,}" for count in counts])
+    ax.minorticks_off()
+    ax.set_xlabel("judgments")
+    ax.set_ylabel("accuracy")
+    ax.set_title(title, color=INK, fontsize=11)
+    ax.grid(alpha=0.2)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, fontsize=9)
