@@ -160,8 +160,13 @@ def _pictures(arm: ArmSearch, log: Log, features: Any) -> None:
     viz.save(figure, arm.run.path / "archive.png")
 
     figure, axes = viz.figure(2)
-    marks = sorted({row["evaluations"] for before, row in zip(log.rows, log.rows[1:], strict=False)
-                    if row["judgments"] != before["judgments"]})
+    marks = sorted(
+        {
+            row["evaluations"]
+            for before, row in zip(log.rows, log.rows[1:], strict=False)
+            if row["judgments"] != before["judgments"]
+        }
+    )
     lines = {"qd_score_all": "QD score, all arms", "coverage_all": "coverage in %, all arms"}
     viz.curves(axes[0], log.rows, x="evaluations", lines=lines, title="In the true space", marks=marks)
     lines = {"qd_score": "QD score", "coverage": "coverage in %"}
@@ -170,5 +175,11 @@ def _pictures(arm: ArmSearch, log: Log, features: Any) -> None:
 
     found = elites(arm.placement)
     figure, axes = viz.figure(1, width=7, height=7)
-    viz.collage(axes[0], found.measures[:, :2], lambda i: draw(np.cumsum(found.solutions[i])), title="Arms by their place in the archive", axes=own)
+    viz.collage(
+        axes[0],
+        found.measures[:, :2],
+        lambda i: draw(np.cumsum(found.solutions[i])),
+        title="Arms by their place in the archive",
+        axes=own,
+    )
     viz.save(figure, arm.run.path / "arms.png")

@@ -92,19 +92,24 @@ class Args:
     """Processes for several seeds; as many as there are cores if not given."""
 
 
-def search_arm(args: Args) -> dict[str, Any]:
+def search_arm(args: Args, *, quiet: bool = False) -> dict[str, Any]:
     """Runs one seed and returns its summary."""
     limit_threads()
     arm = ArmSearch(args)
     schedule = refit_schedule(args)
     log = arm_report.Log(arm.run)
     begin = arm.begin(log)
-    with tqdm(total=args.iterations, initial=begin, unit="it", disable=len(args.seed) > 1, mininterval=0.5) as bar:
+    with tqdm(total=args.iterations, initial=begin, unit="it", disable=quiet, mininterval=0.5) as bar:
         for iteration in range(begin, args.iterations):
             if iteration in schedule:
                 arm.refit(iteration, schedule[iteration])
             batch = step(
-                arm.search, arm.placement, n=args.batch_size, first_id=len(arm.history), iteration=iteration, rng=arm.rng
+                arm.search,
+                arm.placement,
+                n=args.batch_size,
+                first_id=len(arm.history),
+                iteration=iteration,
+                rng=arm.rng,
             )
             arm.history.append(batch)
             arm.fit_ranges(iteration, batch.measures)
@@ -244,7 +249,9 @@ def make_generator(args: Args) -> Generator:
     if args.emitter == "gaussian":
         return Gaussian(0.1, Arm().initial)
     if args.emitter == "iso-line":
-        return Pyribs(lambda archive, seed: [IsoLineEmitter(archive, x0=zero, batch_size=n, seed=seed)], origin="iso-line")
+        return Pyribs(
+            lambda archive, seed: [IsoLineEmitter(archive, x0=zero, batch_size=n, seed=seed)], origin="iso-line"
+        )
     rules: dict[str, Any] = (
         {"ranker": "2imp"}
         if args.emitter == "cma-me"
@@ -287,15 +294,19 @@ def _saved(args: Args) -> Args:
     return Args(**known, run=args.run, resume=True, workers=args.workers)
 
 
-def _alone(args: Args) -> dict[str, Any]:
-    """Runs one seed of several; one that is finished is not run again, one that was interrupted goes on."""
+def _one_of_several(args: Args) -> dict[str, Any]:
+    return _run(args, quiet=True)
+
+
+def _run(args: Args, *, quiet: bool = False) -> dict[str, Any]:
+    """Runs one seed; with --resume, one that is finished is not run again, one that was interrupted goes on."""
     if args.resume and not (args.run / "settings.json").exists():
         args = replace(args, resume=False)
     if args.resume:
         args = _saved(args)
         if runs.is_finished(args.run):
             return dict(files.read_json(args.run / "summary.json"))
-    return search_arm(args)
+    return search_arm(args, quiet=quiet)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -303,11 +314,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = tyro.cli(Args, description=__doc__, args=argv)
     if len(args.seed) > 1:
         jobs = [replace(args, run=args.run / f"seed-{seed}", seed=(seed,)) for seed in args.seed]
-        for summary in tqdm(run_all(_alone, jobs, workers=args.workers), total=len(jobs), unit="run"):
+        for summary in tqdm(run_all(_one_of_several, jobs, workers=args.workers), total=len(jobs), unit="run"):
             tqdm.write(arm_report.one_line(summary))
         print(f"figures: python -m experiments.qdhf_arm_table {args.run}")
         return
-    print(arm_report.closing_lines(args.run, _alone(args)))
+    print(arm_report.closing_lines(args.run, _run(args)))
 
 
 if __name__ == "__main__":

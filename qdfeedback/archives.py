@@ -36,9 +36,7 @@ def grid(solution_dim: int | tuple[int, ...], dims: Sequence[int], **soft: float
     return build
 
 
-def cvt(
-    solution_dim: int | tuple[int, ...], dim: int, cells: int, *, seed: int = 0, **soft: float
-) -> Build:
+def cvt(solution_dim: int | tuple[int, ...], dim: int, cells: int, *, seed: int = 0, **soft: float) -> Build:
     """Returns a builder of centroidal Voronoi archives with `cells` cells in `dim` measures.
 
     The centroids are found once in the unit cube (k-means on 20 samples a cell) and stretched over the

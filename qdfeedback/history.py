@@ -198,7 +198,9 @@ class History:
             mask = where == index
             values = self._array(self._batch(*self._offsets[index]), column)[ids[mask] - self._starts[index]]
             if found is None:
-                found = np.empty((len(ids), *values.shape[1:]), dtype=object if values.dtype.kind == "O" else values.dtype)
+                found = np.empty(
+                    (len(ids), *values.shape[1:]), dtype=object if values.dtype.kind == "O" else values.dtype
+                )
             found[mask] = values
         return np.empty((0,)) if found is None else found
 
@@ -298,5 +300,8 @@ def _fixed(values: NDArray[Any], field: pa.Field) -> pa.Array:
 def _labels(parts: Sequence[NDArray[np.str_]]) -> pa.Array:
     """Returns the labels as one column; a part in which all are the same, the usual case, is not spelled out."""
     return pa.concat_arrays(
-        [pa.repeat(str(part[0]), len(part)) if (part == part[0]).all() else pa.array(part, pa.string()) for part in parts]
+        [
+            pa.repeat(str(part[0]), len(part)) if (part == part[0]).all() else pa.array(part, pa.string())
+            for part in parts
+        ]
     )

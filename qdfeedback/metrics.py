@@ -46,9 +46,7 @@ def score_in(ranges: Floats, dims: tuple[int, ...], objective: Floats, measures:
     return score(archive)
 
 
-def corrected_score(
-    ranges: Floats, dims: tuple[int, ...], objectives: Floats, measures: Floats
-) -> GridScore:
+def corrected_score(ranges: Floats, dims: tuple[int, ...], objectives: Floats, measures: Floats) -> GridScore:
     """Returns the figures of elites by the mean of fresh evaluations, for noisy objectives or measures.
 
     A noisy objective is highest where the noise was kindest; this is what the archive is worth beyond luck

@@ -1,11 +1,11 @@
 """The run folder: settings, history, checkpoints, models, judgments, summary.
 
-    DIR/settings.json           what was asked for
-    DIR/history.arrows          every evaluated candidate
-    DIR/judgments.db            every answer
-    DIR/models/                 each learned model, named by the iteration it was fitted at
-    DIR/checkpoints/            the last two, from which a run goes on exactly
-    DIR/archive.npz, curves.csv, summary.json, *.png
+DIR/settings.json           what was asked for
+DIR/history.arrows          every evaluated candidate
+DIR/judgments.db            every answer
+DIR/models/                 each learned model, named by the iteration it was fitted at
+DIR/checkpoints/            the last two, from which a run goes on exactly
+DIR/archive.npz, curves.csv, summary.json, *.png
 """
 
 from __future__ import annotations
@@ -133,7 +133,10 @@ class Run:
             name.removeprefix("field_"): value for name, value in arrays.items() if name.startswith("field_")
         }
         ordered |= {"lower_bounds": placement.archive.lower_bounds, "upper_bounds": placement.archive.upper_bounds}
-        meta = {"cells": int(placement.archive.cells), "dims": getattr(placement.archive, "dims", np.array([])).tolist()}
+        meta = {
+            "cells": int(placement.archive.cells),
+            "dims": getattr(placement.archive, "dims", np.array([])).tolist(),
+        }
         files.write_atomic(self.path / "archive.npz", files.pack(ordered, meta))
 
     def save_curves(self, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -253,9 +253,7 @@ def candidate_seeds(seed: int, ids: Ints) -> NDArray[np.uint64]:
     return z ^ (z >> np.uint64(31))
 
 
-def render(
-    domain: Domain, solutions: Solutions, seeds: Ints
-) -> tuple[Artifacts, Sequence[str | None]]:
+def render(domain: Domain, solutions: Solutions, seeds: Ints) -> tuple[Artifacts, Sequence[str | None]]:
     """Returns n artifacts and n reasons for failure, whatever single candidates do.
 
     A domain that raises for the whole batch is asked again candidate by candidate, so that one bad
@@ -273,9 +271,7 @@ def render(
         singles = [render(domain, solutions[i : i + 1], seeds[i : i + 1]) for i in range(n)]
         return [part[0] for part, _ in singles], [reason[0] for _, reason in singles]
     if len(artifacts) != n or len(errors) != n:
-        raise ValueError(
-            f"render must return {n} artifacts and {n} errors, got {len(artifacts)} and {len(errors)}"
-        )
+        raise ValueError(f"render must return {n} artifacts and {n} errors, got {len(artifacts)} and {len(errors)}")
     return artifacts, errors
 
 

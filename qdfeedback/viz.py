@@ -27,7 +27,9 @@ MAP = "viridis"
 
 def figure(columns: int, rows: int = 1, *, width: float = 5.0, height: float = 4.4) -> tuple[Figure, list[Axes]]:
     """Returns a figure of so many panels and its axes in reading order."""
-    drawn, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False, layout="constrained")
+    drawn, axes = plt.subplots(
+        rows, columns, figsize=(width * columns, height * rows), squeeze=False, layout="constrained"
+    )
     return drawn, list(axes.ravel())
 
 
@@ -38,7 +40,11 @@ def save(drawn: Figure, path: Any) -> None:
 
 
 def heatmap(
-    ax: Axes, archive: ArchiveBase, *, title: str, axes: Sequence[str] = ("measure 1", "measure 2"),
+    ax: Axes,
+    archive: ArchiveBase,
+    *,
+    title: str,
+    axes: Sequence[str] = ("measure 1", "measure 2"),
     limits: tuple[float, float] | None = None,
 ) -> None:
     """Draws an archive of two measures, coloured by objective; one of more measures as a scatter of its first two.
@@ -68,8 +74,13 @@ def heatmap(
 
 
 def collage(
-    ax: Axes, places: Floats, image: Callable[[int], NDArray[np.uint8]], *, title: str,
-    axes: Sequence[str] = ("measure 1", "measure 2"), side: int = 12,
+    ax: Axes,
+    places: Floats,
+    image: Callable[[int], NDArray[np.uint8]],
+    *,
+    title: str,
+    axes: Sequence[str] = ("measure 1", "measure 2"),
+    side: int = 12,
 ) -> None:
     """Draws images where they lie on the map: in each of side × side squares the one nearest to its middle.
 
@@ -101,7 +112,12 @@ def collage(
 
 
 def curves(
-    ax: Axes, rows: Sequence[Mapping[str, Any]], *, x: str, lines: Mapping[str, str], title: str,
+    ax: Axes,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    x: str,
+    lines: Mapping[str, str],
+    title: str,
     marks: Sequence[float] = (),
 ) -> None:
     """Draws logged figures over the run.
@@ -145,9 +161,7 @@ def learned_map(ax: Axes, places: Floats, *, colour: Floats | None = None, title
     ax.set_ylabel("measure 2")
 
 
-def learning_curve(
-    ax: Axes, counts: Ints, *, figures: Mapping[str, tuple[Floats, Floats, Floats]], title: str
-) -> None:
+def learning_curve(ax: Axes, counts: Ints, *, figures: Mapping[str, tuple[Floats, Floats, Floats]], title: str) -> None:
     """Draws accuracy over the number of judgments, with intervals.
 
     Args:

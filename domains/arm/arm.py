@@ -42,7 +42,9 @@ class Arm:
         angles = np.asarray(solutions, dtype=np.float64)
         objective = (1 - angles.var(axis=1)) * 100
         if self.noise:
-            objective = objective + self.noise * np.array([np.random.default_rng(seed).standard_normal() for seed in seeds])
+            objective = objective + self.noise * np.array(
+                [np.random.default_rng(seed).standard_normal() for seed in seeds]
+            )
         return np.concatenate([np.cumsum(angles, axis=1), objective[:, None]], axis=1), [None] * len(angles)
 
     def present(self, artifact: Floats) -> str | NDArray[np.uint8]:

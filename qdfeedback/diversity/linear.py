@@ -38,7 +38,9 @@ class Linear:
 
     def save(self, path: Path) -> None:
         """Writes the model as arrays plus JSON."""
-        files.write_atomic(Path(path), files.pack({"offset": self.offset, "weights": self.weights}, {"model": "linear"}))
+        files.write_atomic(
+            Path(path), files.pack({"offset": self.offset, "weights": self.weights}, {"model": "linear"})
+        )
 
 
 def load(path: Path) -> Linear:

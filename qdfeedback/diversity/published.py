@@ -50,9 +50,7 @@ def fit_published(features: Floats, triplets: Ints, *, dim: int = 2, rng: np.ran
         d_near, d_far = squared(slice(n_train, None))
         return float((d_near < d_far).float().mean())
 
-    history = train(
-        [weight, bias], lambda rows: hinge_loss(*squared(rows)).mean(), accuracy, n=n_train, rng=rng
-    )
+    history = train([weight, bias], lambda rows: hinge_loss(*squared(rows)).mean(), accuracy, n=n_train, rng=rng)
     note = {"triplets": float(len(triplets)), "epochs": float(len(history)), "validation_accuracy": history[-1]}
     weights = weight.detach().numpy().astype(np.float64)
     return Similarity(np.zeros(features.shape[1]), weights, weights[None], 1.0, 0.0, note)
@@ -67,8 +65,12 @@ def linear_start(d_in: int, d_out: int, rng: np.random.Generator) -> tuple[torch
 
 
 def train(
-    parameters: Sequence[torch.Tensor], loss: Callable[[torch.Tensor], torch.Tensor], figure: Callable[[], float],
-    *, n: int, rng: np.random.Generator,
+    parameters: Sequence[torch.Tensor],
+    loss: Callable[[torch.Tensor], torch.Tensor],
+    figure: Callable[[], float],
+    *,
+    n: int,
+    rng: np.random.Generator,
 ) -> list[float]:
     """Trains in place and returns the validation figure of every epoch.
 

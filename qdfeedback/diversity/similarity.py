@@ -30,7 +30,7 @@ class Similarity:
     Attributes:
         offset: (d,).
         weights: (d, k): the map itself. Its squared distances, over the temperature, are log-odds.
-        members: (m, d, k): the ensemble; member 0 saw every triplet once, the others bootstrap samples.
+        members: (m, d, k): the ensemble, whose disagreement says what is not known yet.
         temperature: of the answers; 1 where the likelihood set the scale already.
         flip: the share of answers that say the opposite, whatever the distances.
         note: what the fit reports: number of triplets, validation figures.
@@ -146,7 +146,7 @@ def fit_similarity(
     offset, scale = _prepare(features[used], how)
     near, far = _differences((features[used] - offset) @ scale, local)
     held_out = _validation_rows(local, len(used), how, rng)
-    weights = _bootstrap(len(triplets), how.members, rng)
+    weights = _member_weights(len(triplets), how.members, rng)
     weights[:, held_out] = 0
     start = 0.1 * rng.standard_normal((how.members, scale.shape[1], dim))
     ridges = np.full(how.members, how.ridge)
@@ -157,7 +157,13 @@ def fit_similarity(
 
 
 def cross_fitted(
-    features: Floats, triplets: Ints, tested: Ints, *, dim: int = 2, how: Fit | None = None, folds: int = 5,
+    features: Floats,
+    triplets: Ints,
+    tested: Ints,
+    *,
+    dim: int = 2,
+    how: Fit | None = None,
+    folds: int = 5,
     rng: np.random.Generator,
 ) -> Floats:
     """Returns (len(tested),) probabilities of the tested triplets' answers, each from a fit that did not see it.
@@ -189,8 +195,13 @@ def cross_fitted(
 
 
 def choose_ridge(
-    features: Floats, triplets: Ints, *, dim: int = 2, how: Fit | None = None,
-    grid: Sequence[float] = (0.3, 1, 3, 10, 30, 100), rng: np.random.Generator,
+    features: Floats,
+    triplets: Ints,
+    *,
+    dim: int = 2,
+    how: Fit | None = None,
+    grid: Sequence[float] = (0.3, 1, 3, 10, 30, 100),
+    rng: np.random.Generator,
 ) -> Fit:
     """Returns the settings with the ridge under which held-out triplets are most likely (4 folds, one batch).
 
@@ -280,11 +291,15 @@ def _differences(prepared: Floats, local: Ints) -> tuple[Floats, Floats]:
     return anchor - prepared[local[:, 1]], anchor - prepared[local[:, 2]]
 
 
-def _bootstrap(t: int, members: int, rng: np.random.Generator) -> Floats:
-    """Returns (m, t) how often each member sees each triplet."""
+def _member_weights(t: int, members: int, rng: np.random.Generator) -> Floats:
+    """Returns (m, t) how much each member makes of each triplet.
+
+    The first half of the members see every triplet and differ in where they start, for the problem has several
+    optima; the others are a Bayesian bootstrap (Rubin 1981), which leaves no triplet out as the ordinary one does:
+    with few judgments that costs more than it tells.
+    """
     weights = np.ones((members, t))
-    for k in range(1, members):
-        weights[k] = np.bincount(rng.integers(t, size=t), minlength=t)
+    weights[(members + 1) // 2 :] = rng.exponential(size=(members // 2, t))
     return weights
 
 
@@ -338,7 +353,9 @@ def _optimise(
         maps = maps.view(m, k, c)
         gradient = 2 * ((squared.grad[:, None] * projected).view(m * k, 2 * t) @ rows.T).view(m, k, c) + ridge * maps
         value = float(total.detach()) + float((ridge * maps.square()).sum()) / 2
-        return value, np.append(gradient.numpy(), float(logit.grad)) if learn and logit.grad is not None else gradient.numpy().ravel()
+        return value, np.append(
+            gradient.numpy(), float(logit.grad)
+        ) if learn and logit.grad is not None else gradient.numpy().ravel()
 
     def keep_best(x: Floats) -> None:
         loss = losses(lengths(x)[2], torch.tensor(x[-1])).numpy()[:, watch].mean(axis=1)
@@ -349,7 +366,11 @@ def _optimise(
     x0 = np.concatenate([start.transpose(0, 2, 1).ravel(), [FLIP_START] if learn else []])
     watching = watch is not None and watch.any()
     found = minimize(
-        objective, x0, jac=True, method="L-BFGS-B", callback=keep_best if watching else None,
+        objective,
+        x0,
+        jac=True,
+        method="L-BFGS-B",
+        callback=keep_best if watching else None,
         options={"maxiter": how.steps, "maxcor": 20, "ftol": 1e-7, "gtol": 1e-4},
     )
     flip = 0.5 * expit(found.x[-1]) if learn else float(how.flip or 0.0)
@@ -367,7 +388,9 @@ def _average(members: Floats) -> Floats:
     if len(members) == 1:
         return members[0]
     c, k = members.shape[1:]
-    left, size, _ = np.linalg.svd(members.transpose(1, 0, 2).reshape(c, -1) / np.sqrt(len(members)), full_matrices=False)
+    left, size, _ = np.linalg.svd(
+        members.transpose(1, 0, 2).reshape(c, -1) / np.sqrt(len(members)), full_matrices=False
+    )
     return left[:, :k] * size[:k]
 
 

@@ -35,7 +35,11 @@ def proportion(successes: int, n: int, *, confidence: float = 0.95) -> Interval:
 
 
 def bootstrap(
-    values: Floats, *, rng: np.random.Generator, groups: Floats | None = None, times: int = 1000,
+    values: Floats,
+    *,
+    rng: np.random.Generator,
+    groups: Floats | None = None,
+    times: int = 1000,
     confidence: float = 0.95,
 ) -> Interval:
     """Returns the mean of (n,) values with a percentile bootstrap interval.
@@ -111,7 +115,9 @@ def model_agreement(says_near: Bools, *, rng: np.random.Generator, groups: Float
     return bootstrap(says_near.astype(float), rng=rng, groups=groups)
 
 
-def over_items(figure: Callable[[Floats], float], ratings: Floats, *, rng: np.random.Generator, times: int = 500) -> Interval:
+def over_items(
+    figure: Callable[[Floats], float], ratings: Floats, *, rng: np.random.Generator, times: int = 500
+) -> Interval:
     """Returns a figure of (raters, items) ratings with an interval from resampling raters and items."""
     ratings = np.asarray(ratings, dtype=float)
     found = []

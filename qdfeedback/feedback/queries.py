@@ -69,7 +69,12 @@ def bald_triplets(
 
 
 def choose_triplets(
-    model: TripletModel | None, features: Floats, n: int, *, rng: np.random.Generator, random_share: float = 0.15,
+    model: TripletModel | None,
+    features: Floats,
+    n: int,
+    *,
+    rng: np.random.Generator,
+    random_share: float = 0.15,
     pool: int = 20_000,
 ) -> tuple[Ints, np.ndarray]:
     """Returns (n, 3) rows and their (n,) purposes: some random, to measure accuracy by, the others by BALD.

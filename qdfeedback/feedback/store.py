@@ -173,7 +173,9 @@ class Store:
 
     def answered(self, study: str) -> set[str]:
         """Returns the trial ids of a study that have an answer, ties included."""
-        return {row["trial_id"] for row in self._rows(sa.select(judgments.c.trial_id).where(judgments.c.study_id == study))}
+        return {
+            row["trial_id"] for row in self._rows(sa.select(judgments.c.trial_id).where(judgments.c.study_id == study))
+        }
 
     def records(self, study: str) -> list[dict[str, Any]]:
         """Returns every record of a study, oldest first."""

@@ -1,6 +1,6 @@
 """Any pyribs emitter as a generator: Gaussian, iso-line, and the evolution strategies of CMA-ME and CMA-MAE.
 
-    Pyribs(lambda archive, seed: [EvolutionStrategyEmitter(archive, x0=x0, sigma0=0.5, batch_size=50, seed=seed)])
+Pyribs(lambda archive, seed: [EvolutionStrategyEmitter(archive, x0=x0, sigma0=0.5, batch_size=50, seed=seed)])
 """
 
 from __future__ import annotations

@@ -44,7 +44,9 @@ def restore_archive(archive: ArchiveBase, arrays: Arrays, state: State) -> None:
     fields = set(archive.field_list) - {"index"}
     cells = arrays["cells"]
     if stored != fields or (len(cells) and int(cells.max()) >= archive.cells):
-        raise ValueError(f"the stored archive has fields {sorted(stored)}, this one {sorted(fields)} and {archive.cells} cells")
+        raise ValueError(
+            f"the stored archive has fields {sorted(stored)}, this one {sorted(fields)} and {archive.cells} cells"
+        )
     store = archive._store
     store.clear()
     store.add(cells, {name: arrays[f"field_{name}"] for name in stored})

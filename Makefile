@@ -1,0 +1,34 @@
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+
+help:  ## list what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## make .venv with everything in it
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(READY)
+
+demo: $(READY)  ## run QDHF on the arm and leave pictures and figures in runs/demo
+	$(BIN)/python -m experiments.qdhf_arm --run runs/demo --judgments 250 --overwrite
+
+test: $(READY)  ## run the tests (a few minutes)
+	$(BIN)/python -m pytest -n 2
+
+test-all: $(READY)  ## run the slow tests too, with coverage
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow" --cov --cov-report=term
+
+lint: $(READY)  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:  ## remove the environment and everything made
+	rm -rf .venv runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage*
+
+.PHONY: help setup demo test test-all lint clean
