@@ -45,6 +45,9 @@ Method = Literal["gt", "aurora-pca", "aurora-pca-inc", "aurora-ae", "aurora-ae-i
 NAMES = ArmEncoder.names
 LEARNED = tuple(NAMES.index(name) for name in FEATURES)
 HAND = (NAMES.index("x"), NAMES.index("y"))
+import os
+Q=float(os.environ.get('Q','0'));M=float(os.environ.get('M','.05'));ML=int(os.environ.get('ML','16'));RG=float(os.environ.get('RG','1'))
+FL=eval(os.environ.get('FL','None'))
 CELLS = 50  # along each of two axes
 
 
@@ -210,7 +213,7 @@ class ArmSearch:
         """Returns axes fitted to all judgments, turned to lie as those before."""
         items, local = np.unique(triplets.items, return_inverse=True)
         features, local = self.history.take(items, "features")[:, LEARNED], local.reshape(-1, 3)
-        how = Fit(flip=None, members=16)
+        how = Fit(flip=FL, members=ML, ridge=RG)
         model = fit_similarity(features, local, dim=self.args.dim, how=how, rng=self.rng)
         tested = np.flatnonzero(triplets.purpose == RANDOM)
         right = cross_fitted(features, local, tested, dim=self.args.dim, how=how, rng=self.rng) > 0.5
@@ -221,7 +224,7 @@ class ArmSearch:
     def place(self) -> None:
         """Places the whole history on the present axes, over ranges that fit it."""
         diversity = self.diversity()
-        ranges = archives.ranges(diversity.project(self.history.sample("features")), quantile=0.0)
+        ranges = archives.ranges(diversity.project(self.history.sample("features")), quantile=Q, margin=M)
         archive = self.build(ranges, int(self.rng.integers(2**63)))
         self.placement = rebuild(self.history, Placement(self.quality, diversity, archive), archive)
 

@@ -1,0 +1,174 @@
+"""A diversity model from anyone's triplets: how well it predicts, how many judgments it needs, what it looks like.
+
+    python -m experiments.similarity_from_triplets --features F.npy --triplets T.csv --run runs/mine
+
+Triplets have the columns anchor, near, far: rows of the features. Accuracy is reported on judgments that were held
+out, and, which is harder and what a search needs, on items that were. The saved model takes new rows:
+
+    model = qdfeedback.diversity.similarity.load("runs/mine/model.npz")
+    measures = model.project(features)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+from sklearn.model_selection import KFold
+from tqdm import tqdm
+
+from qdfeedback import files, metrics, viz
+from qdfeedback.diversity.similarity import Fit, Similarity, check_triplets, choose_ridge, fit_similarity
+from qdfeedback.feedback.agreement import Interval, bootstrap, proportion
+from qdfeedback.feedback.formats import read_features, read_triplets
+from qdfeedback.parallel import limit_threads
+from qdfeedback.types import Floats, Ints
+
+
+@dataclass(frozen=True)
+class Args:
+    features: Path
+    """A .npy file, (items, d)."""
+    triplets: Path
+    """A .npy file (t, 3) or a .csv with columns anchor, near, far."""
+    run: Path = Path("runs/similarity")
+    """Folder for the model, the figures and the pictures."""
+    dim: int = 2
+    """Number of axes."""
+    judgments: int | None = None
+    """Fit to so many judgments, drawn at random; to all of them if not given."""
+    test_features: Path | None = None
+    """Features of data that took no part; those of the fit if only test triplets are given."""
+    test_triplets: Path | None = None
+    """Triplets of data that took no part; their accuracy goes to the summary as test_accuracy."""
+    folds: int = 5
+    """Folds of the cross-validation."""
+    loss: Literal["ste", "hinge"] = "ste"
+    """Likelihood of the answers, or the loss that QDHF published."""
+    prepare: Literal["center", "whiten", "standardize"] = "center"
+    """Keep the features' own proportions, whiten them by PCA, or give each unit variance."""
+    components: int = 64
+    """Principal components to fit on, for center and whiten."""
+    ridge: float | None = None
+    """Strength of the prior; chosen by cross-validation if not given."""
+    seed: int = 0
+    """Of the folds, the samples and the starting weights."""
+
+
+def fit(features: Floats, triplets: Ints, args: Args, rng: np.random.Generator) -> tuple[Similarity, Fit]:
+    """Returns a model fitted to all the triplets, and the settings it was fitted with."""
+    how = Fit(loss=args.loss, members=8, prepare=args.prepare, components=args.components, flip=None, by_item=True)
+    if args.ridge is not None:
+        how = Fit(**{**asdict(how), "ridge": args.ridge})
+    elif args.loss == "ste":
+        how = choose_ridge(features, triplets, dim=args.dim, how=how, rng=rng)
+    return fit_similarity(features, triplets, dim=args.dim, how=how, rng=rng), how
+
+
+def held_out_judgments(features: Floats, triplets: Ints, args: Args, count: int) -> Interval:
+    """Returns accuracy on judgments that were held out; triplets about one set of items count as one draw."""
+    rng = np.random.default_rng([args.seed, count])
+    chosen = rng.permutation(len(triplets))
+    right, groups = [], []
+    for train, test in KFold(args.folds).split(chosen):
+        model, _ = fit(features, triplets[chosen[train[:count]]], args, rng)
+        right.append(metrics.orders_right(model, features, triplets[chosen[test]]))
+        groups.append(triplets[chosen[test], 0])
+    return bootstrap(np.concatenate(right).astype(float), groups=np.concatenate(groups), rng=rng)
+
+
+def held_out_items(features: Floats, triplets: Ints, args: Args, count: int) -> tuple[Interval, list[float]]:
+    """Returns accuracy on triplets with an item that no training triplet had: over all folds, and of each.
+
+    Judgments are drawn from the triplets wholly among the training items; the interval resamples anchors.
+    """
+    rng = np.random.default_rng([args.seed, count])
+    items = np.unique(triplets)
+    right, groups, folds = [], [], []
+    for train, _ in KFold(args.folds, shuffle=True, random_state=args.seed).split(items):
+        inside = np.isin(triplets, items[train]).all(axis=1)
+        usable = np.flatnonzero(inside)
+        model, _ = fit(features, triplets[rng.permutation(usable)[:count]], args, rng)
+        found = metrics.orders_right(model, features, triplets[~inside])
+        right.append(found)
+        folds.append(float(found.mean()))
+        groups.append(triplets[~inside, 0])
+    return bootstrap(np.concatenate(right).astype(float), groups=np.concatenate(groups), rng=rng), folds
+
+
+def learning_curve(features: Floats, triplets: Ints, args: Args, most: int) -> list[dict[str, Any]]:
+    """Returns both accuracies over growing numbers of judgments."""
+    counts = [count for count in (50, 100, 200, 400, 1000, 2000, 4000, 10_000) if count < most]
+    rows = []
+    for count in tqdm([*counts, most], desc="learning curve", unit="size"):
+        items, _ = held_out_items(features, triplets, args, count)
+        rows.append({"judgments": count, "items": items, "held_out": held_out_judgments(features, triplets, args, count)})
+    return rows
+
+
+def pictures(model: Similarity, features: Floats, rows: Sequence[dict[str, Any]], run: Path) -> None:
+    """Writes the learned map and the learning curve."""
+    figure, axes = viz.figure(1, width=7, height=6)
+    viz.learned_map(axes[0], model.project(features), title="Where the items lie on the learned axes")
+    viz.save(figure, run / "map.png")
+    figure, axes = viz.figure(1, width=6.5)
+    lines = {
+        label: tuple(np.array([getattr(row[name], part) for row in rows]) for part in ("value", "low", "high"))
+        for label, name in (("new judgments, known items", "held_out"), ("new items", "items"))
+    }
+    counts = np.array([row["judgments"] for row in rows])
+    viz.learning_curve(axes[0], counts, figures=lines, title="Accuracy on what was held out, 95 % intervals")
+    viz.save(figure, run / "learning_curve.png")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Fits, measures, saves."""
+    args = tyro.cli(Args, description=__doc__, args=argv)
+    limit_threads()
+    features, triplets = check_triplets(read_features(args.features), read_triplets(args.triplets))
+    rng = np.random.default_rng(args.seed)
+    most = min(args.judgments or len(triplets), len(triplets))
+    args.run.mkdir(parents=True, exist_ok=True)
+    rows = learning_curve(features, triplets, args, most)
+    model, how = fit(features, triplets[rng.permutation(len(triplets))[:most]], args, rng)
+    model.save(args.run / "model.npz")
+    _, folds = held_out_items(features, triplets, args, most)
+    summary: dict[str, Any] = {
+        "items": len(features),
+        "triplets": len(triplets),
+        "judgments": most,
+        "dim": args.dim,
+        "ridge": how.ridge,
+        "flip": model.flip,
+        "judgment_accuracy": asdict(rows[-1]["held_out"]),
+        "item_accuracy": asdict(rows[-1]["items"]),
+        "item_accuracy_folds": folds,
+        "learning_curve": [
+            {"judgments": row["judgments"], "held_out": asdict(row["held_out"]), "items": asdict(row["items"])} for row in rows
+        ],
+    }
+    if args.test_triplets:
+        test = read_triplets(args.test_triplets)
+        new = features if args.test_features is None else read_features(args.test_features)
+        new, test = check_triplets(new, test)
+        right = metrics.orders_right(model, new, test)
+        summary["test_accuracy"] = float(right.mean())
+        summary["test_interval"] = asdict(proportion(int(right.sum()), len(right)))
+    elif args.test_features:
+        raise ValueError("--test-features needs --test-triplets beside it")
+    files.write_json(args.run / "summary.json", summary)
+    pictures(model, features, rows, args.run)
+    print(f"\n{most:,} judgments about {len(np.unique(triplets)):,} items, {args.dim} axes")
+    print(f"accuracy on new judgments about known items  {rows[-1]['held_out']}")
+    print(f"accuracy on judgments about new items        {rows[-1]['items']}")
+    if "test_accuracy" in summary:
+        print(f"accuracy on the test data                    {summary['test_accuracy']:.3f}")
+    print(f"look at {args.run}/map.png and learning_curve.png; the model is {args.run}/model.npz")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""What every implementation of a protocol must do; each implementation's test calls these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from qdfeedback.types import Diversity, Domain, Encoder, Floats, Generator, Outcome, Placement, Quality
+
+
+def check_domain(domain: Domain, encoder: Encoder) -> None:
+    """Initial solutions are seeded; a candidate's artifact depends on its solution and its seed alone."""
+    first = domain.initial(7, np.random.default_rng(1))
+    again = domain.initial(7, np.random.default_rng(1))
+    assert len(first) == 7
+    assert np.array_equal(first, again)
+    assert len(domain.initial(0, np.random.default_rng(1))) == 0
+    seeds = np.arange(7, dtype=np.uint64)
+    artifacts, errors = domain.render(first, seeds)
+    assert len(artifacts) == len(errors) == 7
+    whole = encoder.encode(artifacts)
+    for i in range(7):
+        alone, _ = domain.render(first[i : i + 1], seeds[i : i + 1])
+        np.testing.assert_allclose(encoder.encode(alone)[0], whole[i], rtol=1e-5, atol=1e-5)
+    shown = domain.present(artifacts[0])
+    assert isinstance(shown, str) or (shown.dtype == np.uint8 and shown.ndim in (3, 4) and shown.shape[-1] == 3)
+
+
+def check_encoder(encoder: Encoder, artifacts: Floats, bad: Floats) -> None:
+    """Shapes, empty batch, determinism, row independence, and a bad row that leaves its neighbours alone.
+
+    Args:
+        encoder: the encoder.
+        artifacts: several good artifacts, as an array.
+        bad: one artifact that cannot be measured.
+    """
+    d = len(encoder.names)
+    assert len(set(encoder.names)) == d
+    whole = encoder.encode(artifacts)
+    assert whole.shape == (len(artifacts), d)
+    assert whole.dtype == np.float32
+    assert encoder.encode(artifacts[:0]).shape == (0, d)
+    np.testing.assert_array_equal(encoder.encode(artifacts), whole)
+    _rows_independent(encoder.encode, artifacts, whole)
+    mixed = np.concatenate([artifacts[:1], bad[None], artifacts[1:]])
+    with_bad = encoder.encode(mixed)
+    assert np.isnan(with_bad[1]).any()
+    np.testing.assert_allclose(np.delete(with_bad, 1, axis=0), whole, rtol=1e-5, atol=1e-5)
+
+
+def check_quality(quality: Quality, features: Floats) -> None:
+    """Shapes, empty batch, determinism, row independence, NaN in = NaN out in that row only."""
+    scores = quality.score(features)
+    assert scores.mean.shape == scores.std.shape == (len(features),)
+    assert (scores.std >= 0).all()
+    assert quality.score(features[:0]).mean.shape == (0,)
+    _rows_independent(lambda rows: quality.score(rows).mean, features, scores.mean)
+    _one_bad_row(lambda rows: quality.score(rows).mean, features)
+
+
+def check_diversity(diversity: Diversity, features: Floats) -> None:
+    """Shapes, empty batch, determinism, row independence, NaN in = NaN out in that row only."""
+    measures = diversity.project(features)
+    assert measures.shape == (len(features), diversity.dim)
+    assert diversity.project(features[:0]).shape == (0, diversity.dim)
+    np.testing.assert_array_equal(diversity.project(features), measures)
+    _rows_independent(diversity.project, features, measures)
+    half = len(features) // 2
+    chunked = np.concatenate([diversity.project(features[:half]), diversity.project(features[half:])])
+    np.testing.assert_allclose(chunked, measures, rtol=1e-5, atol=1e-5)
+    _one_bad_row(diversity.project, features)
+
+
+def check_generator(make: Callable[[], Generator], placement: Callable[[], Placement], n: int) -> None:
+    """Proposals of the right size, the same for the same seeds; fate may hold rows that are not valid."""
+    proposals = []
+    for _ in range(2):
+        generator, place, rng = make(), placement(), np.random.default_rng(3)
+        for _ in range(3):
+            proposal = generator.ask(place, n, rng)
+            assert len(proposal) == len(proposal.parents) == len(proposal.origin) == n
+            assert proposal.parents.ndim == 2
+            assert np.isfinite(proposal.solutions).all()
+            measures = proposal.solutions[:, :2]
+            ids = np.arange(n) + 1000
+            added = place.archive.add(proposal.solutions, -np.square(measures).sum(axis=1), measures, id=ids)
+            valid = np.ones(n, dtype=bool)
+            valid[0] = False
+            objective = -np.square(measures).sum(axis=1)
+            generator.tell(
+                proposal,
+                Outcome(
+                    np.where(valid, added["status"], 0),
+                    np.where(valid, added["value"], np.nan),
+                    np.where(valid, objective, np.nan),
+                    np.where(valid[:, None], measures, np.nan),
+                    valid,
+                ),
+            )
+        proposals.append(generator.ask(place, n, rng))
+    np.testing.assert_array_equal(proposals[0].solutions, proposals[1].solutions)
+
+
+def _rows_independent(function: Callable[[Floats], Floats], rows: Floats, whole: Floats) -> None:
+    for i in range(len(rows)):
+        np.testing.assert_allclose(function(rows[i : i + 1])[0], whole[i], rtol=1e-5, atol=1e-5)
+
+
+def _one_bad_row(function: Callable[[Floats], Floats], rows: Floats) -> None:
+    broken = rows.copy()
+    broken[0] = np.nan
+    found = function(broken)
+    assert np.isnan(found[0]).all()
+    np.testing.assert_allclose(found[1:], function(rows)[1:], rtol=1e-5, atol=1e-5)

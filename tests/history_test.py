@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import errno
+import resource
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from domains.arm import ArmEncoder
+from qdfeedback.history import History, Position
+from qdfeedback.types import Batch, Proposal, Scores
+from tests.conftest import a_history
+
+NAMES = ("a", "b")
+
+
+def batch(first: int, solutions: np.ndarray, error: str | None = None, iteration: int = 0) -> Batch:
+    n = len(solutions)
+    features = np.arange(first, first + n, dtype=np.float32)[:, None] * [1, 10]
+    proposal = Proposal(solutions, np.full((n, 1), -1), np.full(n, "test"))
+    nothing = np.zeros(n)
+    return Batch(
+        np.arange(first, first + n), iteration, proposal, [None] * n, [error] * n, features.astype(np.float32),
+        Scores(nothing, nothing), np.zeros((n, 2)), nothing, np.ones(n, dtype=bool),
+    )  # fmt: skip
+
+
+def test_what_goes_in_comes_out(tmp_path: Path) -> None:
+    history, _ = a_history(tmp_path)
+    assert len(history) == 100
+    again = History(history.path, ArmEncoder.names)
+    assert len(again) == 0, "nothing was flushed yet"
+    history.flush()
+    again = History(history.path, ArmEncoder.names)
+    assert len(again) == 100
+    parts = list(again.chunks("id", "iteration", "solution", "features", "origin", "error"))
+    assert np.array_equal(np.concatenate([part["id"] for part in parts]), np.arange(100))
+    assert np.array_equal(np.concatenate([part["iteration"] for part in parts]), np.repeat(np.arange(4), 25))
+    assert parts[0]["solution"].shape == (100, 10)
+    assert parts[0]["features"].dtype == np.float32
+    assert set(parts[0]["origin"]) == {"initial", "gaussian"}
+    assert again.solution_shape == (10,)
+
+
+def test_other_tools_can_read_the_file(tmp_path: Path) -> None:
+    history, _ = a_history(tmp_path)
+    history.flush()
+    table = pa.ipc.open_stream(history.path).read_all()
+    assert table.num_rows == 100
+    assert table.column_names == ["id", "iteration", "parents", "origin", "solution", "features", "error"]
+
+
+def test_chunks_start_anywhere_and_are_no_longer_than_asked(tmp_path: Path) -> None:
+    history = History(tmp_path / "h.arrows", NAMES)
+    for first in range(0, 100, 10):
+        history.append(batch(first, np.zeros((10, 3))))
+        history.flush()
+    found = list(history.chunks("id", start=37, rows=4))
+    assert max(len(part["id"]) for part in found) == 4
+    assert np.array_equal(np.concatenate([part["id"] for part in found]), np.arange(37, 100))
+
+
+def test_take_keeps_the_order_asked_for(tmp_path: Path, rng) -> None:
+    history = History(tmp_path / "h.arrows", NAMES)
+    for first in range(0, 100, 10):
+        history.append(batch(first, rng.random((10, 3))))
+        history.flush()
+    ids = rng.permutation(100)[:30]
+    assert np.array_equal(history.take(ids, "features")[:, 0], ids.astype(np.float32))
+    assert len(history.take(np.array([], dtype=int), "features")) == 0
+    with pytest.raises(IndexError, match=r"ids must lie in \[0, 100\)"):
+        history.take(np.array([100]), "features")
+
+
+@pytest.mark.parametrize(
+    "solutions",
+    [np.array(["a story", "another"]), np.arange(2), np.arange(48, dtype=np.float32).reshape(2, 4, 3, 2)],
+    ids=["text", "scalars", "latents"],
+)
+def test_any_kind_of_solution(tmp_path: Path, solutions: np.ndarray) -> None:
+    history = History(tmp_path / "h.arrows", NAMES)
+    history.append(batch(0, solutions))
+    history.flush()
+    again = History(history.path, NAMES)
+    assert np.array_equal(again.take(np.array([1, 0]), "solution"), solutions[[1, 0]])
+
+
+def test_errors_are_kept(tmp_path: Path) -> None:
+    history = History(tmp_path / "h.arrows", NAMES)
+    history.append(batch(0, np.zeros((2, 3))))
+    history.append(batch(2, np.zeros((2, 3)), error="fell over"))
+    assert list(history.take(np.arange(4), "error")) == [None, None, "fell over", "fell over"]
+
+
+def test_ids_must_continue(tmp_path: Path) -> None:
+    history = History(tmp_path / "h.arrows", NAMES)
+    with pytest.raises(ValueError, match="must continue the history at 0, they start at 5"):
+        history.append(batch(5, np.zeros((2, 3))))
+
+
+def test_cut_and_go_on(tmp_path: Path) -> None:
+    history = History(tmp_path / "h.arrows", NAMES)
+    history.append(batch(0, np.zeros((10, 3))))
+    position = history.flush(sync=True)
+    history.append(batch(10, np.ones((10, 3))))
+    history.flush()
+    again = History(history.path, NAMES)
+    again.cut(position)
+    again.append(batch(10, np.full((5, 3), 7.0)))
+    again.flush()
+    final = History(history.path, NAMES)
+    assert len(final) == 15
+    assert (final.take(np.arange(10, 15), "solution") == 7).all()
+    with pytest.raises(ValueError, match="was cut or replaced"):
+        final.cut(Position(1000, 10**9))
+
+
+def test_cut_to_nothing(tmp_path: Path) -> None:
+    history = History(tmp_path / "h.arrows", NAMES)
+    history.append(batch(0, np.zeros((10, 3))))
+    history.flush()
+    history.cut(Position(0, 0))
+    history.append(batch(0, np.zeros((3, 3))))
+    history.flush()
+    assert len(History(history.path, NAMES)) == 3
+
+
+@pytest.mark.parametrize("torn", [1, 7, 100, 1000])
+def test_a_torn_tail_is_dropped_with_a_warning(tmp_path: Path, torn: int) -> None:
+    history = History(tmp_path / "h.arrows", NAMES)
+    for first in range(0, 300, 100):
+        history.append(batch(first, np.zeros((100, 3))))
+        history.flush()
+    content = history.path.read_bytes()
+    history.path.write_bytes(content[:-torn])
+    with pytest.warns(UserWarning, match="after row 200 are torn"):
+        again = History(history.path, NAMES)
+    assert len(again) == 200
+    again.append(batch(200, np.zeros((5, 3))))
+    again.flush()
+    assert len(History(history.path, NAMES)) == 205
+
+
+def test_commit_makes_every_batch_durable(tmp_path: Path) -> None:
+    history = History(tmp_path / "h.arrows", NAMES, commit=True)
+    history.append(batch(0, np.zeros((10, 3))))
+    assert len(History(history.path, NAMES)) == 10
+
+
+def test_foreign_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "h.arrows"
+    path.write_bytes(b"something else entirely")
+    with pytest.raises(ValueError, match=r"h\.arrows is not a history"):
+        History(path, NAMES)
+    schema = pa.schema([pa.field("id", pa.int64())])
+    path.write_bytes(schema.serialize().to_pybytes())
+    with pytest.raises(ValueError, match="format none, this version reads format 1"):
+        History(path, NAMES)
+    path.unlink()
+    history = History(path, NAMES)
+    history.append(batch(0, np.zeros((2, 3))))
+    history.flush()
+    with pytest.raises(ValueError, match=r"feature columns \('a', 'b'\), expected \('x',\)"):
+        History(path, ("x",))
+
+
+def test_solution_shape_of_an_empty_history(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="is empty"):
+        _ = History(tmp_path / "h.arrows", NAMES).solution_shape
+
+
+def test_sample_is_evenly_spaced_and_bounded(tmp_path: Path) -> None:
+    history = History(tmp_path / "h.arrows", NAMES)
+    for first in range(0, 1000, 100):
+        history.append(batch(first, np.zeros((100, 1))))
+    assert len(history.sample("features")) == 1000
+    some = history.sample("features", most=300)[:, 0]
+    assert np.array_equal(some, np.arange(0, 1000, 4))
+
+
+def test_a_full_disk_is_one_clear_line_and_loses_nothing(tmp_path: Path) -> None:
+    code = """
+        import resource, sys
+        from pathlib import Path
+        import numpy as np
+        from qdfeedback.history import History
+        from tests.history_test import NAMES, batch
+        history = History(Path(sys.argv[1]), NAMES)
+        history.append(batch(0, np.zeros((100, 3))))
+        position = history.flush()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (position.bytes + 500, position.bytes + 500))
+        history.append(batch(100, np.zeros((100, 3))))
+        try:
+            history.flush()
+        except OSError as error:
+            print(error)
+        print(len(History(Path(sys.argv[1]), NAMES)))
+    """
+    path = tmp_path / "h.arrows"
+    run = [sys.executable, "-c", textwrap.dedent(code), str(path)]
+    out = subprocess.run(run, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]).stdout
+    assert f"[Errno {errno.EFBIG}] cannot append to {path}" in out
+    assert out.strip().endswith("100")
+    assert resource  # the limit was set in the other process
+
+
+def test_memory_does_not_grow_with_the_run(tmp_path: Path) -> None:
+    """Reading 40 MB of rows in parts takes a small part of that."""
+    history = History(tmp_path / "h.arrows", NAMES)
+    for first in range(0, 50_000, 10_000):
+        history.append(batch(first, np.zeros((10_000, 100))))
+        history.flush()
+    before = pa.total_allocated_bytes()
+    most = 0
+    for part in history.chunks("id", "solution", rows=4096):
+        most = max(most, pa.total_allocated_bytes() - before)
+        assert not part["solution"].flags.owndata, "read through the memory map, not copied"
+    assert most < 1_000_000
