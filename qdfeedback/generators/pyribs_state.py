@@ -92,10 +92,10 @@ def _read(owner: Any, path: str, arrays: Arrays, state: State) -> None:
         key = f"{path}.{name}"
         if name in _SKIP or callable(value) or isinstance(value, (np.dtype, dict, tuple, list)):
             continue
-        if value is None or isinstance(value, (bool, int, float, str)):
-            state[key] = value
-        elif isinstance(value, (np.ndarray, np.generic)):
+        if isinstance(value, (np.ndarray, np.generic)):
             arrays[key] = np.asarray(value)
+        elif value is None or isinstance(value, (bool, int, float, str)):
+            state[key] = value
         elif isinstance(value, np.random.Generator):
             state[key] = value.bit_generator.state
         elif type(value).__module__.startswith("ribs."):
@@ -112,7 +112,8 @@ def _write(owner: Any, path: str, arrays: Arrays, state: State) -> None:
         key = f"{path}.{name}"
         if key in arrays:
             stored = arrays[key]
-            setattr(owner, name, stored[()] if stored.ndim == 0 else stored.copy())
+            plain = stored.ndim == 0 and not isinstance(value, np.ndarray)
+            setattr(owner, name, stored[()] if plain else stored.copy())
         elif isinstance(value, np.random.Generator):
             value.bit_generator.state = state[key]
         elif key in state:
