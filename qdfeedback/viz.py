@@ -151,7 +151,8 @@ def learned_map(ax: Axes, places: Floats, *, colour: Floats | None = None, title
         title: says what it shows.
     """
     second = places[:, 1] if places.shape[1] > 1 else np.zeros(len(places))
-    ax.scatter(places[:, 0], second, c=ACCENT if colour is None else colour, s=22, cmap=MAP, alpha=0.85)
+shade: dict[str, Any] = {"color": ACCENT} if colour is None else {"c": colour, "cmap": MAP}
+    ax.scatter(places[:, 0], second, s=22, alpha=0.85, **shade)
     if len(places) <= 150:
         for i, (x, y) in enumerate(zip(places[:, 0], second, strict=True)):
             ax.annotate(str(i), (x, y), xytext=(3, 2), textcoords="offset points", fontsize=6, color=INK)

@@ -135,12 +135,9 @@ class Store:
         if not rows:
             return 0
         dialect: Any = sqlite if self._engine.dialect.name == "sqlite" else postgresql
-        insert = dialect.insert(judgments).on_conflict_do_nothing()
+        insert = dialect.insert(judgments).on_conflict_do_nothing().returning(judgments.c.id)
         with self._engine.begin() as connection:
-            before = connection.scalar(sa.select(sa.func.count()).select_from(judgments))
-            connection.execute(insert, rows)
-            after = connection.scalar(sa.select(sa.func.count()).select_from(judgments))
-        return int(after or 0) - int(before or 0)
+            return len(connection.execute(insert, rows).all())
 
     def triplets(self, study: str, *, until: int | None = None) -> Triplets:
         """Returns the decided triplet judgments of a study, ties left out.

@@ -1,0 +1,89 @@
+"""Every diversity model: the contract, saving and loading, and what each is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qdfeedback import files
+from qdfeedback.diversity import linear, models, similarity, unsupervised
+from qdfeedback.diversity.columns import Columns, Joined, OnColumns
+from qdfeedback.diversity.linear import Linear, rotation_onto
+from qdfeedback.diversity.published import fit_published
+from qdfeedback.diversity.similarity import Fit, fit_similarity
+from qdfeedback.diversity.unsupervised import fit_autoencoder, fit_pca
+from qdfeedback.feedback.queries import uniform_triplets
+from tests.contracts import check_diversity
+
+RNG = np.random.default_rng(0)
+FEATURES = RNG.standard_normal((60, 6)).astype(np.float32)
+TRIPLETS = uniform_triplets(60, 50, RNG)
+LINEAR = Linear(np.arange(6.0), RNG.random((6, 2)))
+MODELS = {
+    "linear": LINEAR,
+    "pca": fit_pca(FEATURES),
+    "autoencoder": fit_autoencoder(FEATURES, rng=np.random.default_rng(0)),
+    "similarity": fit_similarity(FEATURES, TRIPLETS, rng=np.random.default_rng(0)),
+    "published": fit_published(FEATURES, TRIPLETS, rng=np.random.default_rng(0)),
+}
+OTHERS = {
+    "columns": Columns((3, 1)),
+    "on columns": OnColumns((0, 2), fit_pca(FEATURES[:, [0, 2]], dim=1)),
+    "joined": Joined((Columns((5,)), LINEAR)),
+}
+
+
+@pytest.mark.parametrize("name", [*MODELS, *OTHERS])
+def test_contract(name: str) -> None:
+    check_diversity((MODELS | OTHERS)[name], FEATURES[:9])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_saved_model_comes_back(name: str, tmp_path: Path) -> None:
+    model = MODELS[name]
+    model.save(tmp_path / "m.npz")
+    again = models.load(tmp_path / "m.npz")
+    assert type(again) is type(model)
+    np.testing.assert_array_equal(again.project(FEATURES), model.project(FEATURES))
+
+
+def test_the_wrong_kind_of_file_is_named(tmp_path: Path) -> None:
+    files.write_atomic(tmp_path / "m.npz", files.pack({}, {"model": "poem"}))
+    for load in (models.load, linear.load, similarity.load, unsupervised.load_autoencoder):
+        with pytest.raises(ValueError, match=r"m\.npz holds a poem model"):
+            load(tmp_path / "m.npz")
+    (tmp_path / "m.npz").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"m\.npz is damaged"):
+        similarity.load(tmp_path / "m.npz")
+
+
+def test_pca_finds_the_long_directions(rng) -> None:
+    data = rng.standard_normal((500, 4)) * [5, 3, 0.1, 0.1]
+    weights = fit_pca(data).weights
+    assert np.abs(weights[0, 0]) > 0.99
+    assert np.abs(weights[1, 1]) > 0.99
+    with pytest.raises(ValueError, match="at least 2 finite rows, got 1"):
+        fit_pca(np.array([[1.0, 2.0], [np.nan, 1.0]]))
+
+
+def test_autoencoder_keeps_what_varies(rng) -> None:
+    hidden = rng.standard_normal((400, 2))
+    data = np.concatenate([hidden, hidden @ rng.standard_normal((2, 4))], axis=1)
+    code = fit_autoencoder(data, rng=rng).project(data)
+    from sklearn.linear_model import LinearRegression
+
+    assert LinearRegression().fit(np.concatenate([code, np.abs(code)], axis=1), hidden).score(
+        np.concatenate([code, np.abs(code)], axis=1), hidden
+    ) > 0.9  # fmt: skip
+
+
+def test_rotation_onto_lays_a_turned_map_back(rng) -> None:
+    places = rng.standard_normal((50, 3))
+    turn, _ = np.linalg.qr(rng.standard_normal((3, 3)))
+    np.testing.assert_allclose((places @ turn) @ rotation_onto(places @ turn, places), places, atol=1e-10)
+    flip = np.diag([1.0, -1.0, 1.0])
+    np.testing.assert_allclose(rotation_onto(places @ flip, places), flip, atol=1e-10)
+    with pytest.raises(ValueError, match="must have one shape"):
+        rotation_onto(places, places[:, :2])

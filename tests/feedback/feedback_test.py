@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qdfeedback.diversity.similarity import fit_similarity
+from qdfeedback.feedback import agreement
+from qdfeedback.feedback.annotators import Simulated
+from qdfeedback.feedback.formats import read_features, read_triplets
+from qdfeedback.feedback.queries import ask, bald_triplets, choose_triplets, uniform_triplets
+
+
+@pytest.mark.parametrize("items", [3, 4, 50])
+def test_uniform_triplets_name_three_items_all_alike_often(items: int, rng) -> None:
+    triplets = uniform_triplets(items, 6000, rng)
+    assert triplets.min() == 0
+    assert triplets.max() == items - 1
+    assert all(len(set(row)) == 3 for row in triplets.tolist())
+    for column in triplets.T:
+        counts = np.bincount(column, minlength=items)
+        assert counts.std() < 3 * np.sqrt(6000 / items)
+    with pytest.raises(ValueError, match="at least 3"):
+        uniform_triplets(2, 1, rng)
+
+
+def test_degenerate_ones_only_on_request(rng) -> None:
+    triplets = uniform_triplets(3, 500, rng, degenerate=True)
+    assert any(len(set(row)) < 3 for row in triplets.tolist())
+
+
+class TwoMinds:
+    """Two members that agree on all but triplets with item 0 or item 1 as anchor."""
+
+    def member_probability(self, features, triplets):
+        sure = np.full((4, len(triplets)), 0.99)
+        sure[:2, triplets[:, 0] == 0] = 0.01
+        sure[::2, triplets[:, 0] == 1] = 0.01
+        return sure
+
+
+def test_bald_asks_where_members_disagree_and_not_twice_the_same(rng) -> None:
+    chosen = bald_triplets(TwoMinds(), np.zeros((10, 1)), 4, rng=rng, pool=2000)
+    assert set(chosen[:2, 0]) == {0, 1}, "the second question is about what the first leaves open"
+
+
+def test_some_questions_are_random_and_the_first_all_are(rng) -> None:
+    features = rng.random((40, 3))
+    rows, purpose = choose_triplets(None, features, 20, rng=rng)
+    assert set(purpose) == {"random"}
+    model = fit_similarity(features, rows, rng=rng)
+    rows, purpose = choose_triplets(model, features, 20, rng=rng, random_share=0.15)
+    assert (purpose == "random").sum() == 3
+    assert (purpose == "bald").sum() == 17
+    assert rows.shape == (20, 3)
+    assert choose_triplets(model, features, 1, rng=rng)[1].tolist() == ["random"]
+
+
+def test_bald_learns_faster_than_chance(rng) -> None:
+    """On the same number of answers, over several worlds."""
+    from qdfeedback.metrics import orders_right
+
+    def learn(active: bool, seed: int) -> float:
+        own = np.random.default_rng(seed)
+        features = own.standard_normal((200, 12))
+        truth = features[:, :2]
+
+        def answer(t):
+            a, b, c = (truth[t[:, i]] for i in range(3))
+            near = np.square(a - b).sum(axis=1) < np.square(a - c).sum(axis=1)
+            return np.where(near[:, None], t, t[:, [0, 2, 1]])
+
+        triplets, model = np.empty((0, 3), dtype=int), None
+        for _ in range(6):
+            rows, _ = choose_triplets(model if active else None, features, 20, rng=own, pool=4000)
+            triplets = np.concatenate([triplets, answer(rows)])
+            model = fit_similarity(features, triplets, rng=own)
+        test = answer(uniform_triplets(200, 3000, own))
+        return float(orders_right(model, features, test).mean())
+
+    gain = [learn(True, seed) - learn(False, seed) for seed in range(6)]
+    assert np.mean(gain) > 0.01
+
+
+def test_asking_again_gives_the_same_names() -> None:
+    rows = np.array([[0, 1, 2], [2, 0, 1]])
+    queries = ask(rows, np.array([10, 20, 30]), np.array(["random", "bald"]), batch="000101")
+    assert queries.uids.tolist() == ["000101/0", "000101/1"]
+    assert queries.items.tolist() == [[10, 20, 30], [30, 10, 20]]
+
+
+def simulated(**settings) -> Simulated:
+    return Simulated(truth=lambda shown: shown[..., :2], **settings)
+
+
+def questions(n: int, rng) -> tuple:
+    rows = uniform_triplets(100, n, rng)
+    return ask(rows, np.arange(100), np.full(n, "random"), batch="b"), rng.standard_normal((100, 4))[rows]
+
+
+def test_a_simulated_annotator_says_what_is_nearer(rng) -> None:
+    queries, shown = questions(300, rng)
+    answers = simulated().answer(queries, shown)
+    left, right = (np.square(shown[:, 0, :2] - shown[:, i, :2]).sum(axis=1) for i in (1, 2))
+    assert np.array_equal(answers.choice, (left >= right).astype(int))
+    assert simulated().kind == "simulation"
+    with pytest.raises(ValueError, match=r"shown must have shape \(300, 3, d\)"):
+        simulated().answer(queries, shown[:2])
+
+
+def test_flips_come_at_their_rate_and_the_same_each_time(rng) -> None:
+    queries, shown = questions(2000, rng)
+    clean = simulated().answer(queries, shown).choice
+    flipped = simulated(flip=0.2, seed=3).answer(queries, shown).choice
+    assert 0.17 < (clean != flipped).mean() < 0.23
+    assert np.array_equal(flipped, simulated(flip=0.2, seed=3).answer(queries, shown).choice)
+    assert not np.array_equal(flipped, simulated(flip=0.2, seed=4).answer(queries, shown).choice)
+
+
+def test_temperature_blurs_close_calls_first(rng) -> None:
+    queries, shown = questions(3000, rng)
+    wrong = simulated().answer(queries, shown).choice != simulated(temperature=2.0).answer(queries, shown).choice
+    left, right = (np.square(shown[:, 0, :2] - shown[:, i, :2]).sum(axis=1) for i in (1, 2))
+    close = np.abs(left - right) < np.median(np.abs(left - right))
+    assert wrong[close].mean() > 2 * wrong[~close].mean()
+
+
+def test_wilson_and_bootstrap() -> None:
+    share = agreement.proportion(80, 100)
+    assert share.value == 0.8
+    assert share.low == pytest.approx(0.7112, abs=1e-3)
+    assert share.high == pytest.approx(0.8666, abs=1e-3)
+    assert str(share) == "0.800 [0.711, 0.867]"
+    assert np.isnan(agreement.proportion(0, 0).value)
+    rng = np.random.default_rng(0)
+    values = np.repeat([0.0, 1.0], 50)
+    alone = agreement.bootstrap(values, rng=rng)
+    grouped = agreement.bootstrap(values, groups=np.repeat(np.arange(4), 25), rng=rng)
+    assert grouped.high - grouped.low > 3 * (alone.high - alone.low)
+    assert agreement.model_agreement(values > 0, rng=rng).value == 0.5
+    assert agreement.model_agreement(values > 0, rng=rng, groups=values).low == 0.0
+
+
+def test_agreement_figures() -> None:
+    n = np.nan
+    ratings = np.array([[1, 2, 3, 3, 2, 1, 4, 1, 2, n, n, n], [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, n, 3],
+                        [n, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, n], [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, n]])  # fmt: skip
+    assert agreement.krippendorff_alpha(ratings) == pytest.approx(0.743, abs=1e-3)  # Krippendorff 2011
+    assert agreement.krippendorff_alpha(ratings, level="interval") == pytest.approx(0.849, abs=1e-3)
+    with pytest.raises(ValueError, match="two raters"):
+        agreement.krippendorff_alpha(np.array([[1, n], [n, 2]]))
+    with pytest.raises(ValueError, match="all one value"):
+        agreement.krippendorff_alpha(np.ones((2, 3)))
+    assert agreement.cohen_kappa(ratings[0], ratings[1]) == pytest.approx((8 / 9 - 23 / 81) / (1 - 23 / 81))
+    with pytest.raises(ValueError, match="no item in common"):
+        agreement.cohen_kappa(np.array([1, n]), np.array([n, 1]))
+    assert agreement.raw_agreement(np.array([[1, 1], [1, 2]])) == 0.5
+    assert np.isnan(agreement.raw_agreement(np.array([[1.0, n]])))
+    found = agreement.over_items(agreement.krippendorff_alpha, ratings, rng=np.random.default_rng(0), times=100)
+    assert found.low < found.value < found.high
+
+
+def test_triplet_files(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("rater,far,near,anchor\nme,2,1,0\nyou,0,2,1\n")
+    assert read_triplets(tmp_path / "t.csv").tolist() == [[0, 1, 2], [1, 2, 0]]
+    np.save(tmp_path / "t.npy", np.array([[0, 1, 2]], dtype=np.int16))
+    assert read_triplets(tmp_path / "t.npy").dtype == np.int64
+    np.save(tmp_path / "f.npy", np.zeros((3, 2), dtype=np.float16))
+    assert read_features(tmp_path / "f.npy").dtype == np.float32
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("a,b,c\n1,2,3\n", "anchor, far, near not found"),
+    ("anchor,near,far\n1,2,x\n", r"t\.csv, line 2: invalid literal"),
+    ("anchor,near,far\n1,2\n", r"t\.csv, line 2"),
+])  # fmt: skip
+def test_bad_triplet_files_are_named(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_triplets(tmp_path / "t.csv")
+
+
+def test_bad_arrays_are_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "t.npy", np.zeros((3, 4)))
+    with pytest.raises(ValueError, match=r"integers of shape \(t, 3\)"):
+        read_triplets(tmp_path / "t.npy")
+    with pytest.raises(ValueError, match=r"numbers of shape \(n, d\)"):
+        np.save(tmp_path / "f.npy", np.zeros(3))
+        read_features(tmp_path / "f.npy")
+    np.save(tmp_path / "o.npy", np.array([{}]), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"o\.npy is not a plain \.npy array"):
+        read_features(tmp_path / "o.npy")

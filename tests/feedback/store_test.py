@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qdfeedback.feedback.annotators import Simulated
+from qdfeedback.feedback.queries import ask
+from qdfeedback.feedback.store import Store
+from qdfeedback.types import Answers, Queries
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server of the tests' own."""
+    folders = [Path(found).parent for found in (shutil.which("initdb"),) if found]
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    pytest.importorskip("psycopg")
+    if not folders:
+        pytest.skip("PostgreSQL is not installed (no initdb found)")
+    data = Path(tempfile.mkdtemp(prefix="qdf-pg-"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    as_user = []
+    if os.getuid() == 0:  # the server refuses to run as root
+        shutil.chown(data, "nobody")
+        as_user = ["setpriv", "--reuid=nobody", "--clear-groups", "--"]
+    bin_ = folders[-1]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
+    subprocess.run([*as_user, bin_ / "initdb", "-D", data / "d", "-U", "test", "-A", "trust"], check=True, **quiet)
+    command = [*as_user, bin_ / "postgres", "-D", data / "d", "-p", str(port), "-k", data, "-h", "127.0.0.1"]
+    server = subprocess.Popen(command, **quiet)
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        time.sleep(0.5)
+        yield f"postgresql+psycopg://test@127.0.0.1:{port}/postgres"
+    finally:
+        server.send_signal(signal.SIGINT)  # do not wait for clients
+        server.wait(20)
+        shutil.rmtree(data, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request, tmp_path: Path) -> str:
+    return str(tmp_path / "judgments.db") if request.param == "sqlite" else request.getfixturevalue("postgres")
+
+
+def queries(n: int, batch: str = "b") -> Queries:
+    rows = np.stack([np.arange(n), np.arange(n) + 100, np.arange(n) + 200], axis=1)
+    return ask(rows, np.arange(1000), np.where(np.arange(n) % 2, "bald", "random"), batch=batch)
+
+
+def answers(choice: list[int]) -> Answers:
+    return Answers(np.arange(len(choice)), np.array(choice), np.full(len(choice), np.nan))
+
+
+ME = Simulated(truth=lambda shown: shown)
+
+
+def test_judgments_come_back_in_order_with_ties_left_out(where: str) -> None:
+    store = Store(where)
+    study = os.urandom(4).hex()
+    assert store.triplets(study).items.shape == (0, 3)
+    assert store.last(study) == 0
+    assert store.add(study, queries(4), answers([0, 1, -1, 1]), ME) == 4
+    found = store.triplets(study)
+    assert found.items.tolist() == [[0, 100, 200], [1, 201, 101], [3, 203, 103]]
+    assert found.purpose.tolist() == ["random", "bald", "bald"]
+    assert (np.diff(found.ids) > 0).all()
+    assert store.answered(study) == {"b/0", "b/1", "b/2", "b/3"}
+    records = store.records(study)
+    assert [record["choice"] for record in records] == ["left", "right", "tie", "right"]
+    assert records[2]["winner_id"] is None
+    assert {record["annotator_kind"] for record in records} == {"simulation"}
+    store.close()
+
+
+def test_an_answer_handed_in_twice_counts_once(where: str) -> None:
+    store, study = Store(where), os.urandom(4).hex()
+    store.add(study, queries(3), answers([0, 1, 0]), ME)
+    assert store.add(study, queries(3), answers([1, 0, 1]), ME) == 0
+    assert store.triplets(study).items[0].tolist() == [0, 100, 200], "the first answer stands"
+    other = Simulated(truth=lambda shown: shown, seed=1)
+    assert store.add(study, queries(3), answers([1, 0, 1]), other) == 3
+    store.close()
+
+
+def test_a_refit_can_be_repeated(where: str) -> None:
+    store, study = Store(where), os.urandom(4).hex()
+    store.add(study, queries(3), answers([0, 1, 0]), ME)
+    until = store.last(study)
+    store.add(study, queries(3, "later"), answers([0, 1, 0]), ME)
+    assert len(store.triplets(study, until=until)) == 3
+    assert len(store.triplets(study)) == 6
+    store.close()
+
+
+def test_probabilities_are_kept(where: str) -> None:
+    store, study = Store(where), os.urandom(4).hex()
+    store.add(study, queries(2), Answers(np.arange(2), np.array([0, 1]), np.array([0.25, np.nan])), ME)
+    assert [record["probability"] for record in store.records(study)] == [0.25, None]
+    store.close()
+
+
+def _write(job: tuple[str, str, int]) -> int:
+    where, study, worker = job
+    store = Store(where)
+    annotator = Simulated(truth=lambda shown: shown, seed=worker)
+    new = sum(store.add(study, queries(5, f"{i}"), answers([0, 1, 0, 1, 0]), annotator) for i in range(20))
+    store.close()
+    return new
+
+
+def test_several_processes_write_at_once(where: str) -> None:
+    """Four writers, two of them the same annotator: nothing is lost and nothing doubled."""
+    study = os.urandom(4).hex()
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+        written = list(pool.map(_write, [(where, study, worker) for worker in (0, 1, 2, 2)]))
+    store = Store(where)
+    assert len(store.records(study)) == 300
+    assert written[0] == written[1] == written[2] + written[3] == 100
+    store.close()
+
+
+def test_bad_answers_are_named(tmp_path: Path) -> None:
+    store = Store(tmp_path / "j.db")
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\), it reaches 1"):
+        store.add("s", queries(1), answers([0, 0]), ME)
+    with pytest.raises(ValueError, match="must be 0"):
+        store.add("s", queries(1), answers([5]), ME)
+    assert store.append([]) == 0
+
+
+def test_a_place_that_is_no_store_is_named(tmp_path: Path) -> None:
+    (tmp_path / "j.db").write_bytes(b"this is not a database, it only has its name" * 100)
+    with pytest.raises(ValueError, match=r"cannot open the judgment store .*j\.db"):
+        Store(tmp_path / "j.db")
+    with pytest.raises(ValueError, match=r"\*\*\*"):
+        Store("postgresql+psycopg://me:secret@127.0.0.1:1/none")

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from domains.arm import RANGES, ArmEncoder
+from qdfeedback import archives, files, runs
+from qdfeedback.diversity.linear import Linear
+from qdfeedback.search import step
+from tests.conftest import arm_search, on_the_arm
+
+NAMES = ArmEncoder.names
+
+
+def a_run(path: Path, steps: int = 5) -> tuple[runs.Run, dict]:
+    run = runs.create(path, {"seed": 0}, NAMES)
+    search, placement, rng = arm_search(), on_the_arm(), np.random.default_rng(0)
+    for i in range(steps):
+        run.history.append(step(search, placement, n=20, first_id=len(run.history), iteration=i, rng=rng))
+        run.checkpoint(i, *runs.capture(placement, search.generator, rng))
+    return run, {"search": search, "placement": placement, "rng": rng}
+
+
+def test_a_run_folder_tells_what_was_asked_for(tmp_path: Path) -> None:
+    run, _ = a_run(tmp_path / "r")
+    assert runs.read_settings(tmp_path / "r") == {"seed": 0}
+    assert not runs.is_finished(run.path)
+    run.save_summary({"qd": 1})
+    assert runs.is_finished(run.path)
+    with pytest.raises(ValueError, match="is not empty: go on with --resume"):
+        runs.create(tmp_path / "r", {}, NAMES)
+
+
+def test_two_checkpoints_are_kept_and_the_newest_is_used(tmp_path: Path) -> None:
+    a_run(tmp_path / "r")
+    assert len(list((tmp_path / "r/checkpoints").iterdir())) == 2
+    again = runs.resume(tmp_path / "r", NAMES)
+    found = again.latest()
+    assert found is not None
+    assert found.iteration == 4
+    assert len(again.history) == 100
+
+
+@pytest.mark.parametrize("damage", ["torn", "edited", "empty", "renamed"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path, damage: str) -> None:
+    a_run(tmp_path / "r")
+    newest = sorted((tmp_path / "r/checkpoints").iterdir())[-1]
+    content = bytearray(newest.read_bytes())
+    if damage == "torn":
+        newest.write_bytes(content[:-100])
+    elif damage == "edited":
+        content[len(content) // 2] ^= 1
+        newest.write_bytes(content)
+    elif damage == "empty":
+        newest.write_bytes(b"")
+    else:
+        newest = newest.rename(newest.with_name("000000009-nonsense.npz"))
+    again = runs.resume(tmp_path / "r", NAMES)
+    with pytest.warns(UserWarning, match=f"{newest.name} is torn or was edited; going back"):
+        found = again.latest()
+    assert found is not None
+    assert found.iteration == 3
+    assert len(again.history) == 80, "the history is cut back to the checkpoint"
+
+
+def test_without_any_checkpoint_a_run_starts_over(tmp_path: Path) -> None:
+    run, _ = a_run(tmp_path / "r")
+    for path in (run.path / "checkpoints").iterdir():
+        path.unlink()
+    again = runs.resume(run.path, NAMES)
+    assert again.latest() is None
+    assert len(again.history) == 0
+
+
+def test_a_full_disk_leaves_the_checkpoints_before(tmp_path: Path, monkeypatch) -> None:
+    run, parts = a_run(tmp_path / "r")
+    before = sorted((run.path / "checkpoints").iterdir())
+
+    run.history.flush(sync=True)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.Path, "replace", full)
+    with pytest.raises(OSError, match=r"cannot write .*checkpoints.*No space left"):
+        run.checkpoint(9, *runs.capture(parts["placement"], parts["search"].generator, parts["rng"]))
+    assert sorted((run.path / "checkpoints").iterdir()) == before
+
+
+def test_folders_of_other_kinds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no run: there is no settings"):
+        runs.resume(tmp_path, NAMES)
+    (tmp_path / "settings.json").write_text(json.dumps({"format": 99, "settings": {}}))
+    with pytest.raises(ValueError, match="written in run format 99, this version reads format 1"):
+        runs.resume(tmp_path, NAMES)
+    (tmp_path / "settings.json").write_text("[]")
+    with pytest.raises(ValueError, match="run format None"):
+        runs.read_settings(tmp_path)
+
+
+def test_clear_removes_runs_and_nothing_else(tmp_path: Path) -> None:
+    a_run(tmp_path / "r")
+    runs.clear(tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+    runs.clear(tmp_path / "r")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="holds no run"):
+        runs.clear(tmp_path / "mine")
+    assert (tmp_path / "mine/thesis.txt").exists()
+
+
+def test_a_refit_remembers_its_last_judgment(tmp_path: Path) -> None:
+    run, _ = a_run(tmp_path / "r", 1)
+    assert run.last_judgment(100, 40) == 40
+    assert run.last_judgment(250, 80) == 80
+    assert runs.resume(run.path, NAMES).last_judgment(100, 80) == 40
+
+
+def test_models_are_found_again_after_a_resume(tmp_path: Path) -> None:
+    run, parts = a_run(tmp_path / "r", 1)
+    run.save_model("axes", "axes-000001", Linear(np.zeros(2), np.ones((2, 2))))
+    run.checkpoint(1, *runs.capture(parts["placement"], parts["search"].generator, parts["rng"]))
+    again = runs.resume(run.path, NAMES)
+    again.latest()
+    assert (again.path / again.saved["axes"]).exists()
+
+
+def test_archive_and_curves_can_be_read_by_anyone(tmp_path: Path) -> None:
+    run, parts = a_run(tmp_path / "r")
+    run.save_archive(parts["placement"])
+    with np.load(run.path / "archive.npz", allow_pickle=False) as found:
+        assert set(found.files) >= {"id", "solution", "objective", "measures", "cells", "lower_bounds", "upper_bounds"}
+        assert len(found["id"]) == len(parts["placement"].archive)
+    run.save_curves([{"a": 1, "b": 2.5}, {"a": 2, "b": 3.5}])
+    assert (run.path / "curves.csv").read_text().splitlines() == ["a,b", "1,2.5", "2,3.5"]
+
+
+def test_a_cvt_archive_is_restored_too() -> None:
+    build = archives.cvt(10, 2, 60)
+    search, rng = arm_search(), np.random.default_rng(0)
+    place = on_the_arm()
+    one = type(place)(place.quality, place.diversity, build(RANGES, 0))
+    for i in range(5):
+        step(search, one, n=20, first_id=20 * i, iteration=i, rng=rng)
+    arrays, state = runs.capture(one, search.generator, rng)
+    two = type(place)(place.quality, place.diversity, build(RANGES, 1))
+    runs.restore(runs.Checkpoint(4, arrays, state), two, search.generator, rng)
+    assert np.array_equal(one.archive.sample_elites(9)["id"], two.archive.sample_elites(9)["id"])
+    assert one.archive.stats == two.archive.stats
