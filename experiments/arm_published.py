@@ -60,7 +60,7 @@ def _judge(arm: ArmSearch, iteration: int, count: int, ids: Ints) -> Ints:
     """Returns every judgment so far; new ones are about random arms at first, then about today's elites."""
     if iteration == 1:
         ids = _random_arms(arm, 3 * count)
-        rows = np.arange(3 * count).reshape(count, 3)
+        rows: Ints = np.arange(3 * count).reshape(count, 3)
     else:
         rows = uniform_triplets(len(ids), count, arm.rng, degenerate=True)
     queries = ask(rows, ids, np.full(count, RANDOM), batch=f"{iteration:06d}")
@@ -68,7 +68,7 @@ def _judge(arm: ArmSearch, iteration: int, count: int, ids: Ints) -> Ints:
 
 
 def _random_arms(arm: ArmSearch, n: int) -> Ints:
-    """Returns the ids of n fresh random arms: they are judged and kept in the history, but not offered to the archive."""
+    """Returns the ids of n fresh random arms: judged and kept in the history, but not offered to the archive."""
 
     def score_only(features: Floats) -> tuple[Scores, Floats, Floats]:
         scores = arm.quality.score(features)

@@ -113,7 +113,7 @@ def finish(arm: ArmSearch, log: Log) -> dict[str, Any]:
         corrected = metrics.corrected_score(bounds(arm.placement.archive), DIMS, objectives, measured)
         raw = metrics.score(arm.placement.archive)
         summary |= {"qd_score": raw.qd_score, "qd_score_corrected": corrected.qd_score, "reevaluated": len(again)}
-    _pictures(arm, log, features)
+    _pictures(arm, log)
     summary["seconds"] = round(log.seconds, 2)
     run.save_summary(summary)
     arm.store.close()
@@ -136,7 +136,8 @@ def one_line(summary: dict[str, Any]) -> str:
     """Returns one finished run in a line."""
     return (
         f"{summary['method']} seed {summary['seed']}: QD score All {summary['qd_score_all']:.2f}, "
-        f"Archive {summary['qd_score_archive']:.2f}, coverage {summary['coverage_all']:.1f} %, {summary['seconds']:.0f} s"
+        f"Archive {summary['qd_score_archive']:.2f}, coverage {summary['coverage_all']:.1f} %, "
+        f"{summary['seconds']:.0f} s"
     )
 
 
@@ -151,7 +152,7 @@ def _failed(run: Run) -> int:
     return sum(int((part["error"] != None).sum()) for part in run.history.chunks("error"))  # noqa: E711
 
 
-def _pictures(arm: ArmSearch, log: Log, features: Any) -> None:
+def _pictures(arm: ArmSearch, log: Log) -> None:
     names = ("x of the hand", "y of the hand")
     own = names if arm.args.method == "gt" else ("learned axis 1", "learned axis 2")
     figure, axes = viz.figure(2)

@@ -45,9 +45,6 @@ Method = Literal["gt", "aurora-pca", "aurora-pca-inc", "aurora-ae", "aurora-ae-i
 NAMES = ArmEncoder.names
 LEARNED = tuple(NAMES.index(name) for name in FEATURES)
 HAND = (NAMES.index("x"), NAMES.index("y"))
-import os
-Q=float(os.environ.get('Q','0'));M=float(os.environ.get('M','.05'));ML=int(os.environ.get('ML','16'));RG=float(os.environ.get('RG','1'))
-FL=eval(os.environ.get('FL','None'))
 CELLS = 50  # along each of two axes
 
 
@@ -71,7 +68,7 @@ class Args:
     """Number of learned axes; with two axes in all the archive is a 50×50 grid, else 2,500 Voronoi cells."""
     pinned: tuple[Literal["x", "y"], ...] = ()
     """True axes put beside the learned ones."""
-    rounds: int = 10
+    rounds: int = 20
     """qdhf-active: in how many rounds judgments are asked for, evenly over the first half of the run."""
     emitter: Literal["gaussian", "iso-line", "cma-me", "cma-mae"] = "gaussian"
     """What makes new arms; the published procedure is gaussian."""
@@ -95,34 +92,28 @@ class Args:
     """Processes for several seeds; as many as there are cores if not given."""
 
 
-def search_arm(args: Args, *, quiet: bool = False) -> dict[str, Any]:
-    """Runs one seed and returns its summary."""
-    limit_threads()
-    arm = ArmSearch(args)
+def search_arm(arm: ArmSearch, log: arm_report.Log, bar: tqdm[Any]) -> None:
+    """Runs one seed, from its beginning or its last checkpoint to its end."""
+    args = arm.args
     schedule = refit_schedule(args)
-    log = arm_report.Log(arm.run)
     begin = arm.begin(log)
-    with tqdm(total=args.iterations, initial=begin, unit="it", disable=quiet, mininterval=0.5) as bar:
-        for iteration in range(begin, args.iterations):
-            if iteration in schedule:
-                arm.refit(iteration, schedule[iteration])
-            batch = step(
-                arm.search,
-                arm.placement,
-                n=args.batch_size,
-                first_id=len(arm.history),
-                iteration=iteration,
-                rng=arm.rng,
-            )
-            arm.history.append(batch)
-            arm.fit_ranges(iteration, batch.measures)
-            if log.due(iteration, args.iterations):
-                figures = log.add(iteration, arm.placement, judgments=arm.judgments, clipped=arm.clipped)
-                bar.set_postfix(figures, refresh=False)
-            if iteration % args.checkpoint_every == 0:
-                arm.checkpoint(iteration, log)
-            bar.update()
-    return arm_report.finish(arm, log)
+    bar.update(begin)
+    for iteration in range(begin, args.iterations):
+        if iteration in schedule:
+            arm.refit(iteration, schedule[iteration])
+        batch = step(
+            arm.search, arm.placement, n=args.batch_size, first_id=len(arm.history), iteration=iteration, rng=arm.rng
+        )
+        arm.history.append(batch)
+        arm.follow_ranges(iteration, batch.measures)
+        if log.due(iteration, args.iterations):
+            figures = log.add(iteration, arm.placement, judgments=arm.judgments, clipped=arm.clipped)
+            bar.set_postfix(figures, refresh=False)
+        if iteration % args.checkpoint_every == 0:
+            arm.checkpoint(iteration, log)
+        bar.update()
+    if args.method == "qdhf-active":
+        arm.place(margin=0.01)  # the search is done: nothing needs room outside any more
 
 
 def refit_schedule(args: Args) -> dict[int, int]:
@@ -213,7 +204,7 @@ class ArmSearch:
         """Returns axes fitted to all judgments, turned to lie as those before."""
         items, local = np.unique(triplets.items, return_inverse=True)
         features, local = self.history.take(items, "features")[:, LEARNED], local.reshape(-1, 3)
-        how = Fit(flip=FL, members=ML, ridge=RG)
+        how = Fit(flip=None, members=16)
         model = fit_similarity(features, local, dim=self.args.dim, how=how, rng=self.rng)
         tested = np.flatnonzero(triplets.purpose == RANDOM)
         right = cross_fitted(features, local, tested, dim=self.args.dim, how=how, rng=self.rng) > 0.5
@@ -221,15 +212,15 @@ class ArmSearch:
         before = self.model or fit_pca(features, dim=self.args.dim)
         return model.rotated(rotation_onto(model.project(features), before.project(features)))
 
-    def place(self) -> None:
+    def place(self, *, margin: float = 0.1) -> None:
         """Places the whole history on the present axes, over ranges that fit it."""
         diversity = self.diversity()
-        ranges = archives.ranges(diversity.project(self.history.sample("features")), quantile=Q, margin=M)
+        ranges = archives.ranges(diversity.project(self.history.sample("features")), quantile=0.0, margin=margin)
         archive = self.build(ranges, int(self.rng.integers(2**63)))
         self.placement = rebuild(self.history, Placement(self.quality, diversity, archive), archive)
 
-    def fit_ranges(self, iteration: int, measures: Floats) -> None:
-        """Follows the share of candidates outside the ranges; where it grows past 1 %, qdhf-active widens them."""
+    def follow_ranges(self, iteration: int, measures: Floats) -> None:
+        """Keeps the share of candidates outside the ranges; where it passes 1 %, qdhf-active fits new ones."""
         self.clipped += 0.1 * (archives.clipped_share(measures, self.placement.archive) - self.clipped)
         if self.args.method == "qdhf-active" and self.clipped > 0.01 and iteration % 10 == 0:
             self.place()
@@ -271,7 +262,7 @@ def make_generator(args: Args) -> Generator:
 
 def make_build(args: Args) -> archives.Build:
     """Returns what builds the archive, for all axes together."""
-    soft = {"learning_rate": 0.01, "threshold_min": -1000.0} if args.emitter == "cma-mae" else {}
+    soft: dict[str, Any] = {"learning_rate": 0.01, "threshold_min": -1000.0} if args.emitter == "cma-mae" else {}
     k = 2 if args.method == "gt" else args.dim + len(args.pinned)
     return archives.grid(10, (CELLS, CELLS), **soft) if k == 2 else archives.cvt(10, k, CELLS * CELLS, **soft)
 
@@ -309,7 +300,12 @@ def _run(args: Args, *, quiet: bool = False) -> dict[str, Any]:
         args = _saved(args)
         if runs.is_finished(args.run):
             return dict(files.read_json(args.run / "summary.json"))
-    return search_arm(args, quiet=quiet)
+    limit_threads()
+    arm = ArmSearch(args)
+    log = arm_report.Log(arm.run)
+    with tqdm(total=args.iterations, unit="it", disable=quiet, mininterval=0.5) as bar:
+        search_arm(arm, log, bar)
+    return arm_report.finish(arm, log)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

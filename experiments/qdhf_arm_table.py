@@ -106,15 +106,26 @@ def draw(rows: Mapping[Key, Sequence[Mapping[str, Any]]], path: Path) -> None:
     for ax, i in zip(axes, (0, 2), strict=True):
         ours = [mean_sd(found, FIGURES[i]) for found in rows.values()]
         ax.errorbar(
-            [m for m, _ in ours], places + 0.1, xerr=np.nan_to_num([s for _, s in ours]), fmt="o", color=viz.ACCENT,
-            label="this code", capsize=3,
+            [m for m, _ in ours],
+            places + 0.1,
+            xerr=np.nan_to_num([s for _, s in ours]),
+            fmt="o",
+            color=viz.ACCENT,
+            label="this code",
+            capsize=3,
         )
         known = [(place, REFERENCE[key][i]) for place, key in zip(places, rows, strict=True) if key in REFERENCE]
         drawn = [(place, *figures) for place, figures in known if figures]
         if drawn:
             ax.errorbar(
-                [m for _, m, _ in drawn], [p - 0.15 for p, _, _ in drawn], xerr=[s for _, _, s in drawn], fmt="s",
-                color=viz.SECOND, alpha=0.7, label="released code", capsize=3,
+                [m for _, m, _ in drawn],
+                [p - 0.15 for p, _, _ in drawn],
+                xerr=[s for _, _, s in drawn],
+                fmt="s",
+                color=viz.SECOND,
+                alpha=0.7,
+                label="released code",
+                capsize=3,
             )
         ax.set_yticks(places, labels)
         ax.set_xlim(0, 80)
@@ -136,7 +147,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     (args.out / "table.md").write_text(markdown(rows))
     with (args.out / "table.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["method", "judgments", "flipped", "seeds", *(f"{f}_{x}" for f in FIGURES for x in ("mean", "sd"))])
+        writer.writerow(
+            ["method", "judgments", "flipped", "seeds", *(f"{f}_{x}" for f in FIGURES for x in ("mean", "sd"))]
+        )
         for key, found in rows.items():
             writer.writerow([*key, len(found), *(value for f in FIGURES for value in mean_sd(found, f))])
     draw(rows, args.out / "table.png")

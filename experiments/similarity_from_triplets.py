@@ -22,7 +22,8 @@ from sklearn.model_selection import KFold
 from tqdm import tqdm
 
 from qdfeedback import files, metrics, viz
-from qdfeedback.diversity.similarity import Fit, Similarity, check_triplets, choose_ridge, fit_similarity
+from qdfeedback.diversity.fitting import check_triplets
+from qdfeedback.diversity.similarity import Fit, Similarity, choose_ridge, fit_similarity
 from qdfeedback.feedback.agreement import Interval, bootstrap, proportion
 from qdfeedback.feedback.formats import read_features, read_triplets
 from qdfeedback.parallel import limit_threads
@@ -106,7 +107,9 @@ def learning_curve(features: Floats, triplets: Ints, args: Args, most: int) -> l
     rows = []
     for count in tqdm([*counts, most], desc="learning curve", unit="size"):
         items, _ = held_out_items(features, triplets, args, count)
-        rows.append({"judgments": count, "items": items, "held_out": held_out_judgments(features, triplets, args, count)})
+        rows.append(
+            {"judgments": count, "items": items, "held_out": held_out_judgments(features, triplets, args, count)}
+        )
     return rows
 
 
@@ -116,13 +119,15 @@ def pictures(model: Similarity, features: Floats, rows: Sequence[dict[str, Any]]
     viz.learned_map(axes[0], model.project(features), title="Where the items lie on the learned axes")
     viz.save(figure, run / "map.png")
     figure, axes = viz.figure(1, width=6.5)
-    lines = {
-        label: tuple(np.array([getattr(row[name], part) for row in rows]) for part in ("value", "low", "high"))
-        for label, name in (("new judgments, known items", "held_out"), ("new items", "items"))
-    }
+    lines = {"new judgments, known items": _line(rows, "held_out"), "new items": _line(rows, "items")}
     counts = np.array([row["judgments"] for row in rows])
     viz.learning_curve(axes[0], counts, figures=lines, title="Accuracy on what was held out, 95 % intervals")
     viz.save(figure, run / "learning_curve.png")
+
+
+def _line(rows: Sequence[dict[str, Any]], name: str) -> tuple[Floats, Floats, Floats]:
+    value, low, high = (np.array([getattr(row[name], part) for row in rows]) for part in ("value", "low", "high"))
+    return value, low, high
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -148,7 +153,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "item_accuracy": asdict(rows[-1]["items"]),
         "item_accuracy_folds": folds,
         "learning_curve": [
-            {"judgments": row["judgments"], "held_out": asdict(row["held_out"]), "items": asdict(row["items"])} for row in rows
+            {"judgments": row["judgments"], "held_out": asdict(row["held_out"]), "items": asdict(row["items"])}
+            for row in rows
         ],
     }
     if args.test_triplets:

@@ -44,7 +44,11 @@ def cvt(solution_dim: int | tuple[int, ...], dim: int, cells: int, *, seed: int 
     """
     samples = np.random.default_rng(seed).random((20 * cells, dim))
     unit, _ = k_means_centroids(
-        centroids=cells, ranges=[(0, 1)] * dim, samples=samples, seed=seed, k_means_kwargs={"n_init": 1, "init": "random", "max_iter": 50}
+        centroids=cells,
+        ranges=[(0, 1)] * dim,
+        samples=samples,
+        seed=seed,
+        k_means_kwargs={"n_init": 1, "init": "random", "max_iter": 50},
     )
 
     def build(ranges: Floats, archive_seed: int) -> ArchiveBase:

@@ -73,7 +73,7 @@ class History:
         self._commit = commit
         self._schema: pa.Schema | None = None
         self._starts: list[int] = []  # first row of each record batch
-        self._offsets: list[tuple[int, int]] = []  # its bytes
+        self._offsets: list[int] = []  # where its bytes begin
         self._rows = 0  # on disk
         self._bytes = 0
         self._waiting: list[Batch] = []
@@ -124,7 +124,7 @@ class History:
             body = _record_batch(self._waiting, self._schema).serialize()
             self._write(head, body)
             self._starts.append(self._rows)
-            self._offsets.append((self._bytes + len(head), body.size))
+            self._offsets.append(self._bytes + len(head))
             self._bytes += len(head) + body.size
             self._rows += self._n_waiting
             self._waiting, self._n_waiting = [], 0
@@ -173,11 +173,10 @@ class History:
             rows: at most so many rows at a time.
         """
         self.flush()
-        for first, (offset, size) in zip(self._starts, self._offsets, strict=True):
-            batch = None
-            if first + self._length(first) <= start:
+        for first, offset, end in zip(self._starts, self._offsets, [*self._starts[1:], self._rows], strict=True):
+            if end <= start:
                 continue
-            batch = self._batch(offset, size)
+            batch = self._batch(offset)
             for low in range(max(start - first, 0), batch.num_rows, rows):
                 part = batch.slice(low, rows)
                 yield {name: self._array(part, name) for name in columns}
@@ -196,7 +195,7 @@ class History:
         found: NDArray[Any] | None = None
         for index in np.unique(where):
             mask = where == index
-            values = self._array(self._batch(*self._offsets[index]), column)[ids[mask] - self._starts[index]]
+            values = self._array(self._batch(self._offsets[index]), column)[ids[mask] - self._starts[index]]
             if found is None:
                 found = np.empty(
                     (len(ids), *values.shape[1:]), dtype=object if values.dtype.kind == "O" else values.dtype
@@ -213,12 +212,7 @@ class History:
             parts.append(chunk[column][chunk["id"] % every == 0])
         return np.concatenate(parts) if parts else np.empty((0,))
 
-    def _length(self, first: int) -> int:
-        index = int(np.searchsorted(self._starts, first))
-        end = self._starts[index + 1] if index + 1 < len(self._starts) else self._rows
-        return end - first
-
-    def _batch(self, offset: int, size: int) -> pa.RecordBatch:
+    def _batch(self, offset: int) -> pa.RecordBatch:
         with pa.memory_map(str(self.path)) as file:
             file.seek(offset)
             return pa.ipc.read_record_batch(pa.ipc.read_message(file), self._schema)
@@ -226,14 +220,13 @@ class History:
     def _array(self, batch: pa.RecordBatch, name: str) -> NDArray[Any]:
         column = batch.column(name)
         kind = column.type
+        array: NDArray[Any]
         if pa.types.is_fixed_size_list(kind):
-            flat = column.flatten().to_numpy(zero_copy_only=True)
             shape = self.solution_shape if name == "solution" else (len(self.names),)
-            assert shape is not None
-            return flat.reshape(len(batch), *shape)
-        if pa.types.is_string(kind) or pa.types.is_list(kind):
-            return column.to_numpy(zero_copy_only=False)
-        return column.to_numpy(zero_copy_only=True)
+            array = column.flatten().to_numpy(zero_copy_only=True).reshape(len(batch), *(shape or ()))
+        else:
+            array = column.to_numpy(zero_copy_only=not (pa.types.is_string(kind) or pa.types.is_list(kind)))
+        return array
 
     def _scan(self) -> None:
         with pa.memory_map(str(self.path)) as file:
@@ -249,7 +242,7 @@ class History:
                 except (pa.ArrowInvalid, OSError, EOFError):
                     break
                 self._starts.append(self._rows)
-                self._offsets.append((self._bytes, file.tell() - self._bytes))
+                self._offsets.append(self._bytes)
                 self._rows += batch.num_rows
                 self._bytes = file.tell()
             torn = file.size() - self._bytes

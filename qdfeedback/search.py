@@ -192,7 +192,7 @@ def refresh(history: Rows, placement: Placement, *, start: int = 0) -> Refreshed
     Reads the history a part at a time: a million candidates take seconds and no more memory than one part.
     """
     rows = valid = outside = 0
-    bounds = getattr(placement.archive, "lower_bounds", None), getattr(placement.archive, "upper_bounds", None)
+    low, high = (getattr(placement.archive, name, None) for name in ("lower_bounds", "upper_bounds"))
     columns = ("id", "features") if placement.holds_ids else ("id", "features", "solution")
     for part in history.chunks(*columns, start=start):
         _, objective, measures = measure(placement, part["features"])
@@ -205,8 +205,8 @@ def refresh(history: Rows, placement: Placement, *, start: int = 0) -> Refreshed
         if len(objective):
             solutions = part["id"] if placement.holds_ids else part["solution"]
             placement.archive.add(solutions, objective, measures, id=part["id"])
-            if bounds[0] is not None:
-                outside += int(np.count_nonzero(((measures < bounds[0]) | (measures > bounds[1])).any(axis=1)))
+            if low is not None and high is not None:
+                outside += int(np.count_nonzero(((measures < low) | (measures > high)).any(axis=1)))
     return Refreshed(rows, valid, outside)
 
 

@@ -260,7 +260,7 @@ class Placement:
     @property
     def holds_ids(self) -> bool:
         """True where the archive stores candidate ids in place of solutions."""
-        return self.archive.solution_dim == () and self.archive.dtypes["solution"] == np.int64
+        return bool(self.archive.solution_dim == () and self.archive.dtypes["solution"] == np.int64)
 
 
 class Generator(Protocol):

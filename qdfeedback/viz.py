@@ -151,7 +151,7 @@ def learned_map(ax: Axes, places: Floats, *, colour: Floats | None = None, title
         title: says what it shows.
     """
     second = places[:, 1] if places.shape[1] > 1 else np.zeros(len(places))
-shade: dict[str, Any] = {"color": ACCENT} if colour is None else {"c": colour, "cmap": MAP}
+    shade: dict[str, Any] = {"color": ACCENT} if colour is None else {"c": colour, "cmap": MAP}
     ax.scatter(places[:, 0], second, s=22, alpha=0.85, **shade)
     if len(places) <= 150:
         for i, (x, y) in enumerate(zip(places[:, 0], second, strict=True)):

@@ -25,7 +25,9 @@ def test_pack_refuses_objects() -> None:
         files.pack({"a": np.array([{}], dtype=object)}, {})
 
 
-@pytest.mark.parametrize("damage", [lambda c: c[: len(c) // 2], lambda _: b"", lambda _: b"not a zip", lambda c: c[200:]])
+@pytest.mark.parametrize(
+    "damage", [lambda c: c[: len(c) // 2], lambda _: b"", lambda _: b"not a zip", lambda c: c[200:]]
+)
 def test_unpack_names_a_damaged_file(damage) -> None:
     content = files.pack({"a": np.arange(100)}, {})
     with pytest.raises(ValueError, match=r"model\.npz is damaged"):

@@ -13,7 +13,17 @@ from qdfeedback.generators.gaussian import Gaussian
 from qdfeedback.history import History
 from qdfeedback.quality.columns import column
 from qdfeedback.search import (
-    Search, candidate_seeds, elites, evaluate, insert, measure, rebuild, reevaluate, refresh, start, step,
+    Search,
+    candidate_seeds,
+    elites,
+    evaluate,
+    insert,
+    measure,
+    rebuild,
+    reevaluate,
+    refresh,
+    start,
+    step,
 )  # fmt: skip
 from qdfeedback.types import Placement, Scores
 from tests.conftest import a_history, arm_search, on_the_arm
@@ -97,7 +107,7 @@ def test_bad_candidates_are_kept_in_the_history_and_never_placed(tmp_path: Path,
 
 def test_a_batch_without_a_valid_row_is_one_clear_line(true_placement: Placement) -> None:
     search = arm_search(domain=Broken("raises always"))
-    with pytest.raises(RuntimeError, match="none of the 10 candidates of iteration 3 .* no arm at all"):
+    with pytest.raises(RuntimeError, match=r"none of the 10 candidates of iteration 3 .* no arm at all"):
         step(search, true_placement, n=10, first_id=0, iteration=3, rng=np.random.default_rng(0))
 
 
@@ -172,9 +182,7 @@ def test_refresh_counts_what_is_clipped(tmp_path: Path, true_placement: Placemen
 def test_an_archive_of_ids_gives_back_solutions(tmp_path: Path, true_placement: Placement) -> None:
     history, _ = a_history(tmp_path)
     build = archives.grid((), (20, 20))
-    placement = replace(
-        true_placement, archive=build(RANGES, 0), resolve=lambda ids: history.take(ids, "solution")
-    )
+    placement = replace(true_placement, archive=build(RANGES, 0), resolve=lambda ids: history.take(ids, "solution"))
     assert placement.holds_ids
     assert not true_placement.holds_ids
     refresh(history, placement)
@@ -195,9 +203,7 @@ def test_an_objective_that_shuns_doubt(tmp_path: Path) -> None:
             return Scores(mean, np.abs(features[:, 20].astype(float)))
 
     history, placement = a_history(tmp_path)
-    wary = replace(
-        placement, quality=Doubtful(), objective=lambda s: s.mean - 2 * s.std, archive=on_the_arm().archive
-    )
+    wary = replace(placement, quality=Doubtful(), objective=lambda s: s.mean - 2 * s.std, archive=on_the_arm().archive)
     refresh(history, wary)
     found = elites(wary)
     features = history.take(found.ids, "features")

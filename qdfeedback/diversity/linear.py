@@ -71,4 +71,5 @@ def rotation_onto(measures: Floats, target: Floats) -> Floats:
     if measures.shape != target.shape:
         raise ValueError(f"measures and target must have one shape, got {measures.shape} and {target.shape}")
     left, _, right = np.linalg.svd((measures - measures.mean(axis=0)).T @ (target - target.mean(axis=0)))
-    return left @ right
+    rotation: Floats = left @ right
+    return rotation

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from qdfeedback.diversity.similarity import Similarity, check_triplets, hinge_loss
+from qdfeedback.diversity.fitting import check_triplets, hinge_loss
+from qdfeedback.diversity.similarity import Similarity
 from qdfeedback.types import Floats, Ints
 
 BATCH = 32
@@ -86,7 +87,7 @@ def train(
     for epoch in range(EPOCHS):
         for rows in torch.from_numpy(rng.integers(n, size=(max(n // BATCH, 1), BATCH))):
             optimizer.zero_grad()
-            loss(rows).backward()
+            torch.autograd.backward(loss(rows))
             optimizer.step()
         with torch.no_grad():
             figures.append(figure())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,7 @@ def fit_autoencoder(
     """
     features = _finite(features, 4)
     widths = [features.shape[1], *hidden, dim, *reversed(hidden), features.shape[1]]
-    layers = [linear_start(a, b, rng) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    layers = [linear_start(a, b, rng) for a, b in itertools.pairwise(widths)]
     data = torch.from_numpy(features.astype(np.float32))
     n_train = int(len(data) * 0.75)
 

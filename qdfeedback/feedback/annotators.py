@@ -52,10 +52,8 @@ class Simulated:
         places = self.truth(shown)
         left, right = (np.square(places[:, 0] - places[:, side]).sum(axis=1) for side in (1, 2))
         chance = np.array([_uniform(self.seed, uid) for uid in queries.uids]).reshape(len(queries), 2)
-        if self.temperature:
-            says_right = chance[:, 0] < expit((left - right) / self.temperature)
-        else:
-            says_right = left >= right
+        blurred = expit((left - right) / self.temperature) if self.temperature else left >= right
+        says_right = chance[:, 0] < blurred
         says_right = says_right ^ (chance[:, 1] < self.flip)
         return Answers(np.arange(len(queries)), says_right.astype(np.int8), np.full(len(queries), np.nan))
 

@@ -6,7 +6,7 @@ record that every importer and exporter shares.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,9 +179,9 @@ class Store:
         query = sa.select(judgments).where(judgments.c.study_id == study).order_by(judgments.c.id)
         return [dict(row) for row in self._rows(query)]
 
-    def _rows(self, query: sa.Select[Any]) -> list[Mapping[str, Any]]:
+    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
         with self._engine.connect() as connection:
-            return [row._mapping for row in connection.execute(query)]
+            return connection.execute(query).mappings().all()
 
 
 def _configure_sqlite(connection: Any, _: Any) -> None:

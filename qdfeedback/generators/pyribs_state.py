@@ -61,7 +61,7 @@ def restore_archive(archive: ArchiveBase, arrays: Arrays, state: State) -> None:
 
 
 def emitters_state(emitters: Sequence[EmitterBase]) -> tuple[Arrays, State]:
-    """Returns everything in the emitters that changes; with `refused`, a reason, where that cannot be stored plainly."""
+    """Returns all that changes in the emitters; `refused` gives the reason where that cannot be stored plainly."""
     arrays: Arrays = {}
     state: State = {"emitters": [type(emitter).__name__ for emitter in emitters]}
     try:

@@ -12,7 +12,7 @@ from qdfeedback.diversity import linear, models, similarity, unsupervised
 from qdfeedback.diversity.columns import Columns, Joined, OnColumns
 from qdfeedback.diversity.linear import Linear, rotation_onto
 from qdfeedback.diversity.published import fit_published
-from qdfeedback.diversity.similarity import Fit, fit_similarity
+from qdfeedback.diversity.similarity import fit_similarity
 from qdfeedback.diversity.unsupervised import fit_autoencoder, fit_pca
 from qdfeedback.feedback.queries import uniform_triplets
 from tests.contracts import check_diversity

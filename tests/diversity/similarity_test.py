@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from qdfeedback.diversity.fitting import check_triplets, hinge_loss, ste_loss
 from qdfeedback.diversity.published import fit_published
-from qdfeedback.diversity.similarity import (
-    Fit, check_triplets, choose_ridge, cross_fitted, fit_similarity, hinge_loss, ste_loss,
-)  # fmt: skip
+from qdfeedback.diversity.similarity import Fit, choose_ridge, cross_fitted, fit_similarity
 from qdfeedback.feedback.queries import uniform_triplets
 from qdfeedback.metrics import orders_right
 from qdfeedback.types import Floats, Ints
@@ -198,4 +197,6 @@ def test_gradient_by_differences(rng) -> None:
     how = Fit(members=1, flip=None, steps=1000)
     one = fit_similarity(features, triplets, how=how, rng=np.random.default_rng(0))
     two = fit_similarity(features, triplets, how=replace(how, steps=2000), rng=np.random.default_rng(1))
-    np.testing.assert_allclose(one.weights @ one.weights.T, two.weights @ two.weights.T, atol=0.05 * np.abs(one.weights).max() ** 2)
+    np.testing.assert_allclose(
+        one.weights @ one.weights.T, two.weights @ two.weights.T, atol=0.05 * np.abs(one.weights).max() ** 2
+    )

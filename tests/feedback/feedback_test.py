@@ -185,8 +185,8 @@ def test_bad_arrays_are_named(tmp_path: Path) -> None:
     np.save(tmp_path / "t.npy", np.zeros((3, 4)))
     with pytest.raises(ValueError, match=r"integers of shape \(t, 3\)"):
         read_triplets(tmp_path / "t.npy")
+    np.save(tmp_path / "f.npy", np.zeros(3))
     with pytest.raises(ValueError, match=r"numbers of shape \(n, d\)"):
-        np.save(tmp_path / "f.npy", np.zeros(3))
         read_features(tmp_path / "f.npy")
     np.save(tmp_path / "o.npy", np.array([{}]), allow_pickle=True)
     with pytest.raises(ValueError, match=r"o\.npy is not a plain \.npy array"):

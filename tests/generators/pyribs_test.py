@@ -16,8 +16,8 @@ from qdfeedback.quality.columns import column
 from qdfeedback.runs import Checkpoint
 from qdfeedback.search import step
 from qdfeedback.types import Outcome, Placement
-from tests.contracts import check_generator
 from tests.conftest import arm_search
+from tests.contracts import check_generator
 
 N = 20
 ES = ("cma_es", "sep_cma_es", "lm_ma_es", "openai_es")
@@ -45,7 +45,9 @@ GENERATORS = {
     "iso-line": lambda: Pyribs(lambda a, s: [IsoLineEmitter(a, x0=np.zeros(10), batch_size=N, seed=s)]),
     "own gaussian": lambda: Gaussian(0.1, Arm().initial),
     "mixture": lambda: Mixture((Gaussian(0.1, Arm().initial), 3), (strategies("cma_es", RULES["cma-me"], 1, 5), 1)),
-    **{f"{name}-{es}": (lambda es=es, rules=rules: strategies(es, rules)) for es in ES for name, rules in RULES.items()},
+    **{
+        f"{name}-{es}": (lambda es=es, rules=rules: strategies(es, rules)) for es in ES for name, rules in RULES.items()
+    },
 }
 
 
@@ -73,7 +75,11 @@ def test_a_restored_state_goes_on_bit_for_bit(name: str, soft: bool) -> None:
     arrays = {name: array.copy() for name, array in arrays.items()}
     go_on(search, place, rng, 15, 30)
 
-    again, fresh, other = arm_search(generator=GENERATORS[name]()), placement(soft=soft, seed=99), np.random.default_rng(7)
+    again, fresh, other = (
+        arm_search(generator=GENERATORS[name]()),
+        placement(soft=soft, seed=99),
+        np.random.default_rng(7),
+    )
     runs.restore(Checkpoint(14, arrays, state), fresh, again.generator, other)
     go_on(again, fresh, other, 15, 30)
     one, _ = runs.capture(place, search.generator, rng)
@@ -108,8 +114,10 @@ def test_another_archive_than_stored_is_refused() -> None:
         step(search, place, n=N, first_id=N * i, iteration=i, rng=rng)
     arrays, state = runs.capture(place, search.generator, rng)
     small = archives.grid(10, (2, 2))(RANGES, 0)
-    with pytest.raises(ValueError, match="this one .* and 4 cells"):
-        runs.restore(Checkpoint(4, arrays, state), Placement(place.quality, place.diversity, small), search.generator, rng)
+    with pytest.raises(ValueError, match=r"this one .* and 4 cells"):
+        runs.restore(
+            Checkpoint(4, arrays, state), Placement(place.quality, place.diversity, small), search.generator, rng
+        )
 
 
 def test_a_new_archive_means_new_emitters_and_says_so(caplog) -> None:

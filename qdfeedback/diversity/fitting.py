@@ -1,0 +1,255 @@
+"""How a linear map is fitted to triplets: losses, preparation of features, ensembles, and one optimiser for all.
+
+Letters as everywhere, and c for the prepared columns that a map is fitted on. `similarity.py` is the door to this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from qdfeedback.types import Bools, Floats, Ints
+
+HINGE_MARGIN = 0.05  # Ding 2024, released code
+FLIP_PRIOR = 20.0  # exponential prior on the flip rate: worth 20 clean judgments
+FLIP_START = -3.0  # its logit at the start, of the range from 0 to 0.5
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How `fit_similarity` works.
+
+    Attributes:
+        loss: "ste", the logistic likelihood of squared distances (stochastic triplet embedding), or
+            "hinge", the published loss with margin 0.05.
+        ridge: precision of the Gaussian prior on the weights of prepared features.
+        flip: share of contrary answers that the likelihood allows for; None learns it ("ste" only).
+        members: size of the ensemble.
+        prepare: "standardize" each feature; "whiten" with PCA, for few data in many correlated columns; or
+            "center", which keeps the features' own proportions.
+        components: keep so many principal components ("whiten" and "center").
+        validation: share of the triplets held out; the weights that did best on it are kept, and the
+            temperature is fitted on it. 0 trains on everything until convergence.
+        by_item: hold out items, and with them all triplets that touch one, in place of triplets.
+        steps: at most so many L-BFGS iterations.
+    """
+
+    loss: Literal["ste", "hinge"] = "ste"
+    ridge: float = 1.0
+    flip: float | None = 0.0
+    members: int = 5
+    prepare: Literal["standardize", "whiten", "center"] = "standardize"
+    components: int | None = None
+    validation: float = 0.0
+    by_item: bool = False
+    steps: int = 200
+
+
+def check_triplets(features: Floats, triplets: Ints, *, degenerate: bool = False) -> tuple[Floats, Ints]:
+    """Returns features as float64 and triplets as int64, checked.
+
+    Raises:
+        ValueError: The shapes are wrong, triplets point outside the features or name an item twice, fewer
+            than two triplets came, or a feature is not finite.
+    """
+    features, triplets = np.asarray(features, dtype=np.float64), np.asarray(triplets)
+    if features.ndim != 2:
+        raise ValueError(f"features must have shape (n, d), got {features.shape}")
+    if triplets.ndim != 2 or triplets.shape[1] != 3 or triplets.dtype.kind not in "iu":
+        raise ValueError(f"triplets must be integers of shape (t, 3), got {triplets.dtype} {triplets.shape}")
+    if len(triplets) < 2:
+        raise ValueError(f"triplets must hold at least 2 judgments, got {len(triplets)}")
+    low, high = int(triplets.min()), int(triplets.max())
+    if low < 0 or high >= len(features):
+        raise ValueError(f"triplets must be rows of the {len(features)} features, they reach from {low} to {high}")
+    if not degenerate and (triplets == np.roll(triplets, 1, axis=1)).any():
+        raise ValueError("triplets must name three different items each")
+    if not np.isfinite(features[np.unique(triplets)]).all():
+        raise ValueError("features of judged items must be finite")
+    return features, triplets.astype(np.int64)
+
+
+# --- one line of torch each: (m, t) squared distances to near and far → (m, t) losses
+
+
+def ste_loss(near: torch.Tensor, far: torch.Tensor, flip: torch.Tensor | float) -> torch.Tensor:
+    """Returns the negative log-likelihood of the answers; with probability `flip` an answer is the opposite."""
+    return -torch.log(flip + (1 - 2 * flip) * torch.sigmoid(far - near) + 1e-12)
+
+
+def hinge_loss(near: torch.Tensor, far: torch.Tensor) -> torch.Tensor:
+    """Returns the published triplet loss (Ding 2024, eq. 2)."""
+    return torch.relu(HINGE_MARGIN + near - far)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Triplets as a fit wants them.
+
+    Attributes:
+        near: (t, c) anchor minus near, in prepared columns.
+        far: (t, c) anchor minus far.
+        offset: (d,) and
+        scale: (d, c): prepared = (features - offset) @ scale.
+        items: (t, 3) which of the items judged, counted from 0.
+    """
+
+    near: Floats
+    far: Floats
+    offset: Floats
+    scale: Floats
+    items: Ints
+
+    def __len__(self) -> int:
+        return len(self.near)
+
+
+def prepare(features: Floats, triplets: Ints, how: Fit) -> Prepared:
+    """Returns checked triplets with the features of the items judged made ready for a ridge prior.
+
+    Raises:
+        ValueError: As `check_triplets`.
+    """
+    features, triplets = check_triplets(features, triplets)
+    used, items = np.unique(triplets, return_inverse=True)
+    items = items.reshape(triplets.shape)
+    offset, scale = _scale(features[used], how)
+    ready = (features[used] - offset) @ scale
+    anchor, near, far = (ready[items[:, i]] for i in range(3))
+    return Prepared(anchor - near, anchor - far, offset, scale, items)
+
+
+def _scale(items: Floats, how: Fit) -> tuple[Floats, Floats]:
+    """Returns the (d,) offset and (d, c) scale that the settings ask for."""
+    offset = items.mean(axis=0)
+    if how.prepare == "standardize":
+        std = items.std(axis=0)
+        return offset, np.diag(np.divide(1.0, std, out=np.zeros_like(std), where=std > 1e-9))
+    _, size, axes = np.linalg.svd(items - offset, full_matrices=False)
+    keep = min(how.components or len(size), int((size > 1e-6 * size[0]).sum()))
+    spread = size[:keep] / np.sqrt(len(items))
+    return offset, axes[:keep].T / (spread if how.prepare == "whiten" else spread[0])
+
+
+def member_weights(t: int, members: int, rng: np.random.Generator) -> Floats:
+    """Returns (m, t) how much each member makes of each triplet.
+
+    The first half of the members see every triplet and differ in where they start, for the problem has several
+    optima; the others are a Bayesian bootstrap (Rubin 1981), which leaves no triplet out as the ordinary one does:
+    with few judgments that costs more than it tells.
+    """
+    weights = np.ones((members, t))
+    weights[(members + 1) // 2 :] = rng.exponential(size=(members // 2, t))
+    return weights
+
+
+def validation_rows(items: Ints, how: Fit, rng: np.random.Generator) -> Bools:
+    """Returns (t,) bool, True for the triplets that do not train."""
+    out = np.zeros(len(items), dtype=bool)
+    if how.validation:
+        if how.by_item:
+            out |= (rng.random(items.max() + 1) < how.validation)[items].any(axis=1)
+        else:
+            out |= rng.permutation(len(items)) < how.validation * len(items)
+        if out.all() or not out.any():
+            raise ValueError(
+                f"validation={how.validation} leaves {int((~out).sum())} of {len(out)} triplets to train on"
+            )
+    return out
+
+
+def optimise(
+    data: Prepared,
+    how: Fit,
+    *,
+    dim: int,
+    weights: Floats,
+    ridges: Floats,
+    rng: np.random.Generator,
+    watch: Bools | None = None,
+) -> tuple[Floats, float]:
+    """Returns (m, c, k) maps and the flip rate that minimise the summed losses, all members in one problem.
+
+    Only the loss itself is left to autograd; the maps around it are two matrix products, written out.
+
+    Args:
+        data: t triplets.
+        how: loss and flip rate.
+        dim: k.
+        weights: (m, t) how much each member makes of each triplet.
+        ridges: (m,) precision of each member's prior.
+        rng: draws where each member starts.
+        watch: (t,) bool; each member returns as it was when these triplets were likeliest.
+    """
+    m, t, c, k = len(weights), len(data), data.near.shape[1], dim
+    rows = torch.from_numpy(np.ascontiguousarray(np.concatenate([data.near, data.far]).T))
+    share, ridge = torch.from_numpy(weights), torch.from_numpy(ridges)[:, None, None]
+    learn = how.flip is None and how.loss == "ste"
+
+    def squares(x: Floats) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        maps = torch.from_numpy(x[: m * k * c]).view(m, k, c)
+        projected = (maps.view(m * k, c) @ rows).view(m, k, 2 * t)
+        return maps, projected, projected.square().sum(dim=1)
+
+    def losses(squared: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
+        near, far = squared[:, :t], squared[:, t:]
+        if how.loss == "hinge":
+            return hinge_loss(near, far)
+        return ste_loss(near, far, 0.5 * torch.sigmoid(logit) if learn else float(how.flip or 0.0))
+
+    def objective(x: Floats) -> tuple[float, Floats]:
+        maps, projected, squared = squares(x)
+        squared.requires_grad_()
+        logit = torch.tensor(x[-1], requires_grad=learn)
+        total = (losses(squared, logit) * share).sum() + FLIP_PRIOR * m * 0.5 * torch.sigmoid(logit)
+        torch.autograd.backward(total)
+        assert squared.grad is not None
+        slope = (squared.grad[:, None] * projected).view(m * k, 2 * t)
+        gradient = 2 * (slope @ rows.T).view(m, k, c) + ridge * maps
+        value = float(total.detach()) + float((ridge * maps.square()).sum()) / 2
+        return value, np.append(gradient.numpy(), float(logit.grad) if logit.grad is not None else 0.0)
+
+    start = 0.1 * rng.standard_normal((m, k, c))
+    kept, least = start.copy(), np.full(m, np.inf)
+
+    def keep_best(x: Floats) -> None:
+        loss = losses(squares(x)[2], torch.tensor(x[-1])).numpy()[:, watch].mean(axis=1)
+        better = loss < least
+        least[better], kept[better] = loss[better], x[: m * k * c].reshape(m, k, c)[better]
+
+    watching = watch is not None and bool(watch.any())
+    found = minimize(
+        objective, np.append(start, FLIP_START), jac=True, method="L-BFGS-B", callback=keep_best if watching else None,
+        options={"maxiter": how.steps, "maxcor": 20, "ftol": 1e-7, "gtol": 1e-4},
+    )  # fmt: skip
+    maps = kept if watching else found.x[: m * k * c].reshape(m, k, c)
+    flip = 0.5 * expit(found.x[-1]) if learn else how.flip or 0.0
+    return maps.transpose(0, 2, 1).copy(), float(flip)
+
+
+def average(members: Floats) -> Floats:
+    """Returns the (c, k) map whose metric is nearest to the (m, c, k) members' mean metric, largest axis first."""
+    m, c, k = members.shape
+    if m == 1:
+        only: Floats = members[0]
+        return only
+    stacked = members.transpose(1, 0, 2).reshape(c, m * k) / np.sqrt(m)
+    left, size, _ = np.linalg.svd(stacked, full_matrices=False)
+    whole: Floats = left[:, :k] * size[:k]
+    return whole
+
+
+def evidence(data: Prepared, members: Floats) -> Floats:
+    """Returns (m, t) squared distance to far minus squared distance to near, under each member."""
+    return np.stack([np.square(data.far @ w).sum(axis=1) - np.square(data.near @ w).sum(axis=1) for w in members])
+
+
+def likelihood(evidence: Floats, flip: float, temperature: float = 1.0) -> Floats:
+    """Returns the probability of the answers, of which a share `flip` says the opposite."""
+    right: Floats = flip + (1 - 2 * flip) * expit(evidence / temperature)
+    return right
