@@ -294,8 +294,6 @@ def _one_of_several(args: Args) -> dict[str, Any]:
 
 def _run(args: Args, *, quiet: bool = False) -> dict[str, Any]:
     """Runs one seed; with --resume, one that is finished is not run again, one that was interrupted goes on."""
-    if args.resume and not (args.run / "settings.json").exists():
-        args = replace(args, resume=False)
     if args.resume:
         args = _saved(args)
         if runs.is_finished(args.run):
@@ -312,7 +310,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs every seed."""
     args = tyro.cli(Args, description=__doc__, args=argv)
     if len(args.seed) > 1:
-        jobs = [replace(args, run=args.run / f"seed-{seed}", seed=(seed,)) for seed in args.seed]
+        folders = [args.run / f"seed-{seed}" for seed in args.seed]
+        jobs = [
+            replace(args, run=folder, seed=(seed,), resume=args.resume and folder.exists())
+            for seed, folder in zip(args.seed, folders, strict=True)
+        ]
         for summary in tqdm(run_all(_one_of_several, jobs, workers=args.workers), total=len(jobs), unit="run"):
             tqdm.write(arm_report.one_line(summary))
         print(f"figures: python -m experiments.qdhf_arm_table {args.run}")

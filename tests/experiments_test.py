@@ -1,0 +1,172 @@
+"""Every experiment, run with tiny settings the way a user would."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import benchmark_loop, benchmark_similarity, qdhf_arm, qdhf_arm_table, similarity_from_triplets
+from qdfeedback import metrics
+from qdfeedback.diversity import similarity
+from qdfeedback.feedback.store import Store
+from qdfeedback.history import History
+from tests.conftest import SHARED
+
+TINY = ["--iterations", "24", "--batch-size", "20", "--judgments", "40", "--checkpoint-every", "8"]
+METHODS = ("gt", "aurora-pca", "aurora-pca-inc", "aurora-ae", "aurora-ae-inc", "qdhf-base", "qdhf", "qdhf-active")
+KEYS = {
+    "method", "seed", "iterations", "evaluations", "judgments", "qd_score_all", "coverage_all", "qd_score_archive",
+    "coverage_archive", "judgment_accuracy", "seconds",
+}  # fmt: skip
+
+
+def arm(run: Path, *arguments: str) -> dict:
+    qdhf_arm.main([*TINY, "--run", str(run), *arguments])
+    return json.loads((run / "summary.json").read_text())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_on_the_arm(method: str, tmp_path: Path, capsys) -> None:
+    summary = arm(tmp_path / "r", "--method", method)
+    assert set(summary) >= KEYS
+    assert summary["method"] == method
+    judged = method.startswith("qdhf")
+    assert summary["judgments"] == (40 if judged else 0)
+    assert (summary["judgment_accuracy"] is not None) == judged
+    extra = {"qdhf-base": 120, "qdhf": 30}.get(method, 0)  # random arms that were only judged
+    assert summary["evaluations"] == 480 + extra
+    assert 0 < summary["coverage_all"] < 80
+    assert summary["qd_score_archive"] <= summary["qd_score_all"] + 20
+    for name in (
+        "settings.json",
+        "history.arrows",
+        "archive.npz",
+        "curves.csv",
+        "archive.png",
+        "arms.png",
+        "curves.png",
+    ):
+        assert (tmp_path / "r" / name).stat().st_size > 0, name
+    assert len(History(tmp_path / "r/history.arrows", qdhf_arm.NAMES)) == summary["evaluations"]
+    settings = json.loads((tmp_path / "r/settings.json").read_text())["settings"]
+    store = Store(tmp_path / "r/judgments.db")
+    assert len(store.triplets(settings["study"])) == summary["judgments"]
+    assert "Look at" in capsys.readouterr().out
+
+
+def test_the_true_axes_need_no_judgment(tmp_path: Path) -> None:
+    summary = arm(tmp_path / "r", "--method", "gt")
+    assert summary["axes_accuracy"] == 1
+    assert summary["qd_score_archive"] == pytest.approx(summary["qd_score_all"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--dim", "3"],
+        ["--dim", "1", "--pinned", "x"],
+        ["--label-noise", "0.2"],
+        ["--emitter", "iso-line"],
+        ["--emitter", "cma-me"],
+        ["--emitter", "cma-mae", "--es", "sep_cma_es"],
+        ["--objective-noise", "10", "--reevaluate", "3"],
+        ["--commit"],
+    ],
+    ids=" ".join,
+)
+def test_every_knob(arguments: list[str], tmp_path: Path) -> None:
+    summary = arm(tmp_path / "r", *arguments)
+    assert np.isfinite(summary["qd_score_all"])
+    if "--reevaluate" in arguments:
+        assert summary["qd_score_corrected"] < summary["qd_score"]
+
+
+def test_judgments_in_a_store_of_ones_own(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shared.db"
+    for name in ("a", "b"):
+        assert arm(tmp_path / name, "--database", url)["judgments"] == 40
+    assert not (tmp_path / "a/judgments.db").exists()
+
+
+def test_a_finished_run_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
+    first = arm(tmp_path / "r")
+    with pytest.raises(ValueError, match="is not empty"):
+        arm(tmp_path / "r")
+    assert arm(tmp_path / "r", "--resume") == first, "it is finished: nothing is run again"
+    again = arm(tmp_path / "r", "--overwrite")
+    assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in first.items() if k != "seconds"}
+
+
+def test_several_seeds_and_the_table(tmp_path: Path, capsys) -> None:
+    qdhf_arm.main([*TINY, "--run", str(tmp_path / "runs"), "--seed", "0", "1", "--workers", "2", "--method", "gt"])
+    arm(tmp_path / "runs/qdhf", "--method", "qdhf")
+    qdhf_arm_table.main([str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
+    text = (tmp_path / "table/table.md").read_text()
+    assert "| gt | – | 0% | 2 |" in text
+    assert "(74.9 ± 0.3)" in text
+    assert "| qdhf | 40 | 0% | 1 |" in text
+    assert len((tmp_path / "table/table.csv").read_text().splitlines()) == 3
+    assert (tmp_path / "table/table.png").stat().st_size > 1000
+    with pytest.raises(ValueError, match="no finished run"):
+        qdhf_arm_table.main([str(tmp_path / "nothing")])
+    arm(tmp_path / "runs/twice", "--method", "qdhf")
+    with pytest.raises(ValueError, match="the same seed counts twice"):
+        qdhf_arm_table.main([str(tmp_path / "runs")])
+
+
+@pytest.fixture
+def triplet_files(tmp_path: Path, rng) -> dict[str, Path]:
+    from tests.diversity.similarity_test import world
+
+    features, triplets, test = world(rng, n=40, d=6, t=900)
+    np.save(tmp_path / "F.npy", features)
+    np.save(tmp_path / "T.npy", triplets)
+    lines = ["anchor,near,far", *(",".join(map(str, row)) for row in triplets.tolist())]
+    (tmp_path / "T.csv").write_text("\n".join(lines))
+    np.save(tmp_path / "test.npy", test)
+    return {name: tmp_path / name for name in ("F.npy", "T.npy", "T.csv", "test.npy")}
+
+
+@pytest.mark.parametrize("triplets", ["T.npy", "T.csv"])
+def test_similarity_from_anyones_triplets(triplets: str, triplet_files, tmp_path: Path, capsys) -> None:
+    run = tmp_path / "run"
+    arguments = ["--features", str(triplet_files["F.npy"]), "--triplets", str(triplet_files[triplets])]
+    similarity_from_triplets.main(
+        [*arguments, "--judgments", "300", "--run", str(run), "--test-triplets", str(triplet_files["test.npy"])]
+    )
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["test_accuracy"] > 0.93
+    assert summary["item_accuracy"]["low"] < summary["item_accuracy"]["value"] < summary["item_accuracy"]["high"]
+    assert [row["judgments"] for row in summary["learning_curve"]] == [50, 100, 200, 300]
+    model = similarity.load(run / "model.npz")
+    features = np.load(triplet_files["F.npy"])
+    right = metrics.orders_right(model, features, np.load(triplet_files["test.npy"]))
+    assert right.mean() == pytest.approx(summary["test_accuracy"])
+    assert (run / "map.png").exists()
+    assert (run / "learning_curve.png").exists()
+    with pytest.raises(ValueError, match="needs --test-triplets"):
+        similarity_from_triplets.main([*arguments, "--judgments", "50", "--run", str(run), "--test-features", "x.npy"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.exists(), reason="the human judgments (../shared/data) are not here")
+@pytest.mark.parametrize(("judgments", "least"), [(400, 0.755), (2000, 0.77)])
+def test_real_people_are_predicted_on_new_items(judgments: int, least: float, tmp_path: Path) -> None:
+    args = similarity_from_triplets.Args(SHARED / "zappos/features.npy", SHARED / "zappos/triplets.npy")
+    features = np.load(args.features).astype(np.float32)
+    triplets = np.load(args.triplets).astype(np.int64)
+    accuracy, folds = similarity_from_triplets.held_out_items(features, triplets, args, judgments)
+    assert len(folds) == 5
+    assert np.mean(folds) >= least
+    assert accuracy.value >= least
+
+
+def test_benchmarks_run(tmp_path: Path, capsys) -> None:
+    benchmark_loop.main(["--rounds", "1", "--evaluations", "2000", "--out", str(tmp_path / "loop.json")])
+    assert set(json.loads((tmp_path / "loop.json").read_text())) == {"batch_100", "batch_1000", "qdhf_run"}
+    small = ["--rounds", "1", "--sizes", "100", "--iterations", "10"]
+    benchmark_similarity.main([*small, "--out", str(tmp_path / "fit.json")])
+    assert json.loads((tmp_path / "fit.json").read_text())["100"]["speed_up"] > 0

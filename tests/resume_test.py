@@ -1,0 +1,193 @@
+"""A run that is killed at any moment and resumed ends bit for bit as one that was not."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import qdhf_arm
+from qdfeedback import files
+
+ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = {
+    "gaussian": ["--method", "qdhf-active", "--judgments", "60", "--rounds", "6"],
+    "published": ["--method", "qdhf", "--judgments", "60"],
+    "iso-line": ["--method", "gt", "--emitter", "iso-line"],
+    **{f"cma-me-{es}": ["--method", "qdhf-active", "--judgments", "60", "--rounds", "3", "--emitter", "cma-me", "--es", es]
+       for es in ("cma_es", "sep_cma_es", "lm_ma_es", "openai_es")},
+    **{f"cma-mae-{es}": ["--method", "gt", "--emitter", "cma-mae", "--es", es]
+       for es in ("cma_es", "sep_cma_es", "lm_ma_es", "openai_es")},
+}  # fmt: skip
+COMMON = ["--iterations", "120", "--batch-size", "40", "--checkpoint-every", "10"]
+
+
+def command(run: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "experiments.qdhf_arm", "--run", str(run), *arguments]
+
+
+def kill_and_resume(run: Path, arguments: list[str], moments: list[float]) -> int:
+    """Kills the run so many seconds after its first checkpoint, each time resuming; returns how often that hit."""
+    hits = 0
+    start = [*COMMON, *arguments]
+    for moment in moments:
+        started = (run / "settings.json").exists()
+        process = subprocess.Popen(
+            command(run, *(["--resume"] if started else start)),
+            cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        deadline = time.time() + 60
+        while process.poll() is None and time.time() < deadline and not (run / "settings.json").exists():
+            time.sleep(0.01)
+        before = _progress(run)
+        while process.poll() is None and time.time() < deadline and _progress(run) == before:
+            time.sleep(0.005)
+        time.sleep(moment)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            hits += 1
+        process.wait()
+        if (run / "summary.json").exists():
+            break
+    return hits
+
+
+def _progress(run: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.name for path in (run / "checkpoints").glob("*.npz")))
+
+
+def assert_same(one: Path, two: Path) -> None:
+    assert (one / "archive.npz").read_bytes() == (two / "archive.npz").read_bytes()
+    first, second = (files.read_json(run / "summary.json") for run in (one, two))
+    for summary in (first, second):
+        summary.pop("seconds")
+    assert first == second
+    newest = [sorted((run / "checkpoints").glob("*.npz"))[-1] for run in (one, two)]
+    (a, _), (b, _) = (files.unpack(path.read_bytes(), path.name) for path in newest)
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def check(tmp_path: Path, name: str, moments: list[float]) -> int:
+    whole = tmp_path / "whole"
+    if not whole.exists():
+        subprocess.run(command(whole, *COMMON, *SETTINGS[name]), cwd=ROOT, check=True, capture_output=True, timeout=300)
+    run = tmp_path / "killed"
+    hits = kill_and_resume(run, SETTINGS[name], moments)
+    if not (run / "summary.json").exists():
+        subprocess.run(command(run, "--resume"), cwd=ROOT, check=True, capture_output=True, timeout=300)
+    assert_same(whole, run)
+    return hits
+
+
+def test_killed_and_resumed(tmp_path: Path) -> None:
+    assert check(tmp_path, "gaussian", [0.02, 0.15]) >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETTINGS)
+def test_killed_at_random_moments(tmp_path: Path, name: str) -> None:
+    """Two kills for each of the ten settings: twenty random moments."""
+    chance = random.Random(name)
+    check(tmp_path, name, [chance.uniform(0, 0.4) for _ in range(2)])
+
+
+@pytest.mark.parametrize("name", ["gaussian", "published", "cma-me-cma_es"])
+def test_stopped_between_steps(tmp_path: Path, name: str, monkeypatch) -> None:
+    """Without processes: an exception in the middle of the run, then --resume."""
+    small = ["--iterations", "40", "--batch-size", "20", "--checkpoint-every", "7", *SETTINGS[name]]
+    qdhf_arm.main([*small, "--run", str(tmp_path / "whole")])
+    stops = iter((9, 17, 25, 1000))
+    stop = next(stops)
+    original = qdhf_arm.ArmSearch.follow_ranges
+
+    def failing(self, iteration, measures):
+        if iteration == stop:
+            raise KeyboardInterrupt
+        original(self, iteration, measures)
+
+    monkeypatch.setattr(qdhf_arm.ArmSearch, "follow_ranges", failing)
+    with pytest.raises(KeyboardInterrupt):
+        qdhf_arm.main([*small, "--run", str(tmp_path / "killed")])
+    while stop < 1000:
+        stop = next(stops)
+        try:
+            qdhf_arm.main(["--run", str(tmp_path / "killed"), "--resume"])
+        except KeyboardInterrupt:
+            continue
+    assert_same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_answers_that_were_given_are_not_asked_for_again(tmp_path: Path, monkeypatch) -> None:
+    """Killed between the answers and the checkpoint, a resumed run finds the answers it had."""
+    small = [
+        "--iterations",
+        "30",
+        "--batch-size",
+        "20",
+        "--checkpoint-every",
+        "100",
+        "--judgments",
+        "30",
+        "--rounds",
+        "3",
+    ]
+    qdhf_arm.main([*small, "--run", str(tmp_path / "whole")])
+    original = qdhf_arm.ArmSearch.learn
+
+    def failing(self, triplets):
+        if len(triplets) == 20:
+            raise KeyboardInterrupt
+        return original(self, triplets)
+
+    monkeypatch.setattr(qdhf_arm.ArmSearch, "learn", failing)
+    with pytest.raises(KeyboardInterrupt):
+        qdhf_arm.main([*small, "--run", str(tmp_path / "killed")])
+    monkeypatch.setattr(qdhf_arm.ArmSearch, "learn", original)
+    qdhf_arm.main(["--run", str(tmp_path / "killed"), "--resume"])
+    assert files.read_json(tmp_path / "killed/summary.json")["judgments"] == 30
+    assert_archives_same(tmp_path)
+
+
+def assert_archives_same(tmp_path: Path) -> None:
+    assert (tmp_path / "whole/archive.npz").read_bytes() == (tmp_path / "killed/archive.npz").read_bytes()
+
+
+def test_pycma_is_refused_on_resume(tmp_path: Path, monkeypatch) -> None:
+    small = [
+        "--iterations",
+        "12",
+        "--batch-size",
+        "20",
+        "--checkpoint-every",
+        "5",
+        "--method",
+        "gt",
+        "--emitter",
+        "cma-me",
+    ]
+    original = qdhf_arm.ArmSearch.follow_ranges
+
+    def failing(self, iteration, measures):
+        if iteration == 8:
+            raise KeyboardInterrupt
+        original(self, iteration, measures)
+
+    monkeypatch.setattr(qdhf_arm.ArmSearch, "follow_ranges", failing)
+    with pytest.raises(KeyboardInterrupt):
+        qdhf_arm.main([*small, "--es", "pycma_es", "--run", str(tmp_path / "r")])
+    with pytest.raises(ValueError, match="this run cannot be resumed exactly"):
+        qdhf_arm.main(["--run", str(tmp_path / "r"), "--resume"])
+
+
+def test_resume_says_when_there_is_nothing_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no run"):
+        qdhf_arm.main(["--run", str(tmp_path / "nothing"), "--resume"])
