@@ -53,7 +53,7 @@ def refit(arm: ArmSearch, iteration: int, count: int) -> None:
         arm.model = fit_published(judged, local.reshape(-1, 3), dim=arm.args.dim, rng=arm.rng)
         arm.accuracy = arm.model.note["validation_accuracy"]
         arm.judgments = len(triplets)
-    _reinsert(arm, ids)
+    reinsert(arm, ids)
 
 
 def _judge(arm: ArmSearch, iteration: int, count: int, ids: Ints) -> Ints:
@@ -80,12 +80,12 @@ def _random_arms(arm: ArmSearch, n: int) -> Ints:
     return batch.ids
 
 
-def _reinsert(arm: ArmSearch, ids: Ints) -> None:
+def reinsert(arm: ArmSearch, ids: Ints, *, margin: float = 0.0) -> None:
     """Puts the candidates with these ids, and no others, into a new archive on the present axes."""
     features = arm.history.take(ids, "features")
     diversity: Any = arm.diversity()
     measures = diversity.project(features)
-    bounds = RANGES if arm.args.method == "gt" else archives.ranges(measures, quantile=0.0, margin=0.0)
+    bounds = RANGES if arm.args.method == "gt" else archives.ranges(measures, quantile=0.0, margin=margin)
     archive = arm.build(bounds, int(arm.rng.integers(2**63)))
     arm.placement = Placement(arm.quality, diversity, archive)
     archive.add(arm.history.take(ids, "solution"), arm.quality.score(features).mean, measures, id=ids)

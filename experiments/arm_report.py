@@ -98,6 +98,7 @@ def finish(arm: ArmSearch, log: Log) -> dict[str, Any]:
         "evaluations": len(run.history),
         "judgments": arm.judgments,
         "label_noise": args.label_noise,
+        "without": list(args.without),
         "qd_score_all": everything.qd_score,
         "coverage_all": everything.coverage,
         "qd_score_archive": archive.qd_score,

@@ -42,9 +42,11 @@ from qdfeedback.search import Search, elites, rebuild, start, step
 from qdfeedback.types import Diversity, Floats, Generator, Placement, Queries
 
 Method = Literal["gt", "aurora-pca", "aurora-pca-inc", "aurora-ae", "aurora-ae-inc", "qdhf-base", "qdhf", "qdhf-active"]
+Piece = Literal["bald", "ensemble", "history", "likelihood", "prior", "ranges", "rounds"]
 NAMES = ArmEncoder.names
 LEARNED = tuple(NAMES.index(name) for name in FEATURES)
 HAND = (NAMES.index("x"), NAMES.index("y"))
+TUPLES = ("seed", "pinned", "without")
 CELLS = 50  # along each of two axes
 
 
@@ -70,6 +72,8 @@ class Args:
     """True axes put beside the learned ones."""
     rounds: int = 20
     """qdhf-active: in how many rounds judgments are asked for, evenly over the first half of the run."""
+    without: tuple[Piece, ...] = ()
+    """qdhf-active: pieces to leave out, for the ablation; the published way takes their place."""
     emitter: Literal["gaussian", "iso-line", "cma-me", "cma-mae"] = "gaussian"
     """What makes new arms; the published procedure is gaussian."""
     es: Literal["cma_es", "sep_cma_es", "lm_ma_es", "openai_es", "pycma_es"] = "cma_es"
@@ -120,6 +124,8 @@ def refit_schedule(args: Args) -> dict[int, int]:
     """Returns iteration → judgments to ask for before it."""
     if args.method != "qdhf-active":
         return arm_published.schedule(args.method, args.iterations, args.judgments)
+    if "rounds" in args.without:
+        return arm_published.schedule("qdhf", args.iterations, args.judgments)
     rounds = min(args.rounds, args.judgments)
     when = np.unique(1 + np.linspace(0, args.iterations / 2, rounds).astype(int))
     counts = np.diff(np.linspace(0, args.judgments, len(when) + 1).round().astype(int))
@@ -190,7 +196,7 @@ class ArmSearch:
         """Returns every judgment so far, `count` new ones among them, about arms now in the archive."""
         ids = elites(self.placement).ids if hasattr(self, "placement") else np.arange(len(self.history))
         features = self.history.take(ids, "features")
-        known = self.model if isinstance(self.model, Similarity) else None
+        known = self.model if isinstance(self.model, Similarity) and "bald" not in self.args.without else None
         rows, purpose = choose_triplets(known, features[:, LEARNED], count, rng=self.rng)
         return self.answered(iteration, ask(rows, ids, purpose, batch=f"{iteration:06d}"), features[rows])
 
@@ -204,7 +210,13 @@ class ArmSearch:
         """Returns axes fitted to all judgments, turned to lie as those before."""
         items, local = np.unique(triplets.items, return_inverse=True)
         features, local = self.history.take(items, "features")[:, LEARNED], local.reshape(-1, 3)
-        how = Fit(flip=None, members=16)
+        left_out = self.args.without
+        how = Fit(
+            loss="hinge" if "likelihood" in left_out else "ste",
+            ridge=1e-3 if "prior" in left_out else 1.0,
+            members=5 if "ensemble" in left_out else 16,
+            flip=None,
+        )
         model = fit_similarity(features, local, dim=self.args.dim, how=how, rng=self.rng)
         tested = np.flatnonzero(triplets.purpose == RANDOM)
         right = cross_fitted(features, local, tested, dim=self.args.dim, how=how, rng=self.rng) > 0.5
@@ -215,14 +227,23 @@ class ArmSearch:
     def place(self, *, margin: float = 0.1) -> None:
         """Places the whole history on the present axes, over ranges that fit it."""
         diversity = self.diversity()
-        ranges = archives.ranges(diversity.project(self.history.sample("features")), quantile=0.0, margin=margin)
+        if "history" in self.args.without and hasattr(self, "placement"):
+            arm_published.reinsert(self, elites(self.placement).ids, margin=margin)
+            return
+        if "ranges" in self.args.without:
+            ids = elites(self.placement).ids if hasattr(self, "placement") else np.arange(len(self.history))
+            ranges = archives.ranges(diversity.project(self.history.take(ids, "features")), quantile=0.0, margin=0.0)
+        else:
+            everything = diversity.project(self.history.sample("features"))
+            ranges = archives.ranges(everything, quantile=0.0, margin=margin)
         archive = self.build(ranges, int(self.rng.integers(2**63)))
         self.placement = rebuild(self.history, Placement(self.quality, diversity, archive), archive)
 
     def follow_ranges(self, iteration: int, measures: Floats) -> None:
         """Keeps the share of candidates outside the ranges; where it passes 1 %, qdhf-active fits new ones."""
         self.clipped += 0.1 * (archives.clipped_share(measures, self.placement.archive) - self.clipped)
-        if self.args.method == "qdhf-active" and self.clipped > 0.01 and iteration % 10 == 0:
+        grows = self.args.method == "qdhf-active" and "ranges" not in self.args.without
+        if grows and self.clipped > 0.01 and iteration % 10 == 0:
             self.place()
             self.clipped = 0.0
 
@@ -277,18 +298,19 @@ def open_run(args: Args) -> runs.Run:
 
 
 def _settings(args: Args) -> dict[str, Any]:
-    settings = asdict(replace(args, run=Path())) | {"seed": list(args.seed), "pinned": list(args.pinned)}
+    settings = asdict(replace(args, run=Path())) | {name: list(getattr(args, name)) for name in TUPLES}
     return {name: value for name, value in settings.items() if name not in ("run", "resume", "overwrite", "workers")}
 
 
 def _saved(args: Args) -> Args:
     """Returns the settings that the run was started with."""
     known = {name: value for name, value in runs.read_settings(args.run).items() if name != "study"}
-    known |= {"seed": tuple(known["seed"]), "pinned": tuple(known["pinned"])}
+    known |= {name: tuple(known[name]) for name in TUPLES}
     return Args(**known, run=args.run, resume=True, workers=args.workers)
 
 
-def _one_of_several(args: Args) -> dict[str, Any]:
+def run_one(args: Args) -> dict[str, Any]:
+    """Runs one seed of several, without a progress bar, and returns its summary."""
     return _run(args, quiet=True)
 
 
@@ -315,7 +337,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             replace(args, run=folder, seed=(seed,), resume=args.resume and folder.exists())
             for seed, folder in zip(args.seed, folders, strict=True)
         ]
-        for summary in tqdm(run_all(_one_of_several, jobs, workers=args.workers), total=len(jobs), unit="run"):
+        for summary in tqdm(run_all(run_one, jobs, workers=args.workers), total=len(jobs), unit="run"):
             tqdm.write(arm_report.one_line(summary))
         print(f"figures: python -m experiments.qdhf_arm_table {args.run}")
         return

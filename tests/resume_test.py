@@ -17,15 +17,15 @@ from experiments import qdhf_arm
 from qdfeedback import files
 
 ROOT = Path(__file__).resolve().parents[1]
+STRATEGIES = ("cma_es", "sep_cma_es", "lm_ma_es", "openai_es")
+ACTIVE = ["--method", "qdhf-active", "--judgments", "60"]
 SETTINGS = {
-    "gaussian": ["--method", "qdhf-active", "--judgments", "60", "--rounds", "6"],
+    "gaussian": [*ACTIVE, "--rounds", "6"],
     "published": ["--method", "qdhf", "--judgments", "60"],
     "iso-line": ["--method", "gt", "--emitter", "iso-line"],
-    **{f"cma-me-{es}": ["--method", "qdhf-active", "--judgments", "60", "--rounds", "3", "--emitter", "cma-me", "--es", es]
-       for es in ("cma_es", "sep_cma_es", "lm_ma_es", "openai_es")},
-    **{f"cma-mae-{es}": ["--method", "gt", "--emitter", "cma-mae", "--es", es]
-       for es in ("cma_es", "sep_cma_es", "lm_ma_es", "openai_es")},
-}  # fmt: skip
+    **{f"cma-me-{es}": [*ACTIVE, "--rounds", "3", "--emitter", "cma-me", "--es", es] for es in STRATEGIES},
+    **{f"cma-mae-{es}": ["--method", "gt", "--emitter", "cma-mae", "--es", es] for es in STRATEGIES},
+}
 COMMON = ["--iterations", "120", "--batch-size", "40", "--checkpoint-every", "10"]
 
 
@@ -95,7 +95,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
 def test_killed_at_random_moments(tmp_path: Path, name: str) -> None:
-    """Two kills for each of the ten settings: twenty random moments."""
+    """Two kills for each of the eleven settings: twenty-two random moments."""
     chance = random.Random(name)
     check(tmp_path, name, [chance.uniform(0, 0.4) for _ in range(2)])
 

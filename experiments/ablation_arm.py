@@ -1,0 +1,65 @@
+"""What each piece of `qdhf-active` is worth: all of it, and without one piece at a time.
+
+    python -m experiments.ablation_arm --judgments 250 --seeds 5
+
+Left out, a piece gives way to the published one: random questions, elites alone re-inserted, the hinge loss, next to
+no prior, ranges at the elites' minimum and maximum that never grow, four rounds; `ensemble` has 5 members for 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import tyro
+from tqdm import tqdm
+
+from experiments.qdhf_arm import Args as ArmArgs
+from experiments.qdhf_arm import Piece, run_one
+from experiments.qdhf_arm_table import mean_sd
+from qdfeedback.parallel import run_all
+
+
+@dataclass(frozen=True)
+class Args:
+    judgments: int = 250
+    """Judgments in all."""
+    label_noise: float = 0.0
+    """Share of judgments turned round at random."""
+    seeds: int = 5
+    """Seeds of each variant."""
+    iterations: int = 1000
+    """Iterations of each run."""
+    run: Path = Path("runs/ablation")
+    """Folder of the runs."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs every variant and prints the table."""
+    args = tyro.cli(Args, description=__doc__, args=argv)
+    variants: list[tuple[Piece, ...]] = [(), *((piece,) for piece in get_args(Piece))]
+    jobs = [
+        ArmArgs(
+            run=args.run / ("-".join(without) or "all") / f"seed-{seed}", seed=(seed,), without=without,
+            judgments=args.judgments, label_noise=args.label_noise, iterations=args.iterations, overwrite=True,
+        )
+        for without in variants
+        for seed in range(args.seeds)
+    ]  # fmt: skip
+    done = list(tqdm(run_all(run_one, jobs), total=len(jobs), unit="run"))
+    lines = ["| left out | QD score All | coverage All | QD score Archive | axes accuracy |", "|---|---|---|---|---|"]
+    for without in variants:
+        found = [summary for summary in done if tuple(summary["without"]) == without]
+        figures = [
+            mean_sd(found, name) for name in ("qd_score_all", "coverage_all", "qd_score_archive", "axes_accuracy")
+        ]
+        cells = [f"{mean:.3f}" if i == 3 else f"{mean:.2f} ± {sd:.2f}" for i, (mean, sd) in enumerate(figures)]
+        lines.append(f"| {', '.join(without) or 'nothing'} | " + " | ".join(cells) + " |")
+    (args.run / "ablation.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
