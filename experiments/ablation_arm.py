@@ -3,7 +3,8 @@
     python -m experiments.ablation_arm --judgments 250 --seeds 5
 
 Left out, a piece gives way to the published one: random questions, elites alone re-inserted, the hinge loss, next to
-no prior, ranges at the elites' minimum and maximum that never grow, four rounds; `ensemble` has 5 members for 16.
+no prior, ranges at the elites' minimum and maximum that never grow, four rounds; without `ensemble` the map is one fit,
+not the mean of eight.
 """
 
 from __future__ import annotations

@@ -214,7 +214,7 @@ class ArmSearch:
         how = Fit(
             loss="hinge" if "likelihood" in left_out else "ste",
             ridge=1e-3 if "prior" in left_out else 1.0,
-            members=5 if "ensemble" in left_out else 16,
+            starts=1 if "ensemble" in left_out else 8,
             flip=None,
         )
         model = fit_similarity(features, local, dim=self.args.dim, how=how, rng=self.rng)

@@ -62,7 +62,7 @@ class Args:
 
 def fit(features: Floats, triplets: Ints, args: Args, rng: np.random.Generator) -> tuple[Similarity, Fit]:
     """Returns a model fitted to all the triplets, and the settings it was fitted with."""
-    how = Fit(loss=args.loss, members=8, prepare=args.prepare, components=args.components, flip=None, by_item=True)
+    how = Fit(loss=args.loss, prepare=args.prepare, components=args.components, flip=None, by_item=True)
     if args.ridge is not None:
         how = Fit(**{**asdict(how), "ridge": args.ridge})
     elif args.loss == "ste":

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from qdfeedback.files import sync_folder
 from qdfeedback.types import Batch, Ints, Solutions
 
 FORMAT = "1"
@@ -132,6 +133,7 @@ class History:
             handle = os.open(self.path, os.O_RDONLY)
             os.fsync(handle)
             os.close(handle)
+            sync_folder(self.path.parent)
         return Position(self._rows, self._bytes)
 
     def _write(self, head: bytes, body: pa.Buffer) -> None:

@@ -272,7 +272,7 @@ def render(domain: Domain, solutions: Solutions, seeds: Ints) -> tuple[Artifacts
         return [part[0] for part, _ in singles], [reason[0] for _, reason in singles]
     if len(artifacts) != n or len(errors) != n:
         raise ValueError(f"render must return {n} artifacts and {n} errors, got {len(artifacts)} and {len(errors)}")
-    return artifacts, errors
+    return artifacts, list(errors)
 
 
 def encode(encoder: Encoder, artifacts: Artifacts, errors: Sequence[str | None]) -> Floats:
@@ -282,7 +282,7 @@ def encode(encoder: Encoder, artifacts: Artifacts, errors: Sequence[str | None])
         ValueError: The encoder returned another shape.
     """
     n, d = len(artifacts), len(encoder.names)
-    good = [i for i in range(n) if errors[i] is None] if any(errors) else None
+    good = [i for i in range(n) if errors[i] is None] if errors.count(None) < n else None
     if good is not None and not good:
         return np.full((n, d), np.nan, dtype=np.float32)
     if good is not None:

@@ -17,6 +17,7 @@ from qdfeedback.types import Bools, Floats, Ints
 
 HINGE_MARGIN = 0.05  # Ding 2024, released code
 FLIP_PRIOR = 20.0  # exponential prior on the flip rate: worth 20 clean judgments
+CENTRE_SPREAD = 0.5  # of the members' priors, in standard deviations of the prior
 FLIP_START = -3.0  # its logit at the start, of the range from 0 to 0.5
 
 
@@ -29,7 +30,9 @@ class Fit:
             "hinge", the published loss with margin 0.05.
         ridge: precision of the Gaussian prior on the weights of prepared features.
         flip: share of contrary answers that the likelihood allows for; None learns it ("ste" only).
-        members: size of the ensemble.
+        starts: fits to all triplets from different starting points, whose mean metric is the map: the problem has
+            several optima while triplets are few.
+        members: size of the ensemble that knows what is in doubt; 0 = none.
         prepare: "standardize" each feature; "whiten" with PCA, for few data in many correlated columns; or
             "center", which keeps the features' own proportions.
         components: keep so many principal components ("whiten" and "center").
@@ -42,7 +45,8 @@ class Fit:
     loss: Literal["ste", "hinge"] = "ste"
     ridge: float = 1.0
     flip: float | None = 0.0
-    members: int = 5
+    starts: int = 8
+    members: int = 8
     prepare: Literal["standardize", "whiten", "center"] = "standardize"
     components: int | None = None
     validation: float = 0.0
@@ -136,16 +140,41 @@ def _scale(items: Floats, how: Fit) -> tuple[Floats, Floats]:
     return offset, axes[:keep].T / (spread if how.prepare == "whiten" else spread[0])
 
 
-def member_weights(t: int, members: int, rng: np.random.Generator) -> Floats:
-    """Returns (m, t) how much each member makes of each triplet.
+@dataclass(frozen=True)
+class Fits:
+    """What is fitted side by side, in one problem.
 
-    The first half of the members see every triplet and differ in where they start, for the problem has several
-    optima; the others are a Bayesian bootstrap (Rubin 1981), which leaves no triplet out as the ordinary one does:
-    with few judgments that costs more than it tells.
+    Attributes:
+        weights: (m, t) how much each fit makes of each triplet.
+        ridges: (m,) precision of each one's prior.
+        centres: (m, k, c) where each one's prior is centred.
     """
-    weights = np.ones((members, t))
-    weights[(members + 1) // 2 :] = rng.exponential(size=(members // 2, t))
-    return weights
+
+    weights: Floats
+    ridges: Floats
+    centres: Floats
+
+
+def plain_fits(weights: Floats, ridges: Floats, data: Prepared, dim: int) -> Fits:
+    """Returns fits under priors around zero."""
+    return Fits(weights, ridges, np.zeros((len(weights), dim, data.near.shape[1])))
+
+
+def ensemble(data: Prepared, dim: int, how: Fit, rng: np.random.Generator) -> Fits:
+    """Returns `starts` fits for the map and, after them, `members` fits for the ensemble.
+
+    The first see every triplet alike, under a prior around zero. The members are samples of what the answers leave
+    open: each weights the triplets by a Bayesian bootstrap (Rubin 1981), which leaves none out, for with few
+    judgments that costs more than it tells; and each has a prior around a point of its own, so that members differ
+    in the directions that no answer has touched (Osband 2018).
+    """
+    fits = plain_fits(
+        np.ones((how.starts + how.members, len(data))), np.full(how.starts + how.members, how.ridge), data, dim
+    )
+    own = slice(how.starts, None)
+    fits.weights[own] = rng.exponential(size=fits.weights[own].shape)
+    fits.centres[own] = CENTRE_SPREAD / np.sqrt(how.ridge) * rng.standard_normal(fits.centres[own].shape)
+    return fits
 
 
 def validation_rows(items: Ints, how: Fit, rng: np.random.Generator) -> Bools:
@@ -164,31 +193,24 @@ def validation_rows(items: Ints, how: Fit, rng: np.random.Generator) -> Bools:
 
 
 def optimise(
-    data: Prepared,
-    how: Fit,
-    *,
-    dim: int,
-    weights: Floats,
-    ridges: Floats,
-    rng: np.random.Generator,
-    watch: Bools | None = None,
+    data: Prepared, fits: Fits, how: Fit, *, rng: np.random.Generator, watch: Bools | None = None
 ) -> tuple[Floats, float]:
-    """Returns (m, c, k) maps and the flip rate that minimise the summed losses, all members in one problem.
+    """Returns (m, c, k) maps and the flip rate that minimise the summed losses, all fits in one problem.
 
     Only the loss itself is left to autograd; the maps around it are two matrix products, written out.
 
     Args:
         data: t triplets.
+        fits: m of them.
         how: loss and flip rate.
-        dim: k.
-        weights: (m, t) how much each member makes of each triplet.
-        ridges: (m,) precision of each member's prior.
-        rng: draws where each member starts.
-        watch: (t,) bool; each member returns as it was when these triplets were likeliest.
+        rng: draws where each fit starts.
+        watch: (t,) bool; each fit returns as it was when these triplets were likeliest.
     """
-    m, t, c, k = len(weights), len(data), data.near.shape[1], dim
+    m, k, c = fits.centres.shape
+    t = len(data)
     rows = torch.from_numpy(np.ascontiguousarray(np.concatenate([data.near, data.far]).T))
-    share, ridge = torch.from_numpy(weights), torch.from_numpy(ridges)[:, None, None]
+    share, ridge = torch.from_numpy(fits.weights), torch.from_numpy(fits.ridges)[:, None, None]
+    centre = torch.from_numpy(fits.centres)
     learn = how.flip is None and how.loss == "ste"
 
     def squares(x: Floats) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -210,8 +232,8 @@ def optimise(
         torch.autograd.backward(total)
         assert squared.grad is not None
         slope = (squared.grad[:, None] * projected).view(m * k, 2 * t)
-        gradient = 2 * (slope @ rows.T).view(m, k, c) + ridge * maps
-        value = float(total.detach()) + float((ridge * maps.square()).sum()) / 2
+        gradient = 2 * (slope @ rows.T).view(m, k, c) + ridge * (maps - centre)
+        value = float(total.detach()) + float((ridge * (maps - centre).square()).sum()) / 2
         return value, np.append(gradient.numpy(), float(logit.grad) if logit.grad is not None else 0.0)
 
     start = 0.1 * rng.standard_normal((m, k, c))

@@ -19,10 +19,11 @@ from qdfeedback import files
 from qdfeedback.diversity.fitting import (
     Fit,
     average,
+    ensemble,
     evidence,
     likelihood,
-    member_weights,
     optimise,
+    plain_fits,
     prepare,
     validation_rows,
 )
@@ -109,7 +110,7 @@ def fit_similarity(
         triplets: (t, 3) rows of features: anchor, near, far.
         dim: number of measures, k.
         how: the loss, prior and ensemble; the defaults where None.
-        rng: draws the bootstrap samples, the validation split and the starting weights.
+        rng: draws the ensemble, the validation split and the starting weights.
 
     Raises:
         ValueError: Triplets point outside the features, are degenerate or fewer than two, or features are
@@ -118,11 +119,11 @@ def fit_similarity(
     how = how or Fit()
     data = prepare(features, triplets, how)
     held_out = validation_rows(data.items, how, rng)
-    weights = member_weights(len(data), how.members, rng)
-    weights[:, held_out] = 0
-    ridges = np.full(how.members, how.ridge)
-    members, flip = optimise(data, how, dim=dim, weights=weights, ridges=ridges, rng=rng, watch=held_out)
-    whole = average(members)
+    fits = ensemble(data, dim, how, rng)
+    fits.weights[:, held_out] = 0
+    maps, flip = optimise(data, fits, how, rng=rng, watch=held_out)
+    whole = average(maps[: how.starts])
+    members = maps[how.starts :] if how.members else whole[None]
     model = Similarity(
         data.offset, data.scale @ whole, data.scale @ members, flip=flip, note={"triplets": float(len(data))}
     )
@@ -159,7 +160,7 @@ def cross_fitted(
     fold = rng.permutation(len(tested)) % folds
     weights = np.ones((folds, len(data)))
     weights[fold, tested] = 0
-    maps, flip = optimise(data, how, dim=dim, weights=weights, ridges=np.full(folds, how.ridge), rng=rng)
+    maps, flip = optimise(data, plain_fits(weights, np.full(folds, how.ridge), data, dim), how, rng=rng)
     return likelihood(evidence(data, maps)[fold, tested], flip)
 
 
@@ -191,7 +192,7 @@ def choose_ridge(
         out = np.arange(4)[:, None] == rng.permutation(len(data)) % 4
     out = np.repeat(out, len(grid), axis=0)
     ridges = np.tile(np.asarray(grid, dtype=float), 4)
-    maps, flip = optimise(data, how, dim=dim, weights=(~out).astype(float), ridges=ridges, rng=rng)
+    maps, flip = optimise(data, plain_fits((~out).astype(float), ridges, data, dim), how, rng=rng)
     loss = -np.log(np.maximum(likelihood(evidence(data, maps), flip), 1e-12))
     missed = (loss * out).sum(axis=1) / np.maximum(out.sum(axis=1), 1)
     return replace(how, ridge=float(grid[int(missed.reshape(4, -1).mean(axis=0).argmin())]))

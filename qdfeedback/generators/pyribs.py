@@ -69,22 +69,24 @@ class Pyribs:
         """
         if len(proposal) != sum(self._counts):
             raise RuntimeError("tell must follow the ask that gave the proposal")
-        stand_in = np.arange(len(proposal))
+        status, value, objective, measures = outcome.status, outcome.value, outcome.objective, outcome.measures
         if not outcome.valid.all():
             worst = np.lexsort((outcome.value, outcome.status, ~outcome.valid))[0]
-            stand_in[~outcome.valid] = worst
+            rows = np.where(outcome.valid, np.arange(len(proposal)), worst)
+            status, value, objective, measures = (
+                outcome.status * outcome.valid,
+                value[rows],
+                objective[rows],
+                measures[rows],
+            )
         low = 0
         for emitter, count in zip(self._emitters, self._counts, strict=True):
-            rows = slice(low, low + count)
-            source = stand_in[rows]
+            own = slice(low, low + count)
             emitter.tell(
-                solution=proposal.solutions[rows],
-                objective=outcome.objective[source],
-                measures=outcome.measures[source],
-                add_info={
-                    "status": np.where(outcome.valid[rows], outcome.status[rows], 0),
-                    "value": outcome.value[source],
-                },
+                solution=proposal.solutions[own],
+                objective=objective[own],
+                measures=measures[own],
+                add_info={"status": status[own], "value": value[own]},
             )
             low += count
 

@@ -38,7 +38,8 @@ def accuracy(model, features: Floats, triplets: Ints) -> float:
     [
         Fit(),
         Fit(loss="hinge", ridge=0.01),
-        Fit(members=1),
+        Fit(starts=1, members=0),
+        Fit(members=3),
         Fit(prepare="whiten"),
         Fit(prepare="center"),
         Fit(flip=None),
@@ -51,7 +52,7 @@ def accuracy(model, features: Floats, triplets: Ints) -> float:
 def test_every_way_of_fitting_finds_the_true_space(how: Fit, rng) -> None:
     features, triplets, test = world(rng)
     model = fit_similarity(features, triplets, how=how, rng=rng)
-    assert model.members.shape == (how.members, 8, 2)
+    assert model.members.shape == (how.members or 1, 8, 2)
     assert accuracy(model, features, test) > 0.93
     directions = np.linalg.norm(model.weights[:2]) / np.linalg.norm(model.weights)
     assert directions > 0.97
@@ -140,6 +141,17 @@ def test_a_constant_feature_gets_no_weight(rng) -> None:
     assert (fit_similarity(features, triplets, rng=rng).weights[5] == 0).all()
 
 
+def test_members_agree_as_answers_come(rng) -> None:
+    features, triplets, test = world(rng, t=2000)
+    spread = [
+        fit_similarity(features, triplets[:t], rng=rng).member_probability(features, test).std(axis=0).mean()
+        for t in (3, 100, 2000)
+    ]
+    assert spread[0] > 1.5 * spread[1] > 2 * spread[2]
+    one = fit_similarity(features, triplets, how=Fit(members=0), rng=rng)
+    np.testing.assert_array_equal(one.members[0], one.weights)
+
+
 def test_rotation_changes_no_distance(rng) -> None:
     features, triplets, _ = world(rng)
     model = fit_similarity(features, triplets, rng=rng)
@@ -194,7 +206,7 @@ def test_losses_by_hand() -> None:
 def test_gradient_by_differences(rng) -> None:
     """The gradient written out by hand is that of the loss: a fit started at its own optimum stays there."""
     features, triplets, _ = world(rng, t=300)
-    how = Fit(members=1, flip=None, steps=1000)
+    how = Fit(starts=1, members=0, flip=None, steps=1000)
     one = fit_similarity(features, triplets, how=how, rng=np.random.default_rng(0))
     two = fit_similarity(features, triplets, how=replace(how, steps=2000), rng=np.random.default_rng(1))
     np.testing.assert_allclose(
