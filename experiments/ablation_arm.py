@@ -17,6 +17,7 @@ from typing import get_args
 import tyro
 from tqdm import tqdm
 
+from experiments.command import run_main
 from experiments.qdhf_arm import Args as ArmArgs
 from experiments.qdhf_arm import Piece, run_one
 from experiments.qdhf_arm_table import mean_sd
@@ -63,4 +64,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

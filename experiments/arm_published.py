@@ -16,9 +16,8 @@ from qdfeedback import archives
 from qdfeedback.diversity.published import fit_published
 from qdfeedback.diversity.unsupervised import fit_autoencoder, fit_pca
 from qdfeedback.feedback.queries import RANDOM, ask, uniform_triplets
-from qdfeedback.generators.gaussian import first
-from qdfeedback.search import elites, evaluate
-from qdfeedback.types import Floats, Ints, Placement, Scores
+from qdfeedback.search import evaluate
+from qdfeedback.types import Floats, Ints, Placement, Scores, first
 
 if TYPE_CHECKING:
     from experiments.qdhf_arm import ArmSearch
@@ -40,7 +39,7 @@ def schedule(method: str, iterations: int, judgments: int) -> dict[int, int]:
 def refit(arm: ArmSearch, iteration: int, count: int) -> None:
     """Learns axes by the run's method and re-inserts the elites on them."""
     method = arm.args.method
-    ids = elites(arm.placement).ids if iteration > 1 else np.arange(len(arm.history))
+    ids = arm.current()
     learned = arm.history.take(ids, "features")[:, arm.learned]
     if method.startswith("aurora-pca"):
         arm.model = fit_pca(learned, dim=arm.args.dim)
@@ -63,8 +62,9 @@ def _judge(arm: ArmSearch, iteration: int, count: int, ids: Ints) -> Ints:
         rows: Ints = np.arange(3 * count).reshape(count, 3)
     else:
         rows = uniform_triplets(len(ids), count, arm.rng, degenerate=True)
-    queries = ask(rows, ids, np.full(count, RANDOM), batch=f"{iteration:06d}")
-    return arm.answered(iteration, queries, arm.history.take(ids, "features")[rows]).items
+    shown = arm.history.take(ids, "features")[rows]
+    queries = ask(rows, ids, np.full(count, RANDOM), batch=f"{iteration:06d}", shown=shown)
+    return arm.answered(iteration, queries, shown).items
 
 
 def _random_arms(arm: ArmSearch, n: int) -> Ints:
@@ -74,10 +74,13 @@ def _random_arms(arm: ArmSearch, n: int) -> Ints:
         scores = arm.quality.score(features)
         return scores, scores.mean, np.empty((len(features), 0))
 
-    proposal = first(arm.search.domain.initial(n, arm.rng))
-    batch = evaluate(arm.search, proposal, score_only, first_id=len(arm.history), iteration=0)
-    arm.history.append(batch)
-    return batch.ids
+    good = np.empty(0, dtype=np.int64)
+    while len(good) < n:  # one that cannot be measured is replaced
+        proposal = first(arm.search.domain.initial(n - len(good), arm.rng))
+        batch = evaluate(arm.search, proposal, score_only, first_id=len(arm.history), iteration=0)
+        arm.history.append(batch)
+        good = np.concatenate([good, batch.ids[np.isfinite(batch.features).all(axis=1)]])
+    return good
 
 
 def reinsert(arm: ArmSearch, ids: Ints, *, margin: float = 0.0) -> None:

@@ -11,13 +11,13 @@ import numpy as np
 from domains.arm import RANGES, ArmEncoder
 from domains.arm.arm import draw
 from qdfeedback import metrics, viz
-from qdfeedback.archives import bounds, grid
+from qdfeedback.archives import bounds, clipped_share, grid
 from qdfeedback.diversity.columns import Columns
 from qdfeedback.feedback.queries import uniform_triplets
 from qdfeedback.quality.columns import column
 from qdfeedback.runs import Run
 from qdfeedback.search import elites, reevaluate, refresh
-from qdfeedback.types import Placement
+from qdfeedback.types import Diversity, Floats, Placement
 
 if TYPE_CHECKING:
     from experiments.qdhf_arm import ArmSearch
@@ -79,15 +79,18 @@ class Log:
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from a checkpoint."""
         self.rows, self._before = state["rows"], state["seconds"]
+        refresh(self._run.history, self.truth)
+        self._scored = len(self._run.history)
 
 
 def finish(arm: ArmSearch, log: Log) -> dict[str, Any]:
     """Writes archive, curves, pictures and summary; returns the summary."""
-    run, args = arm.run, arm.args
+    run, args, placement = arm.run, arm.args, arm.placement
+    assert placement is not None
     run.history.flush(sync=True)
-    run.save_archive(arm.placement)
+    run.save_archive(placement)
     run.save_curves(log.rows)
-    found = elites(arm.placement)
+    found = elites(placement)
     features = run.history.take(found.ids, "features")
     everything = metrics.score(log.truth.archive)
     archive = metrics.score_in(RANGES, DIMS, found.objective, HAND.project(features))
@@ -104,17 +107,17 @@ def finish(arm: ArmSearch, log: Log) -> dict[str, Any]:
         "qd_score_archive": archive.qd_score,
         "coverage_archive": archive.coverage,
         "judgment_accuracy": arm.accuracy,
-        "axes_accuracy": _axes_accuracy(arm, features),
+        "axes_accuracy": _axes_accuracy(placement.diversity, features),
         "elites": len(found),
-        "clipped": arm.clipped,
+        "clipped": clipped_share(placement.diversity.project(run.history.sample("features")), placement.archive),
         "failed": _failed(run),
     }
     if args.reevaluate:
-        again, objectives, measured = reevaluate(arm.search, arm.placement, times=args.reevaluate, rng=arm.rng)
-        corrected = metrics.corrected_score(bounds(arm.placement.archive), DIMS, objectives, measured)
-        raw = metrics.score(arm.placement.archive)
+        again, objectives, measured = reevaluate(arm.search, placement, times=args.reevaluate, rng=arm.rng)
+        empty = arm.build(bounds(placement.archive), 0)
+        corrected, raw = metrics.corrected_score(empty, objectives, measured), metrics.score(placement.archive)
         summary |= {"qd_score": raw.qd_score, "qd_score_corrected": corrected.qd_score, "reevaluated": len(again)}
-    _pictures(arm, log)
+    _pictures(arm, placement, log)
     summary["seconds"] = round(log.seconds, 2)
     run.save_summary(summary)
     arm.store.close()
@@ -128,7 +131,7 @@ def closing_lines(path: Path, summary: dict[str, Any]) -> str:
         f"\n{summary['method']}: {summary['elites']:,} elites out of {summary['evaluations']:,} arms{judged}, "
         f"in {summary['seconds']:.0f} s.\n"
         f"In the true space all arms fill {summary['coverage_all']:.1f} % of the cells "
-        f"(78.5 % can be reached), QD score {summary['qd_score_all']:.1f} of 100.\n"
+        f"(about 80 % can be reached), QD score {summary['qd_score_all']:.1f} of 100.\n"
         f"Look at {path}/archive.png, arms.png and curves.png; figures in {path}/summary.json"
     )
 
@@ -142,22 +145,23 @@ def one_line(summary: dict[str, Any]) -> str:
     )
 
 
-def _axes_accuracy(arm: ArmSearch, features: Any) -> float:
+def _axes_accuracy(diversity: Diversity, features: Floats) -> float:
     """Returns how often the final axes order random triplets of elites as the true space does."""
     triplets = uniform_triplets(len(features), 20_000, np.random.default_rng(0))
     true = metrics.orders_right(HAND, features, triplets)
-    return float((metrics.orders_right(arm.placement.diversity, features, triplets) == true).mean())
+    return float((metrics.orders_right(diversity, features, triplets) == true).mean())
 
 
 def _failed(run: Run) -> int:
     return sum(int((part["error"] != None).sum()) for part in run.history.chunks("error"))  # noqa: E711
 
 
-def _pictures(arm: ArmSearch, log: Log) -> None:
+def _pictures(arm: ArmSearch, placement: Placement, log: Log) -> None:
     names = ("x of the hand", "y of the hand")
-    own = names if arm.args.method == "gt" else ("learned axis 1", "learned axis 2")
+    learned = tuple(f"learned axis {i + 1}" for i in range(arm.args.dim))
+    own = names if arm.args.method == "gt" else (*(f"{name} of the hand" for name in arm.args.pinned), *learned)[:2]
     figure, axes = viz.figure(2)
-    viz.heatmap(axes[0], arm.placement.archive, title="The archive, on its own axes", axes=own, limits=(0, 100))
+    viz.heatmap(axes[0], placement.archive, title="The archive, on its own axes", axes=own, limits=(0, 100))
     viz.heatmap(axes[1], log.truth.archive, title="All arms, in the true space", axes=names, limits=(0, 100))
     viz.save(figure, arm.run.path / "archive.png")
 
@@ -175,7 +179,7 @@ def _pictures(arm: ArmSearch, log: Log) -> None:
     viz.curves(axes[1], log.rows, x="evaluations", lines=lines, title="On the archive's own axes", marks=marks)
     viz.save(figure, arm.run.path / "curves.png")
 
-    found = elites(arm.placement)
+    found = elites(placement)
     figure, axes = viz.figure(1, width=7, height=7)
     viz.collage(
         axes[0],

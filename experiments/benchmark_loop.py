@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from domains.arm import FEATURES, RANGES, Arm, ArmEncoder
 from experiments import arm_published, arm_report
+from experiments.command import run_main
 from experiments.qdhf_arm import Args as ArmArgs
 from experiments.qdhf_arm import ArmSearch, search_arm
 from qdfeedback import archives, files
@@ -169,4 +170,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

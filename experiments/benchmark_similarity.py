@@ -19,6 +19,7 @@ import tyro
 from tqdm import tqdm
 
 from domains.arm import RANGES, Arm, ArmEncoder
+from experiments.command import run_main
 from qdfeedback import archives, files
 from qdfeedback.diversity.columns import Columns, columns
 from qdfeedback.diversity.published import fit_published
@@ -107,4 +108,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

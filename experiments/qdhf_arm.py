@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import sqlalchemy as sa
 import tyro
 from ribs.emitters import EvolutionStrategyEmitter, IsoLineEmitter
 from tqdm import tqdm
 
 from domains.arm import FEATURES, Arm, ArmEncoder
 from experiments import arm_published, arm_report
+from experiments.command import run_main
 from qdfeedback import archives, files, runs
 from qdfeedback.diversity import models
 from qdfeedback.diversity.columns import Columns, Joined, OnColumns
@@ -39,7 +41,7 @@ from qdfeedback.generators.pyribs import Pyribs
 from qdfeedback.parallel import limit_threads, run_all
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search, elites, rebuild, start, step
-from qdfeedback.types import Diversity, Floats, Generator, Placement, Queries
+from qdfeedback.types import Diversity, Floats, Generator, Ints, Placement, Queries
 
 Method = Literal["gt", "aurora-pca", "aurora-pca-inc", "aurora-ae", "aurora-ae-inc", "qdhf-base", "qdhf", "qdhf-active"]
 Piece = Literal["bald", "ensemble", "history", "likelihood", "prior", "ranges", "rounds"]
@@ -47,6 +49,7 @@ NAMES = ArmEncoder.names
 LEARNED = tuple(NAMES.index(name) for name in FEATURES)
 HAND = (NAMES.index("x"), NAMES.index("y"))
 TUPLES = ("seed", "pinned", "without")
+QUANTILE = 0.0002  # of all arms may lie outside the ranges on each side
 CELLS = 50  # along each of two axes
 
 
@@ -85,7 +88,7 @@ class Args:
     database: str | None = None
     """URL of the judgment store; a SQLite file in the run folder if not given."""
     commit: bool = False
-    """Make every batch durable at once, as one would where a candidate costs money."""
+    """Make every batch and a checkpoint durable at once, as one would where a candidate costs money."""
     checkpoint_every: int = 50
     """Iterations between checkpoints."""
     resume: bool = False
@@ -105,6 +108,7 @@ def search_arm(arm: ArmSearch, log: arm_report.Log, bar: tqdm[Any]) -> None:
     for iteration in range(begin, args.iterations):
         if iteration in schedule:
             arm.refit(iteration, schedule[iteration])
+        assert arm.placement is not None, "the first refit made it"
         batch = step(
             arm.search, arm.placement, n=args.batch_size, first_id=len(arm.history), iteration=iteration, rng=arm.rng
         )
@@ -113,11 +117,30 @@ def search_arm(arm: ArmSearch, log: arm_report.Log, bar: tqdm[Any]) -> None:
         if log.due(iteration, args.iterations):
             figures = log.add(iteration, arm.placement, judgments=arm.judgments, clipped=arm.clipped)
             bar.set_postfix(figures, refresh=False)
-        if iteration % args.checkpoint_every == 0:
+        if args.commit or iteration % args.checkpoint_every == 0:
             arm.checkpoint(iteration, log)
         bar.update()
     if args.method == "qdhf-active":
         arm.place(margin=0.01)  # the search is done: nothing needs room outside any more
+
+
+def check(args: Args) -> None:
+    """Refuses settings that cannot work, before anything is spent.
+
+    Raises:
+        ValueError: Says which and why.
+    """
+    least = {"qdhf": 16, "qdhf-base": 4, "qdhf-active": 2}.get(args.method, 0)
+    if "rounds" in args.without:
+        least = 8
+    if args.judgments < least:
+        raise ValueError(f"--judgments must be at least {least} for {args.method}, got {args.judgments}")
+    if args.iterations < 2:
+        raise ValueError(f"--iterations must be at least 2, got {args.iterations}")
+    if args.method != "gt" and args.dim + len(args.pinned) < 2:
+        raise ValueError("one axis alone makes no map: raise --dim, or add --pinned x")
+    if args.without and args.method != "qdhf-active":
+        raise ValueError("--without takes pieces from qdhf-active only")
 
 
 def refit_schedule(args: Args) -> dict[int, int]:
@@ -126,7 +149,7 @@ def refit_schedule(args: Args) -> dict[int, int]:
         return arm_published.schedule(args.method, args.iterations, args.judgments)
     if "rounds" in args.without:
         return arm_published.schedule("qdhf", args.iterations, args.judgments)
-    rounds = min(args.rounds, args.judgments)
+    rounds = min(args.rounds, args.judgments // 2)
     when = np.unique(1 + np.linspace(0, args.iterations / 2, rounds).astype(int))
     counts = np.diff(np.linspace(0, args.judgments, len(when) + 1).round().astype(int))
     return {int(iteration): int(count) for iteration, count in zip(when, counts, strict=True)}
@@ -148,7 +171,7 @@ class ArmSearch:
         self.study = self.run.settings["study"]
         self.annotator = Simulated(truth=lambda shown: shown[..., HAND], flip=args.label_noise, seed=args.seed[0])
         self.model: models.Model | None = None
-        self.placement: Placement
+        self.placement: Placement | None = None
         self.accuracy: float | None = None
         self.judgments = 0
         self.clipped = 0.0
@@ -170,6 +193,7 @@ class ArmSearch:
 
     def checkpoint(self, iteration: int, log: arm_report.Log) -> None:
         """Writes all that `begin` needs."""
+        assert self.placement is not None
         arrays, state = runs.capture(self.placement, self.search.generator, self.rng)
         state |= {
             "ranges": archives.bounds(self.placement.archive).tolist(),
@@ -192,18 +216,30 @@ class ArmSearch:
         if self.model is not None:
             self.run.save_model("axes", f"axes-{iteration:06d}", self.model)
 
+    def current(self) -> Ints:
+        """Returns the ids of today's elites; before there is an archive, of all first arms that could be measured."""
+        if self.placement is not None:
+            return elites(self.placement).ids
+        ids: Ints = np.arange(len(self.history))
+        measured: Ints = ids[np.isfinite(self.history.take(ids, "features")).all(axis=1)]
+        return measured
+
     def judge(self, iteration: int, count: int) -> Triplets:
         """Returns every judgment so far, `count` new ones among them, about arms now in the archive."""
-        ids = elites(self.placement).ids if hasattr(self, "placement") else np.arange(len(self.history))
+        ids = self.current()
         features = self.history.take(ids, "features")
         known = self.model if isinstance(self.model, Similarity) and "bald" not in self.args.without else None
         rows, purpose = choose_triplets(known, features[:, LEARNED], count, rng=self.rng)
-        return self.answered(iteration, ask(rows, ids, purpose, batch=f"{iteration:06d}"), features[rows])
+        queries = ask(rows, ids, purpose, batch=f"{iteration:06d}", shown=features[rows])
+        return self.answered(iteration, queries, features[rows])
 
     def answered(self, iteration: int, queries: Queries, shown: Floats) -> Triplets:
-        """Publishes queries, takes the answers, and returns every judgment of this run so far."""
+        """Asks what has no answer yet, keeps the answers, and returns every judgment of this run so far."""
         self.history.flush(sync=True)
-        self.store.add(self.study, queries, self.annotator.answer(queries, shown), self.annotator)
+        is_open = ~np.isin(queries.uids, list(self.store.answered(self.study)))
+        queries = Queries(queries.uids[is_open], queries.items[is_open], queries.purpose[is_open])
+        if len(queries):
+            self.store.add(self.study, queries, self.annotator.answer(queries, shown[is_open]), self.annotator)
         return self.store.triplets(self.study, until=self.run.last_judgment(iteration, self.store.last(self.study)))
 
     def learn(self, triplets: Triplets) -> Similarity:
@@ -220,27 +256,29 @@ class ArmSearch:
         model = fit_similarity(features, local, dim=self.args.dim, how=how, rng=self.rng)
         tested = np.flatnonzero(triplets.purpose == RANDOM)
         right = cross_fitted(features, local, tested, dim=self.args.dim, how=how, rng=self.rng) > 0.5
-        self.accuracy = float(right.mean())
+        self.accuracy = float(right.mean()) if len(right) else None
         before = self.model or fit_pca(features, dim=self.args.dim)
         return model.rotated(rotation_onto(model.project(features), before.project(features)))
 
     def place(self, *, margin: float = 0.1) -> None:
         """Places the whole history on the present axes, over ranges that fit it."""
         diversity = self.diversity()
-        if "history" in self.args.without and hasattr(self, "placement"):
-            arm_published.reinsert(self, elites(self.placement).ids, margin=margin)
+        if "history" in self.args.without and self.placement is not None:
+            arm_published.reinsert(self, self.current(), margin=margin)
             return
         if "ranges" in self.args.without:
-            ids = elites(self.placement).ids if hasattr(self, "placement") else np.arange(len(self.history))
-            ranges = archives.ranges(diversity.project(self.history.take(ids, "features")), quantile=0.0, margin=0.0)
+            elite = diversity.project(self.history.take(self.current(), "features"))
+            ranges = archives.ranges(elite, quantile=0.0, margin=0.0)
         else:
-            everything = diversity.project(self.history.sample("features"))
-            ranges = archives.ranges(everything, quantile=0.0, margin=margin)
+            ranges = archives.ranges(
+                diversity.project(self.history.sample("features")), quantile=QUANTILE, margin=margin
+            )
         archive = self.build(ranges, int(self.rng.integers(2**63)))
         self.placement = rebuild(self.history, Placement(self.quality, diversity, archive), archive)
 
     def follow_ranges(self, iteration: int, measures: Floats) -> None:
         """Keeps the share of candidates outside the ranges; where it passes 1 %, qdhf-active fits new ones."""
+        assert self.placement is not None
         self.clipped += 0.1 * (archives.clipped_share(measures, self.placement.archive) - self.clipped)
         grows = self.args.method == "qdhf-active" and "ranges" not in self.args.without
         if grows and self.clipped > 0.01 and iteration % 10 == 0:
@@ -299,6 +337,8 @@ def open_run(args: Args) -> runs.Run:
 
 def _settings(args: Args) -> dict[str, Any]:
     settings = asdict(replace(args, run=Path())) | {name: list(getattr(args, name)) for name in TUPLES}
+    if args.database and "://" in args.database:  # no password in the run folder
+        settings["database"] = sa.make_url(args.database).render_as_string(hide_password=True)
     return {name: value for name, value in settings.items() if name not in ("run", "resume", "overwrite", "workers")}
 
 
@@ -306,6 +346,9 @@ def _saved(args: Args) -> Args:
     """Returns the settings that the run was started with."""
     known = {name: value for name, value in runs.read_settings(args.run).items() if name != "study"}
     known |= {name: tuple(known[name]) for name in TUPLES}
+    known["database"] = args.database or known["database"]
+    if known["database"] and ":***@" in known["database"]:
+        raise ValueError("give --database again: the run folder does not keep its password")
     return Args(**known, run=args.run, resume=True, workers=args.workers)
 
 
@@ -320,6 +363,7 @@ def _run(args: Args, *, quiet: bool = False) -> dict[str, Any]:
         args = _saved(args)
         if runs.is_finished(args.run):
             return dict(files.read_json(args.run / "summary.json"))
+    check(args)
     limit_threads()
     arm = ArmSearch(args)
     log = arm_report.Log(arm.run)
@@ -345,4 +389,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

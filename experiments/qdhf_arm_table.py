@@ -17,7 +17,9 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from experiments.command import run_main
 from qdfeedback import files, viz
+from qdfeedback.runs import read_settings
 
 Key = tuple[str, int, float]
 FIGURES = ("qd_score_all", "coverage_all", "qd_score_archive", "coverage_archive")
@@ -59,8 +61,12 @@ def collect(folders: Sequence[Path]) -> dict[Key, list[dict[str, Any]]]:
         ValueError: There is no summary, or two of one seed.
     """
     rows: dict[Key, list[dict[str, Any]]] = {}
+    settings: dict[Key, dict[str, Any]] = {}
     for path in sorted({path for folder in folders for path in Path(folder).rglob("summary.json")}):
         summary = files.read_json(path)
+        if "method" not in summary or summary.get("without"):
+            continue  # another experiment, or part of an ablation
+        _check_alike(settings, summary, path.parent)
         rows.setdefault((summary["method"], summary["judgments"], summary["label_noise"]), []).append(summary)
     if not rows:
         raise ValueError(f"there is no finished run (summary.json) below {', '.join(map(str, folders))}")
@@ -68,6 +74,16 @@ def collect(folders: Sequence[Path]) -> dict[Key, list[dict[str, Any]]]:
         if len({summary["seed"] for summary in found}) < len(found):
             raise ValueError(f"{key[0]} with {key[1]} judgments: the same seed counts twice; name each run once")
     return dict(sorted(rows.items(), key=lambda item: (METHODS.index(item[0][0]), item[0][2], item[0][1])))
+
+
+def _check_alike(settings: dict[Key, dict[str, Any]], summary: Mapping[str, Any], run: Path) -> None:
+    """Refuses to average runs that differ in more than their seed."""
+    key = (summary["method"], summary["judgments"], summary["label_noise"])
+    mine = {k: v for k, v in read_settings(run).items() if k not in ("seed", "study", "database", "checkpoint_every")}
+    others = settings.setdefault(key, mine)
+    different = [name for name in mine if mine[name] != others.get(name)]
+    if different:
+        raise ValueError(f"{run} differs in {', '.join(different)} from other runs of {key[0]}: make two tables")
 
 
 def mean_sd(found: Sequence[Mapping[str, Any]], figure: str) -> tuple[float, float]:
@@ -158,4 +174,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

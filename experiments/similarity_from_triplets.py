@@ -18,9 +18,10 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
-from sklearn.model_selection import KFold
+from sklearn.model_selection import GroupKFold, KFold
 from tqdm import tqdm
 
+from experiments.command import run_main
 from qdfeedback import files, metrics, viz
 from qdfeedback.diversity.fitting import check_triplets
 from qdfeedback.diversity.similarity import Fit, Similarity, choose_ridge, fit_similarity
@@ -71,45 +72,56 @@ def fit(features: Floats, triplets: Ints, args: Args, rng: np.random.Generator) 
 
 
 def held_out_judgments(features: Floats, triplets: Ints, args: Args, count: int) -> Interval:
-    """Returns accuracy on judgments that were held out; triplets about one set of items count as one draw."""
+    """Returns accuracy on judgments that were held out, `count` of the others being fitted to.
+
+    Judgments about the same three items stay on one side, and count as one draw of the interval.
+    """
     rng = np.random.default_rng([args.seed, count])
-    chosen = rng.permutation(len(triplets))
-    right, groups = [], []
-    for train, test in KFold(args.folds).split(chosen):
-        model, _ = fit(features, triplets[chosen[train[:count]]], args, rng)
-        right.append(metrics.orders_right(model, features, triplets[chosen[test]]))
-        groups.append(triplets[chosen[test], 0])
-    return bootstrap(np.concatenate(right).astype(float), groups=np.concatenate(groups), rng=rng)
+    triplets = triplets[rng.permutation(len(triplets))]
+    _, groups = np.unique(np.sort(triplets, axis=1), axis=0, return_inverse=True)
+    right, groups_tested = [], []
+    for train, test in GroupKFold(args.folds).split(triplets, groups=groups):
+        model, _ = fit(features, triplets[rng.permutation(train)[:count]], args, rng)
+        right.append(metrics.orders_right(model, features, triplets[test]))
+        groups_tested.append(groups[test])
+    return bootstrap(np.concatenate(right).astype(float), groups=np.concatenate(groups_tested), rng=rng)
+
+
+def item_folds(triplets: Ints, args: Args) -> list[tuple[Ints, Ints]]:
+    """Returns per fold the rows of triplets wholly among its training items, and the rows with another item."""
+    items = np.unique(triplets)
+    folds: list[tuple[Ints, Ints]] = []
+    for train, _ in KFold(args.folds, shuffle=True, random_state=args.seed).split(items):
+        inside = np.isin(triplets, items[train]).all(axis=1)
+        folds.append((np.flatnonzero(inside), np.flatnonzero(~inside)))
+    return folds
 
 
 def held_out_items(features: Floats, triplets: Ints, args: Args, count: int) -> tuple[Interval, list[float]]:
     """Returns accuracy on triplets with an item that no training triplet had: over all folds, and of each.
 
-    Judgments are drawn from the triplets wholly among the training items; the interval resamples anchors.
+    `count` judgments are drawn from the triplets wholly among the training items; the interval resamples anchors.
     """
     rng = np.random.default_rng([args.seed, count])
-    items = np.unique(triplets)
-    right, groups, folds = [], [], []
-    for train, _ in KFold(args.folds, shuffle=True, random_state=args.seed).split(items):
-        inside = np.isin(triplets, items[train]).all(axis=1)
-        usable = np.flatnonzero(inside)
-        model, _ = fit(features, triplets[rng.permutation(usable)[:count]], args, rng)
-        found = metrics.orders_right(model, features, triplets[~inside])
-        right.append(found)
-        folds.append(float(found.mean()))
-        groups.append(triplets[~inside, 0])
-    return bootstrap(np.concatenate(right).astype(float), groups=np.concatenate(groups), rng=rng), folds
+    right, groups = [], []
+    for inside, outside in item_folds(triplets, args):
+        model, _ = fit(features, triplets[rng.permutation(inside)[:count]], args, rng)
+        right.append(metrics.orders_right(model, features, triplets[outside]))
+        groups.append(triplets[outside, 0])
+    interval = bootstrap(np.concatenate(right).astype(float), groups=np.concatenate(groups), rng=rng)
+    return interval, [float(found.mean()) for found in right]
 
 
 def learning_curve(features: Floats, triplets: Ints, args: Args, most: int) -> list[dict[str, Any]]:
-    """Returns both accuracies over growing numbers of judgments."""
+    """Returns both accuracies over growing numbers of judgments, no more than are left when a fold is held out."""
+    left = min(len(inside) for inside, _ in item_folds(triplets, args))
+    most = min(most, left, len(triplets) * (args.folds - 1) // args.folds)
     counts = [count for count in (50, 100, 200, 400, 1000, 2000, 4000, 10_000) if count < most]
     rows = []
     for count in tqdm([*counts, most], desc="learning curve", unit="size"):
-        items, _ = held_out_items(features, triplets, args, count)
-        rows.append(
-            {"judgments": count, "items": items, "held_out": held_out_judgments(features, triplets, args, count)}
-        )
+        items, folds = held_out_items(features, triplets, args, count)
+        held_out = held_out_judgments(features, triplets, args, count)
+        rows.append({"judgments": count, "items": items, "folds": folds, "held_out": held_out})
     return rows
 
 
@@ -133,6 +145,8 @@ def _line(rows: Sequence[dict[str, Any]], name: str) -> tuple[Floats, Floats, Fl
 def main(argv: Sequence[str] | None = None) -> None:
     """Fits, measures, saves."""
     args = tyro.cli(Args, description=__doc__, args=argv)
+    if args.test_features and not args.test_triplets:
+        raise ValueError("--test-features needs --test-triplets beside it")
     limit_threads()
     features, triplets = check_triplets(read_features(args.features), read_triplets(args.triplets))
     rng = np.random.default_rng(args.seed)
@@ -141,7 +155,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = learning_curve(features, triplets, args, most)
     model, how = fit(features, triplets[rng.permutation(len(triplets))[:most]], args, rng)
     model.save(args.run / "model.npz")
-    _, folds = held_out_items(features, triplets, args, most)
     summary: dict[str, Any] = {
         "items": len(features),
         "triplets": len(triplets),
@@ -151,7 +164,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "flip": model.flip,
         "judgment_accuracy": asdict(rows[-1]["held_out"]),
         "item_accuracy": asdict(rows[-1]["items"]),
-        "item_accuracy_folds": folds,
+        "item_accuracy_folds": rows[-1]["folds"],
+        "accuracy_judgments": rows[-1]["judgments"],
         "learning_curve": [
             {"judgments": row["judgments"], "held_out": asdict(row["held_out"]), "items": asdict(row["items"])}
             for row in rows
@@ -164,11 +178,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         right = metrics.orders_right(model, new, test)
         summary["test_accuracy"] = float(right.mean())
         summary["test_interval"] = asdict(proportion(int(right.sum()), len(right)))
-    elif args.test_features:
-        raise ValueError("--test-features needs --test-triplets beside it")
     files.write_json(args.run / "summary.json", summary)
     pictures(model, features, rows, args.run)
     print(f"\n{most:,} judgments about {len(np.unique(triplets)):,} items, {args.dim} axes")
+    print(f"fitted to {rows[-1]['judgments']:,} of them and tested on what was held out:")
     print(f"accuracy on new judgments about known items  {rows[-1]['held_out']}")
     print(f"accuracy on judgments about new items        {rows[-1]['items']}")
     if "test_accuracy" in summary:
@@ -177,4 +190,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

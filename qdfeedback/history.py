@@ -73,6 +73,7 @@ class History:
         self.names = tuple(names)
         self._commit = commit
         self._schema: pa.Schema | None = None
+        self._like: tuple[Any, ...] | None = None  # type and shape of a solution, once seen
         self._starts: list[int] = []  # first row of each record batch
         self._offsets: list[int] = []  # where its bytes begin
         self._rows = 0  # on disk
@@ -103,13 +104,15 @@ class History:
         """Takes in one batch.
 
         Raises:
-            ValueError: Its ids do not continue the history.
+            ValueError: Its ids do not continue the history, or its solutions or features are of another type or
+                shape than those before.
             OSError: The disk is full; the history keeps all that it held before.
         """
+        if not len(batch):
+            return
         if int(batch.ids[0]) != len(self):
             raise ValueError(f"batch.ids must continue the history at {len(self)}, they start at {batch.ids[0]}")
-        if self._schema is None:
-            self._schema = _schema(batch.proposal.solutions, self.names)
+        self._check_batch(batch)
         self._waiting.append(batch)
         self._n_waiting += len(batch)
         if self._commit:
@@ -136,7 +139,28 @@ class History:
             sync_folder(self.path.parent)
         return Position(self._rows, self._bytes)
 
+    def _check_batch(self, batch: Batch) -> None:
+        if batch.features.shape != (len(batch), len(self.names)):
+            raise ValueError(
+                f"batch.features must have shape {(len(batch), len(self.names))}, got {batch.features.shape}"
+            )
+        solutions = np.asarray(batch.proposal.solutions)
+        like = (solutions.dtype.kind if solutions.dtype.kind in "US" else solutions.dtype, solutions.shape[1:])
+        if like == self._like:
+            return
+        schema = _schema(solutions, self.names)
+        if self._schema is None:
+            self._schema = schema
+        elif schema != self._schema or schema.metadata != self._schema.metadata:
+            raise ValueError(
+                f"solutions must be as those before, {self._schema.field('solution').type}; "
+                f"got {solutions.dtype} of shape {solutions.shape[1:]}"
+            )
+        self._like = like
+
     def _write(self, head: bytes, body: pa.Buffer) -> None:
+        if self.path.exists() and self.path.stat().st_size != self._bytes:
+            os.truncate(self.path, self._bytes)  # what a crash left behind
         try:
             with self.path.open("ab") as file:
                 file.write(head)
@@ -235,7 +259,10 @@ class History:
             try:
                 schema = pa.ipc.read_schema(pa.ipc.read_message(file))
             except (pa.ArrowInvalid, OSError, EOFError) as error:
-                raise ValueError(f"{self.path} is not a history: {error}") from error
+                if not self.path.read_bytes()[:4].startswith(b"\xff\xff"):
+                    raise ValueError(f"{self.path} is not a history: {error}") from error
+                warnings.warn(f"{self.path} is torn in its first message: it counts as empty", stacklevel=3)
+                return
             self._check(schema)
             self._schema, self._bytes = schema, file.tell()
             while self._bytes < file.size():
@@ -249,8 +276,7 @@ class History:
                 self._bytes = file.tell()
             torn = file.size() - self._bytes
         if torn:
-            warnings.warn(f"{self.path}: {torn} bytes after row {self._rows} are torn and dropped", stacklevel=3)
-            os.truncate(self.path, self._bytes)
+            warnings.warn(f"{self.path}: {torn} bytes after row {self._rows} are torn and left out", stacklevel=3)
 
     def _check(self, schema: pa.Schema) -> None:
         found = (schema.metadata or {}).get(b"format", b"none").decode()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from ribs.archives import ArchiveBase, GridArchive
+from ribs.archives import ArchiveBase
 
+from qdfeedback.archives import grid
 from qdfeedback.types import Diversity, Floats, Ints
 
 
@@ -39,22 +40,26 @@ def score_in(ranges: Floats, dims: tuple[int, ...], objective: Floats, measures:
         objective: (n,).
         measures: (n, k); candidates outside the ranges fall into border cells. Rows with NaN do not count.
     """
-    archive = GridArchive(solution_dim=(), dims=dims, ranges=[(float(a), float(b)) for a, b in ranges])
-    good = np.isfinite(objective) & np.isfinite(measures).all(axis=1)
-    if good.any():
-        archive.add(np.zeros(int(good.sum())), objective[good], measures[good])
+    archive = grid((), dims)(ranges, 0)
+    _fill(archive, objective, measures)
     return score(archive)
 
 
-def corrected_score(ranges: Floats, dims: tuple[int, ...], objectives: Floats, measures: Floats) -> GridScore:
+def _fill(archive: ArchiveBase, objective: Floats, measures: Floats) -> None:
+    good = np.flatnonzero(np.isfinite(objective) & np.isfinite(measures).all(axis=1))
+    if len(good):
+        blank = np.zeros((len(good), *np.empty(archive.solution_dim).shape), dtype=archive.dtypes["solution"])
+        archive.add(blank, objective[good], measures[good], id=good)
+
+
+def corrected_score(empty: ArchiveBase, objectives: Floats, measures: Floats) -> GridScore:
     """Returns the figures of elites by the mean of fresh evaluations, for noisy objectives or measures.
 
     A noisy objective is highest where the noise was kindest; this is what the archive is worth beyond luck
     (Flageul and Cully 2023: corrected QD score).
 
     Args:
-        ranges: (k, 2).
-        dims: k numbers of cells.
+        empty: a new archive of the kind and ranges that the elites come from; it is filled.
         objectives: (times, e) as `search.reevaluate` gives them; NaN = that evaluation failed.
         measures: (times, e, k).
     """
@@ -63,7 +68,8 @@ def corrected_score(ranges: Floats, dims: tuple[int, ...], objectives: Floats, m
     with np.errstate(invalid="ignore"):
         objective = np.where(good, objectives, 0).sum(axis=0) / counts
         place = np.where(good[..., None], measures, 0).sum(axis=0) / counts[:, None]
-    return score_in(ranges, dims, objective, place)
+    _fill(empty, objective, place)
+    return score(empty)
 
 
 def orders_right(model: Diversity, features: Floats, triplets: Ints) -> np.ndarray:

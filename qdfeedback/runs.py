@@ -13,8 +13,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import shutil
+import socket
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -78,7 +80,10 @@ class Run:
             "iteration": iteration,
             "rows": position.rows,
             "bytes": position.bytes,
-            "saved": self.saved,
+            "models": {
+                role: {"path": path, "digest": files.digest((self.path / path).read_bytes())}
+                for role, path in self.saved.items()
+            },
             "state": dict(state),
         }
         content = files.pack(arrays, meta)
@@ -90,7 +95,8 @@ class Run:
     def latest(self) -> Checkpoint | None:
         """Returns the newest checkpoint that is whole, with the history cut back to it; None where there is none.
 
-        A damaged one is named in a warning, and the one before it is used.
+        A damaged one, or one whose models or history do not fit it, is named in a warning and put aside, and the one
+        before it is used. Where none is left, a history that is there is put aside too, never deleted.
         """
         for path in _newest_first(self.path / "checkpoints"):
             content = path.read_bytes()
@@ -99,15 +105,28 @@ class Run:
                 if match is None or files.digest(content) != match[2]:
                     raise ValueError(f"{path} is torn or was edited")
                 arrays, meta = files.unpack(content, str(path))
+                self._check_models(meta["models"])
                 self.history.cut(Position(meta["rows"], meta["bytes"]))
             except ValueError as error:
                 warnings.warn(f"{error}; going back to the checkpoint before it", stacklevel=2)
-                path.unlink()
+                path.replace(path.with_name(f"{path.name}.damaged"))
                 continue
-            self.saved = meta["saved"]
+            self.saved = {role: model["path"] for role, model in meta["models"].items()}
             return Checkpoint(meta["iteration"], arrays, meta["state"])
+        if len(self.history):
+            aside = self.history.path.with_suffix(".before-restart.arrows")
+            warnings.warn(
+                f"{self.path} has no checkpoint: it starts over, its history is kept as {aside}", stacklevel=2
+            )
+            shutil.copyfile(self.history.path, aside)
         self.history.cut(Position(0, 0))
         return None
+
+    def _check_models(self, models: Mapping[str, Mapping[str, str]]) -> None:
+        for model in models.values():
+            path = self.path / model["path"]
+            if not path.exists() or files.digest(path.read_bytes()) != model["digest"]:
+                raise ValueError(f"{path} is missing, torn or was edited")
 
     def last_judgment(self, iteration: int, newest: int) -> int:
         """Returns the last judgment that the refit before an iteration uses: `newest`, or what it used the first time.
@@ -165,9 +184,10 @@ def create(path: Path, settings: Mapping[str, Any], names: Sequence[str], *, com
         ValueError: The folder holds something already.
     """
     path = Path(path)
-    if path.exists() and any(path.iterdir()):
+    if path.exists() and any(not _scrap(entry) for entry in path.iterdir()):
         raise ValueError(f"{path} is not empty: go on with --resume, or name another folder")
     path.mkdir(parents=True, exist_ok=True)
+    _claim(path)
     files.write_json(path / "settings.json", {"format": FORMAT, "settings": dict(settings)})
     return Run(path, dict(settings), History(path / "history.arrows", names, commit=commit))
 
@@ -176,9 +196,10 @@ def resume(path: Path, names: Sequence[str], *, commit: bool = False) -> Run:
     """Returns an existing run; `latest` then gives the checkpoint to go on from.
 
     Raises:
-        ValueError: The folder holds no run, or one of another version.
+        ValueError: The folder holds no run, one of another version, or one that another process is at work on.
     """
     settings = read_settings(path)
+    _claim(Path(path))
     return Run(Path(path), settings, History(Path(path) / "history.arrows", names, commit=commit))
 
 
@@ -209,8 +230,9 @@ def clear(path: Path) -> None:
     Raises:
         ValueError: The folder holds something else.
     """
-    if Path(path).exists() and any(Path(path).iterdir()):
+    if Path(path).exists() and any(not _scrap(entry) for entry in Path(path).iterdir()):
         read_settings(path)
+        _claim(Path(path))
         shutil.rmtree(path)
 
 
@@ -239,6 +261,36 @@ def restore(checkpoint: Checkpoint, placement: Placement, generator: Generator, 
         # building emitters may have drawn from the archive
         pyribs_state.restore_archive(placement.archive, archive, state["archive"])
     rng.bit_generator.state = state["rng"]
+
+
+def _scrap(entry: Path) -> bool:
+    """True for what a process that was killed while it wrote its first files may leave."""
+    return entry.name.endswith(".part") or entry.name == "process.json"
+
+
+def _claim(path: Path) -> None:
+    """Notes that this process is at work on the folder.
+
+    Raises:
+        ValueError: Another living process on this machine is.
+    """
+    note = path / "process.json"
+    mine = {"pid": os.getpid(), "host": socket.gethostname()}
+    if note.exists():
+        other = files.read_json(note)
+        if other["host"] == mine["host"] and other["pid"] != mine["pid"] and _alive(other["pid"]):
+            raise ValueError(f"process {other['pid']} is at work on {path}: stop it first")
+    files.write_json(note, mine)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _under(arrays: Arrays, prefix: str) -> Arrays:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from qdfeedback.generators.gaussian import first
 from qdfeedback.types import (
     Artifacts,
     Batch,
@@ -34,6 +33,7 @@ from qdfeedback.types import (
     Quality,
     Scores,
     Solutions,
+    first,
 )
 
 if TYPE_CHECKING:

@@ -62,6 +62,12 @@ class Proposal:
         return len(self.solutions)
 
 
+def first(solutions: Solutions) -> Proposal:
+    """Returns the proposal of first solutions, which have no parents."""
+    n = len(solutions)
+    return Proposal(solutions, np.full((n, 1), -1, dtype=np.int64), np.full(n, "initial"))
+
+
 @dataclass(frozen=True)
 class Batch:
     """One iteration, complete.

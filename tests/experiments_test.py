@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import pytest
 
-from experiments import benchmark_loop, benchmark_similarity, qdhf_arm, qdhf_arm_table, similarity_from_triplets
+from domains.arm import Arm
+from experiments import (
+    ablation_arm,
+    benchmark_loop,
+    benchmark_similarity,
+    qdhf_arm,
+    qdhf_arm_table,
+    similarity_from_triplets,
+)
+from experiments.command import run_main
 from qdfeedback import metrics
 from qdfeedback.diversity import similarity
 from qdfeedback.feedback.store import Store
@@ -73,6 +83,7 @@ def test_the_true_axes_need_no_judgment(tmp_path: Path) -> None:
         ["--emitter", "cma-me"],
         ["--emitter", "cma-mae", "--es", "sep_cma_es"],
         ["--objective-noise", "10", "--reevaluate", "3"],
+        ["--dim", "3", "--reevaluate", "2"],
         ["--commit"],
     ],
     ids=" ".join,
@@ -80,8 +91,69 @@ def test_the_true_axes_need_no_judgment(tmp_path: Path) -> None:
 def test_every_knob(arguments: list[str], tmp_path: Path) -> None:
     summary = arm(tmp_path / "r", *arguments)
     assert np.isfinite(summary["qd_score_all"])
-    if "--reevaluate" in arguments:
+    if "--objective-noise" in arguments:
         assert summary["qd_score_corrected"] < summary["qd_score"]
+
+
+class Fragile(Arm):
+    """An arm that breaks when its first joint turns far."""
+
+    def render(self, solutions, seeds):
+        artifacts, _ = super().render(solutions, seeds)
+        return artifacts, ["broke" if abs(angle) > 2 else None for angle in solutions[:, 0]]
+
+
+@pytest.mark.parametrize("method", ["gt", "aurora-pca-inc", "qdhf", "qdhf-active"])
+def test_failing_candidates_are_counted_and_no_more(method: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(qdhf_arm, "Arm", Fragile)
+    summary = arm(tmp_path / "r", "--method", method)
+    assert summary["failed"] > 10
+    assert np.isfinite(summary["qd_score_all"])
+
+
+@pytest.mark.parametrize("piece", get_args(qdhf_arm.Piece))
+def test_every_piece_can_be_left_out(piece: str, tmp_path: Path) -> None:
+    assert arm(tmp_path / "r", "--without", piece)["without"] == [piece]
+
+
+def test_ablation(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(ablation_arm, "Piece", Literal["bald"])
+    ablation_arm.main(["--judgments", "20", "--seeds", "1", "--iterations", "10", "--run", str(tmp_path)])
+    assert "| bald |" in (tmp_path / "ablation.md").read_text()
+    with pytest.raises(ValueError, match="no finished run"):
+        qdhf_arm_table.main([str(tmp_path / "bald")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--judgments", "0"], "--judgments must be at least 2"),
+        (["--method", "qdhf", "--judgments", "3"], "at least 16 for qdhf"),
+        (["--iterations", "1"], "--iterations must be at least 2"),
+        (["--dim", "1"], "one axis alone makes no map"),
+        (["--method", "gt", "--without", "bald"], "takes pieces from qdhf-active only"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_at_the_door(arguments, message, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        qdhf_arm.main(["--run", str(tmp_path / "r"), *arguments])
+    assert not (tmp_path / "r").exists()
+
+
+def test_few_judgments_and_many_rounds(tmp_path: Path) -> None:
+    assert arm(tmp_path / "r", "--judgments", "5")["judgments"] == 5
+
+
+def test_no_password_in_the_run_folder() -> None:
+    args = qdhf_arm.Args(database="postgresql+psycopg://me:secret@db/x")
+    assert "secret" not in json.dumps(qdhf_arm._settings(args))
+
+
+def test_what_a_person_can_mend_is_one_line(tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit, match=r"error: .* holds no run"):
+        run_main(lambda: qdhf_arm.main(["--run", str(tmp_path), "--resume"]))
+    with pytest.raises(SystemExit, match="stopped"):
+        run_main(lambda: (_ for _ in ()).throw(KeyboardInterrupt))
 
 
 def test_judgments_in_a_store_of_ones_own(tmp_path: Path) -> None:

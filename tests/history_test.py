@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,51 @@ def test_ids_must_continue(tmp_path: Path) -> None:
     history = History(tmp_path / "h.arrows", NAMES)
     with pytest.raises(ValueError, match="must continue the history at 0, they start at 5"):
         history.append(batch(5, np.zeros((2, 3))))
+
+
+def test_solutions_keep_their_type_and_shape(tmp_path: Path) -> None:
+    history = History(tmp_path / "h.arrows", NAMES)
+    history.append(batch(0, np.zeros((2, 3), dtype=int)))
+    with pytest.raises(ValueError, match=r"solutions must be as those before, .*int64.*; got float64"):
+        history.append(batch(2, np.full((2, 3), 0.7)))
+    history.flush()
+    again = History(history.path, NAMES)
+    with pytest.raises(ValueError, match=r"got int64 of shape \(4,\)"):
+        again.append(batch(2, np.zeros((2, 4), dtype=int)))
+    again.append(batch(2, np.zeros((2, 3), dtype=int)))
+    history_of_text = History(tmp_path / "t.arrows", NAMES)
+    for first, text in ((0, "a"), (1, "longer")):
+        history_of_text.append(batch(first, np.array([text])))
+    wide = batch(4, np.zeros((2, 3), dtype=int))
+    with pytest.raises(ValueError, match=r"batch.features must have shape \(2, 2\), got \(2, 1\)"):
+        again.append(replace(wide, features=wide.features[:, :1]))
+    again.append(batch(4, np.zeros((0, 3), dtype=int)))
+    assert len(again) == 4
+
+
+def test_reading_does_not_touch_what_is_being_written(tmp_path: Path) -> None:
+    history = History(tmp_path / "h.arrows", NAMES)
+    history.append(batch(0, np.zeros((100, 3))))
+    history.flush()
+    with history.path.open("ab") as file:
+        file.write(b"\xff\xff\xff\xff half of a message")
+    content = history.path.read_bytes()
+    with pytest.warns(UserWarning, match="after row 100 are torn"):
+        reader = History(history.path, NAMES)
+    assert len(reader) == 100
+    assert history.path.read_bytes() == content
+
+
+def test_torn_in_its_first_message(tmp_path: Path) -> None:
+    history = History(tmp_path / "h.arrows", NAMES)
+    history.append(batch(0, np.zeros((10, 3))))
+    history.flush()
+    history.path.write_bytes(history.path.read_bytes()[:50])
+    with pytest.warns(UserWarning, match="torn in its first message: it counts as empty"):
+        again = History(history.path, NAMES)
+    again.append(batch(0, np.zeros((10, 3))))
+    again.flush()
+    assert len(History(history.path, NAMES)) == 10
 
 
 def test_cut_and_go_on(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_the_figures_do_not_depend_on_the_order(rng) -> None:
 def test_corrected_scores_take_means_and_leave_failures_out() -> None:
     objectives = np.array([[10.0, 4.0, np.nan], [2.0, 4.0, np.nan]])
     measures = np.array([[[0.1, 0.1], [0.9, 0.9], [0.5, 0.5]], [[0.1, 0.1], [0.1, 0.9], [0.5, 0.5]]])
-    found = metrics.corrected_score(UNIT, (2, 2), objectives, measures)
+    found = metrics.corrected_score(archives.grid(3, (2, 2))(UNIT, 0), objectives, measures)
     assert found.qd_score == pytest.approx((6 + 4) / 4)
     assert found.coverage == 50
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from experiments import qdhf_arm
-from qdfeedback import files
+from qdfeedback import files, runs
 
 ROOT = Path(__file__).resolve().parents[1]
 STRATEGIES = ("cma_es", "sep_cma_es", "lm_ma_es", "openai_es")
@@ -33,34 +34,16 @@ def command(run: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "experiments.qdhf_arm", "--run", str(run), *arguments]
 
 
-def kill_and_resume(run: Path, arguments: list[str], moments: list[float]) -> int:
-    """Kills the run so many seconds after its first checkpoint, each time resuming; returns how often that hit."""
-    hits = 0
-    start = [*COMMON, *arguments]
-    for moment in moments:
-        started = (run / "settings.json").exists()
-        process = subprocess.Popen(
-            command(run, *(["--resume"] if started else start)),
-            cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        deadline = time.time() + 60
-        while process.poll() is None and time.time() < deadline and not (run / "settings.json").exists():
-            time.sleep(0.01)
-        before = _progress(run)
-        while process.poll() is None and time.time() < deadline and _progress(run) == before:
-            time.sleep(0.005)
-        time.sleep(moment)
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            hits += 1
+def kill_once(arguments: list[str], seconds: float) -> bool:
+    """Starts the command, kills it so many seconds later; False when it was done before."""
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        if (run / "summary.json").exists():
-            break
-    return hits
-
-
-def _progress(run: Path) -> tuple[str, ...]:
-    return tuple(sorted(path.name for path in (run / "checkpoints").glob("*.npz")))
+        return True
+    return False
 
 
 def assert_same(one: Path, two: Path) -> None:
@@ -76,28 +59,43 @@ def assert_same(one: Path, two: Path) -> None:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
-def check(tmp_path: Path, name: str, moments: list[float]) -> int:
-    whole = tmp_path / "whole"
-    if not whole.exists():
-        subprocess.run(command(whole, *COMMON, *SETTINGS[name]), cwd=ROOT, check=True, capture_output=True, timeout=300)
-    run = tmp_path / "killed"
-    hits = kill_and_resume(run, SETTINGS[name], moments)
-    if not (run / "summary.json").exists():
-        subprocess.run(command(run, "--resume"), cwd=ROOT, check=True, capture_output=True, timeout=300)
-    assert_same(whole, run)
-    return hits
+def check(tmp_path: Path, name: str, kills: int, chance: random.Random) -> None:
+    """Kills a run so many times at random moments after its start-up, and compares it with a whole one."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    began = time.monotonic()
+    process = subprocess.Popen(
+        command(whole, *COMMON, *SETTINGS[name]), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and not (whole / "settings.json").exists():
+        time.sleep(0.01)
+    start_up = time.monotonic() - began
+    assert process.wait(300) == 0
+    whole_time = time.monotonic() - began
+    hits = 0
+    for _ in range(10 * kills):
+        going_on = (killed / "settings.json").exists()
+        arguments = command(killed, *(["--resume"] if going_on else [*COMMON, *SETTINGS[name]]))
+        hits += kill_once(arguments, chance.uniform(0.9 * start_up, whole_time))
+        if (killed / "summary.json").exists() and hits < kills:
+            shutil.rmtree(killed)  # it came through: another one
+        if hits == kills:
+            break
+    assert hits == kills
+    if not (killed / "settings.json").exists():
+        pytest.skip("every kill hit before the run had begun")
+    subprocess.run(command(killed, "--resume"), cwd=ROOT, check=True, capture_output=True, timeout=300)
+    assert_same(whole, killed)
 
 
 def test_killed_and_resumed(tmp_path: Path) -> None:
-    assert check(tmp_path, "gaussian", [0.02, 0.15]) >= 1
+    check(tmp_path, "gaussian", 1, random.Random(4))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
 def test_killed_at_random_moments(tmp_path: Path, name: str) -> None:
     """Two kills for each of the eleven settings: twenty-two random moments."""
-    chance = random.Random(name)
-    check(tmp_path, name, [chance.uniform(0, 0.4) for _ in range(2)])
+    check(tmp_path, name, 2, random.Random(name))
 
 
 @pytest.mark.parametrize("name", ["gaussian", "published", "cma-me-cma_es"])
@@ -152,9 +150,49 @@ def test_answers_that_were_given_are_not_asked_for_again(tmp_path: Path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         qdhf_arm.main([*small, "--run", str(tmp_path / "killed")])
     monkeypatch.setattr(qdhf_arm.ArmSearch, "learn", original)
-    qdhf_arm.main(["--run", str(tmp_path / "killed"), "--resume"])
+    asked = []
+    answer = qdhf_arm.Simulated.answer
+    monkeypatch.setattr(
+        qdhf_arm.Simulated,
+        "answer",
+        lambda self, queries, shown: asked.append(len(queries)) or answer(self, queries, shown),
+    )
+    with pytest.warns(UserWarning, match="it starts over"):
+        qdhf_arm.main(["--run", str(tmp_path / "killed"), "--resume"])
+    assert asked == [10], "twenty answers were there already"
     assert files.read_json(tmp_path / "killed/summary.json")["judgments"] == 30
     assert_archives_same(tmp_path)
+
+
+def test_killed_while_it_wrote_its_summary(tmp_path: Path, monkeypatch) -> None:
+    """The last iteration is a checkpoint: nothing is left to run, all is left to report."""
+    small = ["--iterations", "11", "--batch-size", "20", "--checkpoint-every", "5", "--method", "gt"]
+    qdhf_arm.main([*small, "--run", str(tmp_path / "whole")])
+    with monkeypatch.context() as patch:
+        patch.setattr(qdhf_arm.arm_report, "finish", lambda arm, log: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            qdhf_arm.main([*small, "--run", str(tmp_path / "killed")])
+    qdhf_arm.main(["--run", str(tmp_path / "killed"), "--resume"])
+    assert_same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_commit_loses_no_batch(tmp_path: Path, monkeypatch) -> None:
+    small = ["--iterations", "20", "--batch-size", "20", "--judgments", "20", "--rounds", "2", "--commit"]
+    original = qdhf_arm.ArmSearch.follow_ranges
+
+    def failing(self, iteration, measures):
+        if iteration == 9:
+            raise KeyboardInterrupt
+        original(self, iteration, measures)
+
+    monkeypatch.setattr(qdhf_arm.ArmSearch, "follow_ranges", failing)
+    with pytest.raises(KeyboardInterrupt):
+        qdhf_arm.main([*small, "--run", str(tmp_path / "r")])
+    again = runs.resume(tmp_path / "r", qdhf_arm.NAMES, commit=True)
+    found = again.latest()
+    assert found is not None
+    assert found.iteration == 8
+    assert len(again.history) == 9 * 20
 
 
 def assert_archives_same(tmp_path: Path) -> None:

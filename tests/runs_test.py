@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from domains.arm import RANGES, ArmEncoder
 from qdfeedback import archives, files, runs
 from qdfeedback.diversity.linear import Linear
+from qdfeedback.history import History
 from qdfeedback.search import step
 from tests.conftest import arm_search, on_the_arm
 
@@ -72,8 +74,42 @@ def test_without_any_checkpoint_a_run_starts_over(tmp_path: Path) -> None:
     for path in (run.path / "checkpoints").iterdir():
         path.unlink()
     again = runs.resume(run.path, NAMES)
-    assert again.latest() is None
+    with pytest.warns(UserWarning, match=r"it starts over; its history stays as .*before-restart"):
+        assert again.latest() is None
     assert len(again.history) == 0
+    assert len(History(run.path / "history.before-restart.arrows", NAMES)) == 100
+
+
+def test_a_folder_that_another_process_is_at_work_on_is_refused(tmp_path: Path) -> None:
+    run, _ = a_run(tmp_path / "r", 1)
+    note = files.read_json(run.path / "process.json")
+    files.write_json(run.path / "process.json", note | {"pid": os.getppid()})
+    for work in (lambda: runs.resume(run.path, NAMES), lambda: runs.clear(run.path)):
+        with pytest.raises(ValueError, match=f"process {os.getppid()} is at work on"):
+            work()
+    files.write_json(run.path / "process.json", note | {"pid": 2**22 + 1})
+    runs.resume(run.path, NAMES)
+
+
+def test_what_a_kill_at_birth_leaves_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/.settings.json.1234.part").write_text("{")
+    runs.clear(tmp_path / "r")
+    runs.create(tmp_path / "r", {}, NAMES)
+
+
+def test_an_edited_model_is_named_and_the_checkpoint_before_is_used(tmp_path: Path) -> None:
+    run, parts = a_run(tmp_path / "r", 1)
+    for i in (1, 2):
+        run.save_model("axes", f"axes-{i}", Linear(np.zeros(2), np.full((2, 2), i)))
+        run.checkpoint(i, *runs.capture(parts["placement"], parts["search"].generator, parts["rng"]))
+    Linear(np.zeros(2), np.ones((2, 2))).save(run.path / "models/axes-2.npz")
+    again = runs.resume(run.path, NAMES)
+    with pytest.warns(UserWarning, match=r"axes-2\.npz is missing, torn or was edited; going back"):
+        found = again.latest()
+    assert found is not None
+    assert found.iteration == 1
+    assert again.saved["axes"] == "models/axes-1.npz"
 
 
 def test_a_full_disk_leaves_the_checkpoints_before(tmp_path: Path, monkeypatch) -> None:

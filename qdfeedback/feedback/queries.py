@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from qdfeedback.files import digest
 from qdfeedback.types import Floats, Ints, Queries, TripletModel
 
 RANDOM = "random"
@@ -95,14 +96,16 @@ def choose_triplets(
     return rows, purpose
 
 
-def ask(rows: Ints, ids: Ints, purpose: np.ndarray, *, batch: str) -> Queries:
+def ask(rows: Ints, ids: Ints, purpose: np.ndarray, *, batch: str, shown: Floats) -> Queries:
     """Returns the questions as they are published.
 
     Args:
         rows: (t, 3) rows of ids.
         ids: (i,) candidate ids.
         purpose: (t,).
-        batch: names this batch within the study; the same batch asked again, after a resume, has the same uids.
+        batch: names this batch within the study.
+        shown: (t, 3, …) what is judged. A uid carries its digest: the same question asked again, after a resume, has
+            the same uid, and an answer never stands for another question.
     """
-    uids = np.array([f"{batch}/{i}" for i in range(len(rows))])
+    uids = np.array([f"{batch}/{i}-{digest(np.ascontiguousarray(shown[i]).tobytes())}" for i in range(len(rows))])
     return Queries(uids, np.asarray(ids)[rows], purpose)

@@ -46,6 +46,7 @@ judgments = sa.Table(
     sa.UniqueConstraint("study_id", "trial_id", "annotator_id"),
 )
 _CHOICES = {0: "left", 1: "right", -1: "tie"}
+_EMPTY = {column.name: None for column in judgments.columns if column.nullable}
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Store:
 
     def __init__(self, where: Path | str) -> None:
         url = str(where) if "://" in str(where) else f"sqlite:///{where}"
-        self._engine = sa.create_engine(url)
+        self._engine = _engine(url)
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _configure_sqlite)
         try:
@@ -131,13 +132,21 @@ class Store:
 
         Args:
             rows: one dict of columns each; (study_id, trial_id, annotator_id) tells a record apart.
+
+        Raises:
+            OSError: The store cannot be written; nothing of the call was.
         """
         if not rows:
             return 0
         dialect: Any = sqlite if self._engine.dialect.name == "sqlite" else postgresql
         insert = dialect.insert(judgments).on_conflict_do_nothing().returning(judgments.c.id)
-        with self._engine.begin() as connection:
-            return len(connection.execute(insert, rows).all())
+        try:
+            with self._engine.begin() as connection:
+                if dialect is postgresql:  # ids become visible in their order, so that a refit can be repeated
+                    connection.execute(sa.text("LOCK TABLE judgments IN SHARE ROW EXCLUSIVE MODE"))
+                return len(connection.execute(insert, [_EMPTY | row for row in rows]).all())
+        except sa.exc.OperationalError as error:
+            raise OSError(f"cannot write judgments to {_safe(str(self._engine.url))}: {error.orig}") from error
 
     def triplets(self, study: str, *, until: int | None = None) -> Triplets:
         """Returns the decided triplet judgments of a study, ties left out.
@@ -182,6 +191,19 @@ class Store:
     def _rows(self, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
         with self._engine.connect() as connection:
             return connection.execute(query).mappings().all()
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        engine = sa.create_engine(url)
+    except ModuleNotFoundError as error:
+        line = 'pip install "qdfeedback[postgres]"' if "psycopg" in str(error) else "use SQLite or PostgreSQL"
+        raise ValueError(f"cannot open the judgment store {_safe(url)}: {error.name} is missing; {line}") from error
+    except sa.exc.ArgumentError as error:
+        raise ValueError(f"the judgment store needs a file path or a database URL: {error}") from error
+    if engine.dialect.name not in ("sqlite", "postgresql"):
+        raise ValueError(f"the judgment store must be SQLite or PostgreSQL, got {engine.dialect.name}")
+    return engine
 
 
 def _configure_sqlite(connection: Any, _: Any) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qdfeedback.types import Outcome, Placement, Proposal, Solutions
+from qdfeedback.types import Outcome, Placement, Proposal, Solutions, first
 
 
 @dataclass(frozen=True)
@@ -25,21 +25,24 @@ class Gaussian:
     initial: Callable[[int, np.random.Generator], Solutions]
 
     def ask(self, placement: Placement, n: int, rng: np.random.Generator) -> Proposal:
-        """Returns n mutated elites."""
+        """Returns n mutated elites.
+
+        Raises:
+            RuntimeError: The archive holds ids that nothing resolves.
+        """
         archive = placement.archive
         if archive.empty:
             return first(self.initial(n, rng))
         solutions, ids = archive.data(["solution", "id"], return_type="tuple")
         chosen = rng.integers(len(ids), size=n)
-        parents = solutions[chosen]
+        if placement.holds_ids:
+            if placement.resolve is None:
+                raise RuntimeError("the archive holds ids: give the placement `resolve`, e.g. history.take")
+            parents = placement.resolve(ids[chosen])
+        else:
+            parents = solutions[chosen]
         mutated = parents + rng.normal(0.0, self.sigma, parents.shape)
         return Proposal(mutated, ids[chosen][:, None], np.full(n, "gaussian"))
 
     def tell(self, proposal: Proposal, outcome: Outcome) -> None:
         """Learns nothing."""
-
-
-def first(solutions: Solutions) -> Proposal:
-    """Returns the proposal of first solutions, which have no parents."""
-    n = len(solutions)
-    return Proposal(solutions, np.full((n, 1), -1, dtype=np.int64), np.full(n, "initial"))

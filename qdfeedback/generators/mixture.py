@@ -28,20 +28,21 @@ class Mixture:
         self.generators = tuple(generator for generator, _ in parts)
         self._shares = np.array([weight for _, weight in parts], dtype=float)
         self._shares /= self._shares.sum()
-        self._asked: list[Proposal] = []
+        self._asked: list[tuple[Generator, Proposal]] = []
 
     def ask(self, placement: Placement, n: int, rng: np.random.Generator) -> Proposal:
         """Returns n candidates, the parts' proposals one after the other."""
         self._asked = [
-            generator.ask(placement, int(count), rng)
+            (generator, generator.ask(placement, int(count), rng))
             for generator, count in zip(self.generators, self._counts(n), strict=True)
             if count
         ]
-        width = max(proposal.parents.shape[1] for proposal in self._asked)
+        proposals = [proposal for _, proposal in self._asked]
+        width = max(proposal.parents.shape[1] for proposal in proposals)
         return Proposal(
-            np.concatenate([proposal.solutions for proposal in self._asked]),
-            np.concatenate([_padded(proposal.parents, width) for proposal in self._asked]),
-            np.concatenate([proposal.origin for proposal in self._asked]),
+            np.concatenate([proposal.solutions for proposal in proposals]),
+            np.concatenate([_padded(proposal.parents, width) for proposal in proposals]),
+            np.concatenate([proposal.origin for proposal in proposals]),
         )
 
     def tell(self, proposal: Proposal, outcome: Outcome) -> None:
@@ -50,16 +51,12 @@ class Mixture:
         Raises:
             RuntimeError: The proposal is not the one asked for last.
         """
-        if len(proposal) != sum(len(part) for part in self._asked):
+        if len(proposal) != sum(len(part) for _, part in self._asked):
             raise RuntimeError("tell must follow the ask that gave the proposal")
-        counts = self._counts(len(proposal))
-        asked = iter(self._asked)
         low = 0
-        for generator, count in zip(self.generators, counts, strict=True):
-            if count:
-                part, rows = next(asked), slice(low, low + int(count))
-                generator.tell(part, _rows(outcome, rows))
-                low += int(count)
+        for generator, part in self._asked:
+            generator.tell(part, _rows(outcome, slice(low, low + len(part))))
+            low += len(part)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Returns arrays and JSON of the parts that keep a state."""

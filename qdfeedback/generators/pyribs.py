@@ -40,6 +40,7 @@ class Pyribs:
         self._archive: ArchiveBase | None = None
         self._emitters: Sequence[EmitterBase] = ()
         self._counts: list[int] = []
+        self._warned = False
 
     def ask(self, placement: Placement, n: int, rng: np.random.Generator) -> Proposal:
         """Returns what the emitters ask for.
@@ -69,6 +70,8 @@ class Pyribs:
         """
         if len(proposal) != sum(self._counts):
             raise RuntimeError("tell must follow the ask that gave the proposal")
+        if not outcome.valid.any():
+            return  # nothing to learn from
         status, value, objective, measures = outcome.status, outcome.value, outcome.objective, outcome.measures
         if not outcome.valid.all():
             worst = np.lexsort((outcome.value, outcome.status, ~outcome.valid))[0]
@@ -92,7 +95,11 @@ class Pyribs:
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Returns arrays and JSON from which `restore` continues exactly; says so where that cannot be."""
-        return pyribs_state.emitters_state(self._emitters)
+        arrays, state = pyribs_state.emitters_state(self._emitters)
+        if "refused" in state and not self._warned:
+            log.warning("this run cannot be resumed exactly: %s", state["refused"])
+            self._warned = True
+        return arrays, state
 
     def restore(self, placement: Placement, arrays: dict[str, NDArray[Any]], state: dict[str, Any]) -> None:
         """Takes up where `state` was read; the placement's archive must have been restored already.

@@ -19,7 +19,7 @@ Arrays = dict[str, NDArray[Any]]
 State = dict[str, Any]
 
 _STATS = ("num_elites", "coverage", "qd_score", "norm_qd_score", "obj_max", "obj_mean")
-_SKIP = {"_archive", "archive", "dtype"}  # bound at construction, or no state
+_SKIP = {"_archive", "archive", "dtype", "_opts"}  # bound at construction, or no state
 
 
 def archive_state(archive: ArchiveBase) -> tuple[Arrays, State]:
@@ -90,7 +90,7 @@ def restore_emitters(emitters: Sequence[EmitterBase], arrays: Arrays, state: Sta
 def _read(owner: Any, path: str, arrays: Arrays, state: State) -> None:
     for name, value in vars(owner).items():
         key = f"{path}.{name}"
-        if name in _SKIP or callable(value) or isinstance(value, (np.dtype, dict, tuple, list)):
+        if name in _SKIP or callable(value) or isinstance(value, (np.dtype, tuple)):
             continue
         if isinstance(value, (np.ndarray, np.generic)):
             arrays[key] = np.asarray(value)

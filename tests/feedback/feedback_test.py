@@ -85,8 +85,14 @@ def test_bald_learns_faster_than_chance(rng) -> None:
 
 def test_asking_again_gives_the_same_names() -> None:
     rows = np.array([[0, 1, 2], [2, 0, 1]])
-    queries = ask(rows, np.array([10, 20, 30]), np.array(["random", "bald"]), batch="000101")
-    assert queries.uids.tolist() == ["000101/0", "000101/1"]
+    shown = np.arange(12.0).reshape(2, 3, 2)
+    queries, again = (
+        ask(rows, np.array([10, 20, 30]), np.array(["random", "bald"]), batch="7", shown=shown) for _ in "12"
+    )
+    assert np.array_equal(queries.uids, again.uids)
+    assert queries.uids[0].startswith("7/0-")
+    other = ask(rows, ids, purpose, batch="7", shown=shown + 1)
+    assert not set(queries.uids) & set(other.uids), "an answer never stands for another question"
     assert queries.items.tolist() == [[10, 20, 30], [30, 10, 20]]
 
 
@@ -96,7 +102,8 @@ def simulated(**settings) -> Simulated:
 
 def questions(n: int, rng) -> tuple:
     rows = uniform_triplets(100, n, rng)
-    return ask(rows, np.arange(100), np.full(n, "random"), batch="b"), rng.standard_normal((100, 4))[rows]
+    shown = rng.standard_normal((100, 4))[rows]
+    return ask(rows, np.arange(100), np.full(n, "random"), batch="b", shown=shown), shown
 
 
 def test_a_simulated_annotator_says_what_is_nearer(rng) -> None:

@@ -63,7 +63,8 @@ def where(request, tmp_path: Path) -> str:
 
 def queries(n: int, batch: str = "b") -> Queries:
     rows = np.stack([np.arange(n), np.arange(n) + 100, np.arange(n) + 200], axis=1)
-    return ask(rows, np.arange(1000), np.where(np.arange(n) % 2, "bald", "random"), batch=batch)
+    queries = ask(rows, np.arange(1000), np.where(np.arange(n) % 2, "bald", "random"), batch=batch, shown=rows)
+    return Queries(np.array([uid.split("-")[0] for uid in queries.uids]), queries.items, queries.purpose)
 
 
 def answers(choice: list[int]) -> Answers:
@@ -153,3 +154,19 @@ def test_a_place_that_is_no_store_is_named(tmp_path: Path) -> None:
         Store(tmp_path / "j.db")
     with pytest.raises(ValueError, match=r"\*\*\*"):
         Store("postgresql+psycopg://me:secret@127.0.0.1:1/none")
+    with pytest.raises(ValueError, match="use SQLite or PostgreSQL"):
+        Store("mysql://127.0.0.1/none")
+    with pytest.raises(ValueError, match="needs a file path or a database URL"):
+        Store("nonsense://127.0.0.1/none")
+
+
+def test_a_store_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    store = Store(tmp_path / "j.db")
+    store.close()
+    (tmp_path / "j.db").chmod(0o444)
+    again = Store(tmp_path / "j.db")
+    with again._engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = 1")
+        connection.commit()
+        with pytest.raises(OSError, match=r"cannot write judgments to .*j\.db"):
+            again.add("s", queries(1), answers([0]), ME)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from qdfeedback.generators.mixture import Mixture
 from qdfeedback.generators.pyribs import Pyribs
 from qdfeedback.quality.columns import column
 from qdfeedback.runs import Checkpoint
-from qdfeedback.search import step
+from qdfeedback.search import refresh, step
 from qdfeedback.types import Outcome, Placement
-from tests.conftest import arm_search
+from tests.conftest import a_history, arm_search
 from tests.contracts import check_generator
 
 N = 20
@@ -142,6 +143,40 @@ def test_tell_belongs_to_the_last_ask() -> None:
         proposal = Gaussian(0.1, Arm().initial).ask(placement(), 3, np.random.default_rng(0))
         with pytest.raises(RuntimeError, match="tell must follow the ask"):
             generator.tell(proposal, outcome)
+
+
+def test_a_part_of_a_mixture_may_fail_altogether() -> None:
+    mixture = GENERATORS["mixture"]()
+    place, rng = placement(), np.random.default_rng(0)
+    proposal = mixture.ask(place, N, rng)
+    valid = np.arange(N) < 15  # the strategy's five rows are not
+    nan = np.where(valid, 1.0, np.nan)
+    mixture.tell(proposal, Outcome(valid.astype(int), nan, nan, np.stack([nan, nan], axis=1), valid))
+    mixture.ask(place, N, rng)
+
+
+def test_gaussian_mutates_solutions_not_ids(tmp_path) -> None:
+    history, place = a_history(tmp_path)
+    ids = replace(
+        place, archive=archives.grid((), (20, 20))(RANGES, 0), resolve=lambda ids: history.take(ids, "solution")
+    )
+    refresh(history, ids)
+    proposal = Gaussian(0.01, Arm().initial).ask(ids, 30, np.random.default_rng(0))
+    parents = history.take(proposal.parents[:, 0], "solution")
+    assert np.abs(proposal.solutions - parents).max() < 0.1
+    with pytest.raises(RuntimeError, match="give the placement `resolve`"):
+        Gaussian(0.01, Arm().initial).ask(replace(ids, resolve=None), 30, np.random.default_rng(0))
+
+
+def test_an_emitter_with_state_of_another_kind_is_refused() -> None:
+    class Remembering(IsoLineEmitter):
+        def __init__(self, *arguments, **settings):
+            super().__init__(*arguments, **settings)
+            self.memory: list[int] = []
+
+    generator = Pyribs(lambda a, s: [Remembering(a, x0=np.zeros(10), batch_size=N, seed=s)])
+    generator.ask(placement(), N, np.random.default_rng(0))
+    assert "Remembering keeps its state in a builtins.list" in generator.state()[1]["refused"]
 
 
 def test_gaussian_knows_its_parents() -> None:
