@@ -74,7 +74,7 @@ def test_without_any_checkpoint_a_run_starts_over(tmp_path: Path) -> None:
     for path in (run.path / "checkpoints").iterdir():
         path.unlink()
     again = runs.resume(run.path, NAMES)
-    with pytest.warns(UserWarning, match=r"it starts over; its history stays as .*before-restart"):
+    with pytest.warns(UserWarning, match=r"it starts over, its history is kept as .*before-restart"):
         assert again.latest() is None
     assert len(again.history) == 0
     assert len(History(run.path / "history.before-restart.arrows", NAMES)) == 100

@@ -86,9 +86,8 @@ def test_bald_learns_faster_than_chance(rng) -> None:
 def test_asking_again_gives_the_same_names() -> None:
     rows = np.array([[0, 1, 2], [2, 0, 1]])
     shown = np.arange(12.0).reshape(2, 3, 2)
-    queries, again = (
-        ask(rows, np.array([10, 20, 30]), np.array(["random", "bald"]), batch="7", shown=shown) for _ in "12"
-    )
+    ids, purpose = np.array([10, 20, 30]), np.array(["random", "bald"])
+    queries, again = (ask(rows, ids, purpose, batch="7", shown=shown) for _ in range(2))
     assert np.array_equal(queries.uids, again.uids)
     assert queries.uids[0].startswith("7/0-")
     other = ask(rows, ids, purpose, batch="7", shown=shown + 1)

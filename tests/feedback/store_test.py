@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.queries import ask
@@ -161,12 +162,8 @@ def test_a_place_that_is_no_store_is_named(tmp_path: Path) -> None:
 
 
 def test_a_store_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    """As on a full disk: the database says no in the middle of the work."""
     store = Store(tmp_path / "j.db")
-    store.close()
-    (tmp_path / "j.db").chmod(0o444)
-    again = Store(tmp_path / "j.db")
-    with again._engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA query_only = 1")
-        connection.commit()
-        with pytest.raises(OSError, match=r"cannot write judgments to .*j\.db"):
-            again.add("s", queries(1), answers([0]), ME)
+    sa.event.listen(store._engine, "begin", lambda connection: connection.exec_driver_sql("PRAGMA query_only = 1"))
+    with pytest.raises(OSError, match=r"cannot write judgments to .*j\.db: .*readonly"):
+        store.add("s", queries(1), answers([0]), ME)
