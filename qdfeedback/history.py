@@ -306,9 +306,14 @@ def _record_batch(batches: Sequence[Batch], schema: pa.Schema) -> pa.RecordBatch
 
 
 def _parents(parents: Sequence[Ints]) -> pa.ListArray:
-    lengths = np.concatenate([np.full(len(part), part.shape[1], dtype=np.int32) for part in parents])
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(offsets, np.concatenate([part.ravel() for part in parents]).astype(np.int64))
+    flat = np.concatenate([part.ravel() for part in parents]).astype(np.int64, copy=False)
+    widths = {part.shape[1] for part in parents}
+    if len(widths) == 1:
+        offsets = np.arange(sum(len(part) for part in parents) + 1, dtype=np.int32) * np.int32(widths.pop())
+    else:
+        lengths = np.concatenate([np.full(len(part), part.shape[1], dtype=np.int32) for part in parents])
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, flat)
 
 
 def _fixed(values: NDArray[Any], field: pa.Field) -> pa.Array:
@@ -321,8 +326,10 @@ def _fixed(values: NDArray[Any], field: pa.Field) -> pa.Array:
 def _labels(parts: Sequence[NDArray[np.str_]]) -> pa.Array:
     """Returns the labels as one column; a part in which all are the same, the usual case, is not spelled out."""
     return pa.concat_arrays(
-        [
-            pa.repeat(str(part[0]), len(part)) if (part == part[0]).all() else pa.array(part, pa.string())
-            for part in parts
-        ]
+        [pa.repeat(str(part[0]), len(part)) if _all_same(part) else pa.array(part, pa.string()) for part in parts]
     )
+
+
+def _all_same(labels: NDArray[np.str_]) -> bool:
+    letters = np.ascontiguousarray(labels).view(np.uint32).reshape(len(labels), -1)  # faster than comparing strings
+    return bool((letters == letters[0]).all())
