@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from experiments.qdhf_arm import ArmSearch
 
 SHARES = (0.0, 0.1, 0.25, 0.5)
+REDRAW = 32  # at least so many at a time: a lone one that fails would be a batch without a valid row
 
 
 def schedule(method: str, iterations: int, judgments: int) -> dict[int, int]:
@@ -74,13 +75,14 @@ def _random_arms(arm: ArmSearch, n: int) -> Ints:
         scores = arm.quality.score(features)
         return scores, scores.mean, np.empty((len(features), 0))
 
-    good = np.empty(0, dtype=np.int64)
+    good, wanted = np.empty(0, dtype=np.int64), n
     while len(good) < n:  # one that cannot be measured is replaced
-        proposal = first(arm.search.domain.initial(n - len(good), arm.rng))
+        proposal = first(arm.search.domain.initial(wanted, arm.rng))
         batch = evaluate(arm.search, proposal, score_only, first_id=len(arm.history), iteration=0)
         arm.history.append(batch)
         good = np.concatenate([good, batch.ids[np.isfinite(batch.features).all(axis=1)]])
-    return good
+        wanted = max(n - len(good), REDRAW)
+    return good[:n]
 
 
 def reinsert(arm: ArmSearch, ids: Ints, *, margin: float = 0.0) -> None:

@@ -34,9 +34,17 @@ def command(run: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "experiments.qdhf_arm", "--run", str(run), *arguments]
 
 
-def kill_once(arguments: list[str], seconds: float) -> bool:
-    """Starts the command, kills it so many seconds later; False when it was done before."""
-    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def start_process(arguments: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def await_start(process: subprocess.Popen[bytes], run: Path) -> None:
+    while process.poll() is None and not (run / "settings.json").exists():
+        time.sleep(0.005)
+
+
+def kill_after(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Kills the process so many seconds from now; False when it was done before."""
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -60,29 +68,32 @@ def assert_same(one: Path, two: Path) -> None:
 
 
 def check(tmp_path: Path, name: str, kills: int, chance: random.Random) -> None:
-    """Kills a run so many times at random moments after its start-up, and compares it with a whole one."""
+    """Kills a run so many times at random moments, and compares it with a whole one.
+
+    A fresh run is killed after it has made its folder; a resumed one at any moment from the end of its imports on.
+    """
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     began = time.monotonic()
-    process = subprocess.Popen(
-        command(whole, *COMMON, *SETTINGS[name]), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while process.poll() is None and not (whole / "settings.json").exists():
-        time.sleep(0.01)
+    process = start_process(command(whole, *COMMON, *SETTINGS[name]))
+    await_start(process, whole)
     start_up = time.monotonic() - began
     assert process.wait(300) == 0
-    whole_time = time.monotonic() - began
+    running = time.monotonic() - began - start_up
     hits = 0
     for _ in range(10 * kills):
-        going_on = (killed / "settings.json").exists()
-        arguments = command(killed, *(["--resume"] if going_on else [*COMMON, *SETTINGS[name]]))
-        hits += kill_once(arguments, chance.uniform(0.9 * start_up, whole_time))
-        if (killed / "summary.json").exists() and hits < kills:
-            shutil.rmtree(killed)  # it came through: another one
+        if (killed / "settings.json").exists():
+            process = start_process(command(killed, "--resume"))
+            hit = kill_after(process, 0.9 * start_up + chance.uniform(0, running))
+        else:
+            process = start_process(command(killed, *COMMON, *SETTINGS[name]))
+            await_start(process, killed)
+            hit = kill_after(process, chance.uniform(0, running))
+        hits += hit
         if hits == kills:
             break
+        if not hit:
+            shutil.rmtree(killed)  # it came through: another one
     assert hits == kills
-    if not (killed / "settings.json").exists():
-        pytest.skip("every kill hit before the run had begun")
     subprocess.run(command(killed, "--resume"), cwd=ROOT, check=True, capture_output=True, timeout=300)
     assert_same(whole, killed)
 
