@@ -4,16 +4,20 @@
 
 Prints the median of the ratios over the rounds; a ratio of 1.05 means 5 % slower. The last line compares a whole
 `qdhf` run of 100,000 evaluations, with its history, figures in the true space and checkpoints, with the bare
-Scheduler loop plus the same four fits.
+Scheduler loop that makes the very same four fits.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 import tyro
@@ -30,17 +34,18 @@ from experiments.qdhf_arm import ArmSearch, search_arm
 from qdfeedback import archives, files
 from qdfeedback.diversity.columns import columns
 from qdfeedback.diversity.published import fit_published
-from qdfeedback.feedback.queries import uniform_triplets
+from qdfeedback.diversity.similarity import Similarity
 from qdfeedback.generators.pyribs import Pyribs
 from qdfeedback.history import History
 from qdfeedback.parallel import limit_threads
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search, step
-from qdfeedback.types import Floats, Placement
+from qdfeedback.types import Floats, Ints, Placement
 
 ARM, ENCODER = Arm(), ArmEncoder()
 NAMES = ENCODER.names
 BUILD = archives.grid(10, (50, 50))
+BLOCK = 10  # iterations that a loop runs before it is another's turn
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,14 @@ class Args:
     """Where the figures go."""
 
 
+class Fit(NamedTuple):
+    """What one fit was given."""
+
+    features: Floats
+    triplets: Ints
+    rng: np.random.Generator
+
+
 def _emitters(archive: ArchiveBase, seed: int, n: int) -> list[GaussianEmitter]:
     first = ARM.initial(n, np.random.default_rng(0))
     return [GaussianEmitter(archive, sigma=0.1, initial_solutions=first, batch_size=n, seed=seed)]
@@ -63,59 +76,85 @@ def _evaluate(solutions: Floats) -> Floats:
     return ENCODER.encode(artifacts)
 
 
-def scheduler_loop(n: int, iterations: int) -> float:
-    """Returns the seconds of pyribs' own loop."""
+def scheduler_loop(n: int) -> Iterator[None]:
+    """The loop of pyribs itself, an iteration at a time."""
     archive = BUILD(RANGES, 0)
     scheduler = Scheduler(archive, _emitters(archive, 0, n))
-    began = time.perf_counter()
-    for i in range(iterations):
+    for i in count():
         ids = np.arange(i * n, (i + 1) * n)
         features = _evaluate(scheduler.ask())
         scheduler.tell(features[:, 22], features[:, 20:22], id=ids)
-    return time.perf_counter() - began
+        yield
 
 
-def our_loop(n: int, iterations: int, folder: Path | None) -> float:
-    """Returns the seconds of ours; with a folder, the history is written there."""
+def our_loop(n: int, history: History | None) -> Iterator[None]:
+    """Ours, an iteration at a time; with a history, every candidate goes there."""
     generator = Pyribs(lambda archive, seed: _emitters(archive, seed, n))
     search = Search(ARM, ENCODER, generator, 0)
     placement = Placement(column(NAMES, "straightness"), columns(NAMES, "x", "y"), BUILD(RANGES, 0))
-    history = History(folder / "history.arrows", NAMES) if folder else None
     rng = np.random.default_rng(0)
-    began = time.perf_counter()
-    for i in range(iterations):
+    for i in count():
         batch = step(search, placement, n=n, first_id=i * n, iteration=i, rng=rng)
         if history is not None:
             history.append(batch)
-    if history is not None:
+        yield
+
+
+def loop_ratios(n: int, evaluations: int) -> tuple[float, float]:
+    """Returns the time of our loop over pyribs', with the history off and on.
+
+    The three take turns, ten iterations each, so that a machine that is slower for a while is so for all.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        history = History(Path(folder) / "history.arrows", NAMES)
+        loops = (scheduler_loop(n), our_loop(n, None), our_loop(n, history))
+        for loop in loops:
+            next(loop)
+        seconds = [0.0, 0.0, 0.0]
+        for _ in range(max(evaluations // n // BLOCK, 1)):
+            for i, loop in enumerate(loops):
+                began = time.perf_counter()
+                for _ in range(BLOCK):
+                    next(loop)
+                seconds[i] += time.perf_counter() - began
+        began = time.perf_counter()
         history.flush()
-    return time.perf_counter() - began
+        seconds[2] += time.perf_counter() - began
+    return seconds[1] / seconds[0], seconds[2] / seconds[0]
 
 
-def published_bare(iterations: int, n: int, judgments: int) -> float:
-    """Returns the seconds of the Scheduler loop that refits as the paper does, and does nothing else."""
-    when = arm_published.schedule("qdhf", iterations, judgments)
-    rng = np.random.default_rng(0)
+def published_whole(iterations: int, n: int, judgments: int, folder: Path) -> tuple[float, list[Fit]]:
+    """Returns the seconds of a `qdhf` run as it is made (history, judgments in the store, figures, checkpoints).
+
+    And its fits, for the bare loop to make the same ones: how long a fit takes depends on its judgments.
+    """
+    fits: list[Fit] = []
+
+    def recorded(features: Floats, triplets: Ints, *, dim: int, rng: np.random.Generator) -> Similarity:
+        fits.append(Fit(features, triplets, deepcopy(rng)))
+        return fit_published(features, triplets, dim=dim, rng=rng)
+
+    with mock.patch.object(arm_published, "fit_published", recorded):
+        began = time.perf_counter()
+        args = ArmArgs(run=folder / "run", method="qdhf", iterations=iterations, batch_size=n, judgments=judgments)
+        arm = ArmSearch(args)
+        log = arm_report.Log(arm.run)
+        search_arm(arm, log, tqdm(disable=True))
+        arm.history.flush(sync=True)
+        arm.store.close()
+        return time.perf_counter() - began, fits
+
+
+def published_bare(iterations: int, n: int, judgments: int, fits: Sequence[Fit]) -> float:
+    """Returns the seconds of the Scheduler loop that makes these fits, re-inserts its elites, and does nothing else."""
+    when = dict(zip(arm_published.schedule("qdhf", iterations, judgments), fits, strict=True))
     learned = slice(0, len(FEATURES))
-    bank, triplets = np.empty((0, 23), dtype=np.float32), np.empty((0, 3), dtype=np.int64)
     began = time.perf_counter()
-    solutions = ARM.initial(n, rng)
+    solutions = ARM.initial(n, np.random.default_rng(0))
     scheduler = model = None
     for i in range(iterations):
         if i in when:
-            features = _evaluate(ARM.initial(3 * when[i], rng) if model is None else solutions)
-            rows = (
-                np.arange(3 * when[i]).reshape(-1, 3)
-                if model is None
-                else uniform_triplets(len(features), when[i], rng, degenerate=True)
-            )
-            hand = features[:, 20:22]
-            a, b, c = (hand[rows[:, k]] for k in range(3))
-            near = np.square(a - b).sum(axis=1) < np.square(a - c).sum(axis=1)
-            rows = np.where(near[:, None], rows, rows[:, [0, 2, 1]])
-            triplets = np.concatenate([triplets, rows + len(bank)])
-            bank = np.concatenate([bank, features])
-            model = fit_published(bank[:, learned], triplets, rng=rng)
+            model = fit_published(when[i].features, when[i].triplets, rng=when[i].rng)
             features = _evaluate(solutions)
             measures = model.project(features[:, learned])
             archive = BUILD(archives.ranges(measures, quantile=0.0, margin=0.0), 0)
@@ -129,40 +168,23 @@ def published_bare(iterations: int, n: int, judgments: int) -> float:
     return time.perf_counter() - began
 
 
-def published_whole(iterations: int, n: int, judgments: int, folder: Path) -> float:
-    """Returns the seconds of a `qdhf` run as it is made: history, judgments in the store, figures, checkpoints."""
-    began = time.perf_counter()
-    args = ArmArgs(run=folder / "run", method="qdhf", iterations=iterations, batch_size=n, judgments=judgments)
-    arm = ArmSearch(args)
-    log = arm_report.Log(arm.run)
-    search_arm(arm, log, tqdm(disable=True))
-    arm.history.flush(sync=True)
-    arm.store.close()
-    return time.perf_counter() - began
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     args = tyro.cli(Args, description=__doc__, args=argv)
     limit_threads()
     figures: dict[str, dict[str, float]] = {}
     for n in (100, 1000):
-        iterations = max(args.evaluations // n, 2)
-        scheduler_loop(n, 5)
-        rows = []
-        for _ in tqdm(range(args.rounds), desc=f"batch {n}"):
-            with tempfile.TemporaryDirectory() as folder:
-                theirs = scheduler_loop(n, iterations)
-                rows.append((our_loop(n, iterations, None) / theirs, our_loop(n, iterations, Path(folder)) / theirs))
+        rows = [loop_ratios(n, args.evaluations) for _ in tqdm(range(args.rounds), desc=f"batch {n}")]
         off, on = np.median(rows, axis=0)
         figures[f"batch_{n}"] = {"history_off": float(off), "history_on": float(on)}
         print(f"batch {n:>5}: history off {off:.3f}, history on {on:.3f} times the Scheduler loop")
     whole, bare = [], []
     iterations = max(args.evaluations // 100, 10)
-    for _ in tqdm(range(max(args.rounds // 2, 1)), desc="whole run"):
+    for _ in tqdm(range(args.rounds), desc="whole run"):
         with tempfile.TemporaryDirectory() as folder:
-            bare.append(published_bare(iterations, 100, 1000))
-            whole.append(published_whole(iterations, 100, 1000, Path(folder)))
+            seconds, fits = published_whole(iterations, 100, 1000, Path(folder))
+            whole.append(seconds)
+            bare.append(published_bare(iterations, 100, 1000, fits))
     ratio = float(np.median(np.array(whole) / bare))
     figures["qdhf_run"] = {"ratio": ratio, "seconds": float(np.median(whole)), "bare_seconds": float(np.median(bare))}
     print(f"whole qdhf run: {ratio:.2f} times the bare loop with its four fits")

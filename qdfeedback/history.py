@@ -10,6 +10,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,13 +79,15 @@ class History:
         self._offsets: list[int] = []  # where its bytes begin
         self._rows = 0  # on disk
         self._bytes = 0
-        self._waiting: list[Batch] = []
-        self._n_waiting = 0
+        self._filling: _Waiting | None = None  # rows in memory
+        self._leaving: _Waiting | None = None  # rows on their way to the disk, and
+        self._task: Future[tuple[int, int]] | None = None  # who takes them there
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
         if path.exists() and path.stat().st_size:
             self._scan()
 
     def __len__(self) -> int:
-        return self._rows + self._n_waiting
+        return self._rows + sum(len(part) for part in (self._leaving, self._filling) if part is not None)
 
     @property
     def solution_shape(self) -> tuple[int, ...] | None:
@@ -113,31 +116,51 @@ class History:
         if int(batch.ids[0]) != len(self):
             raise ValueError(f"batch.ids must continue the history at {len(self)}, they start at {batch.ids[0]}")
         self._check_batch(batch)
-        self._waiting.append(batch)
-        self._n_waiting += len(batch)
+        if self._filling is not None and not self._filling.has_room(len(batch)):
+            self._hand_over()
+        if self._filling is None or not self._filling.has_room(len(batch)):
+            assert self._schema is not None
+            self._filling = _Waiting(self._schema, batch)
+        self._filling.take(batch)
         if self._commit:
             self.flush(sync=True)
-        elif self._n_waiting >= FLUSH_ROWS:
-            self.flush()
 
     def flush(self, *, sync: bool = False) -> Position:
-        """Writes what waits in memory; with `sync`, returns only when it would survive a power cut."""
-        if self._waiting:
-            assert self._schema is not None
-            head = b"" if self._bytes else self._schema.serialize().to_pybytes()
-            body = _record_batch(self._waiting, self._schema).serialize()
-            self._write(head, body)
-            self._starts.append(self._rows)
-            self._offsets.append(self._bytes + len(head))
-            self._bytes += len(head) + body.size
-            self._rows += self._n_waiting
-            self._waiting, self._n_waiting = [], 0
+        """Writes what waits in memory; with `sync`, returns only when it would survive a power cut.
+
+        Raises:
+            OSError: The disk is full; what could not be written stays in memory, to be tried again.
+        """
+        self._hand_over()
+        self._settle()
         if sync and self._bytes:
             handle = os.open(self.path, os.O_RDONLY)
             os.fsync(handle)
             os.close(handle)
             sync_folder(self.path.parent)
         return Position(self._rows, self._bytes)
+
+    def _hand_over(self) -> None:
+        """Sends what waits in memory on its way to the disk; the search goes on meanwhile."""
+        self._settle()
+        if self._filling:
+            self._filling, self._leaving = self._leaving, self._filling
+            self._task = self._send()
+
+    def _settle(self) -> None:
+        """Waits until what is on its way has arrived; what failed to arrive is sent again by the next call."""
+        if self._leaving:
+            task, self._task = self._task or self._send(), None
+            offset, size = task.result()
+            self._starts.append(self._rows)
+            self._offsets.append(offset)
+            self._bytes = offset + size
+            self._rows += len(self._leaving)
+            self._leaving.clear()
+
+    def _send(self) -> Future[tuple[int, int]]:
+        assert self._leaving is not None
+        return self._writer.submit(self._write, self._leaving.record_batch(self._rows))
 
     def _check_batch(self, batch: Batch) -> None:
         if batch.features.shape != (len(batch), len(self.names)):
@@ -158,7 +181,10 @@ class History:
             )
         self._like = like
 
-    def _write(self, head: bytes, body: pa.Buffer) -> None:
+    def _write(self, rows: pa.RecordBatch) -> tuple[int, int]:
+        """Appends the rows; returns where their bytes begin and how many there are."""
+        head = b"" if self._bytes else rows.schema.serialize().to_pybytes()
+        body = rows.serialize()
         if self.path.exists() and self.path.stat().st_size != self._bytes:
             os.truncate(self.path, self._bytes)  # what a crash left behind
         try:
@@ -169,6 +195,7 @@ class History:
             if self.path.exists():
                 os.truncate(self.path, self._bytes)
             raise OSError(error.errno, f"cannot append to {self.path}: {error.strerror}") from error
+        return self._bytes + len(head), body.size
 
     def cut(self, position: Position) -> None:
         """Drops every row after a position that `flush` gave.
@@ -176,12 +203,13 @@ class History:
         Raises:
             ValueError: The history is shorter than that.
         """
+        self._settle()
         if position.bytes > self._bytes:
             raise ValueError(
                 f"{self.path} holds {self._rows} candidates, the checkpoint needs {position.rows}: "
                 "the file was cut or replaced"
             )
-        self._waiting, self._n_waiting = [], 0
+        self._filling = None
         if self.path.exists():
             os.truncate(self.path, position.bytes)
         keep = sum(1 for start in self._starts if start < position.rows)
@@ -287,22 +315,62 @@ class History:
             raise ValueError(f"{self.path} has the feature columns {names}, expected {self.names}")
 
 
-def _record_batch(batches: Sequence[Batch], schema: pa.Schema) -> pa.RecordBatch:
-    n = sum(len(batch) for batch in batches)
-    columns = {
-        "id": np.concatenate([batch.ids for batch in batches]),
-        "iteration": np.concatenate([np.full(len(batch), batch.iteration, dtype=np.int32) for batch in batches]),
-        "parents": _parents([batch.proposal.parents for batch in batches]),
-        "origin": _labels([batch.proposal.origin for batch in batches]),
-        "solution": _fixed(np.concatenate([batch.proposal.solutions for batch in batches]), schema.field("solution")),
-        "features": _fixed(np.concatenate([batch.features for batch in batches]), schema.field("features")),
-        "error": (
-            pa.array([error for batch in batches for error in batch.errors], pa.string())
-            if any(batch.errors.count(None) < len(batch) for batch in batches)
-            else pa.nulls(n, pa.string())
-        ),
-    }
-    return pa.record_batch([columns[name] for name in schema.names], schema=schema)
+class _Waiting:
+    """Rows that are not on disk yet, in arrays that are filled, written and filled again.
+
+    Only what the file keeps is held here: a batch's artifacts, images say, are free to go.
+    """
+
+    def __init__(self, schema: pa.Schema, batch: Batch) -> None:
+        self._schema = schema
+        self._room = max(FLUSH_ROWS, len(batch))
+        self._n = 0
+        solutions = np.asarray(batch.proposal.solutions)
+        like = object if solutions.dtype.kind in "US" else solutions.dtype
+        self._solutions = np.empty((self._room, *solutions.shape[1:]), dtype=like)
+        self._features = np.empty((self._room, batch.features.shape[1]), dtype=np.float32)
+        self._iterations = np.empty(self._room, dtype=np.int32)
+        self._parents: list[Ints] = []
+        self._origins: list[NDArray[np.str_]] = []
+        self._errors: list[Sequence[str | None]] = []
+
+    def __len__(self) -> int:
+        return self._n
+
+    def has_room(self, n: int) -> bool:
+        return self._n + n <= self._room
+
+    def take(self, batch: Batch) -> None:
+        rows = slice(self._n, self._n + len(batch))
+        self._solutions[rows] = batch.proposal.solutions
+        self._features[rows] = batch.features
+        self._iterations[rows] = batch.iteration
+        self._parents.append(batch.proposal.parents)
+        self._origins.append(batch.proposal.origin)
+        self._errors.append(batch.errors)
+        self._n = rows.stop
+
+    def clear(self) -> None:
+        self._n = 0
+        self._parents, self._origins, self._errors = [], [], []
+
+    def record_batch(self, first_id: int) -> pa.RecordBatch:
+        """Returns what waits; its arrays are views that hold until the next `take`."""
+        n = self._n
+        columns = {
+            "id": pa.array(np.arange(first_id, first_id + n, dtype=np.int64)),
+            "iteration": pa.array(self._iterations[:n]),
+            "parents": _parents(self._parents),
+            "origin": _labels(self._origins),
+            "solution": _fixed(self._solutions[:n], self._schema.field("solution")),
+            "features": _fixed(self._features[:n], self._schema.field("features")),
+            "error": (
+                pa.array([error for part in self._errors for error in part], pa.string())
+                if any(part.count(None) < len(part) for part in self._errors)
+                else pa.nulls(n, pa.string())
+            ),
+        }
+        return pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema)
 
 
 def _parents(parents: Sequence[Ints]) -> pa.ListArray:
@@ -318,18 +386,14 @@ def _parents(parents: Sequence[Ints]) -> pa.ListArray:
 
 def _fixed(values: NDArray[Any], field: pa.Field) -> pa.Array:
     if pa.types.is_fixed_size_list(field.type):
-        flat = np.ascontiguousarray(values, dtype=field.type.value_type.to_pandas_dtype()).reshape(-1)
-        return pa.FixedSizeListArray.from_arrays(pa.array(flat), field.type.list_size)
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), field.type.list_size)
     return pa.array(values, field.type)
 
 
 def _labels(parts: Sequence[NDArray[np.str_]]) -> pa.Array:
-    """Returns the labels as one column; a part in which all are the same, the usual case, is not spelled out."""
-    return pa.concat_arrays(
-        [pa.repeat(str(part[0]), len(part)) if _all_same(part) else pa.array(part, pa.string()) for part in parts]
-    )
-
-
-def _all_same(labels: NDArray[np.str_]) -> bool:
-    letters = np.ascontiguousarray(labels).view(np.uint32).reshape(len(labels), -1)  # faster than comparing strings
-    return bool((letters == letters[0]).all())
+    """Returns the labels as one column; where all are the same, the usual case, they are not spelled out."""
+    one = str(parts[0][0])
+    looked_at = {id(part): part for part in parts}  # a generator may hand out one array again and again
+    if all(part[0] == one and part.tobytes() == part[:1].tobytes() * len(part) for part in looked_at.values()):
+        return pa.repeat(one, sum(len(part) for part in parts))
+    return pa.concat_arrays([pa.array(part, pa.string()) for part in parts])

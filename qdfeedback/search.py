@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -128,10 +128,9 @@ def evaluate(search: Search, proposal: Proposal, place: Measure, *, first_id: in
     artifacts, errors = render(search.domain, proposal.solutions, candidate_seeds(search.seed, ids))
     features = encode(search.encoder, artifacts, errors)
     scores, objective, measures = place(features)
-    if np.isfinite(objective.sum() + measures.sum()):  # the usual case, in one look
-        valid = np.ones(len(ids), dtype=bool)
-    else:
-        valid = np.isfinite(objective) & np.isfinite(measures).all(axis=1)
+    valid = np.isfinite(objective)
+    if not np.isfinite(measures.sum()):  # rarely, and only then is each row looked at
+        valid &= np.isfinite(measures).all(axis=1)
     if not valid.all():
         errors = _explain(errors, valid, features, search.encoder.names)
         if not valid.any():
@@ -248,20 +247,23 @@ def reevaluate(
 
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)))
-_LAST_SHIFT = np.uint64(31)
 
 
 def candidate_seeds(seed: int, ids: Ints) -> NDArray[np.uint64]:
-    """Returns (n,) seeds that depend on the run's seed and each candidate's id alone (SplitMix64)."""
-    z = ids.astype(np.uint64)
-    z += np.uint64((seed * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64)
-    z *= _GOLDEN
-    for shift, factor in _MIX:
-        z ^= z >> shift
-        z *= factor
-    z ^= z >> _LAST_SHIFT
-    return z
+    """Returns (n,) seeds that depend on the run's seed and each candidate's id alone, all different within a run.
+
+    They are spread over 64 bits (a Weyl sequence), not random themselves: give them to a generator that mixes its
+    seed, as numpy's and torch's do.
+    """
+    seeds = ids.astype(np.uint64)
+    seeds += _offset(seed)
+    seeds *= _GOLDEN
+    return seeds
+
+
+@lru_cache
+def _offset(seed: int) -> np.uint64:
+    return np.uint64(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
 
 
 def render(domain: Domain, solutions: Solutions, seeds: Ints) -> tuple[Artifacts, Sequence[str | None]]:
@@ -283,7 +285,7 @@ def render(domain: Domain, solutions: Solutions, seeds: Ints) -> tuple[Artifacts
         return [part[0] for part, _ in singles], [reason[0] for _, reason in singles]
     if len(artifacts) != n or len(errors) != n:
         raise ValueError(f"render must return {n} artifacts and {n} errors, got {len(artifacts)} and {len(errors)}")
-    return artifacts, list(errors)
+    return artifacts, errors
 
 
 def encode(encoder: Encoder, artifacts: Artifacts, errors: Sequence[str | None]) -> Floats:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 import resource
 import subprocess
 import sys
 import textwrap
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +91,48 @@ def test_any_kind_of_solution(tmp_path: Path, solutions: np.ndarray) -> None:
     history.flush()
     again = History(history.path, NAMES)
     assert np.array_equal(again.take(np.array([1, 0]), "solution"), solutions[[1, 0]])
+
+
+def test_batches_larger_than_what_is_held_in_memory(tmp_path: Path, rng, monkeypatch) -> None:
+    monkeypatch.setattr("qdfeedback.history.FLUSH_ROWS", 7)
+    history, solutions = History(tmp_path / "h.arrows", NAMES), rng.random((100, 3))
+    low = 0
+    for size in (3, 5, 20, 1, 7, 40, 24):
+        history.append(batch(low, solutions[low : low + size]))
+        low += size
+        assert len(history) == low
+    assert np.array_equal(history.take(np.arange(100), "solution"), solutions)
+    assert np.array_equal(History(history.path, NAMES).take(np.arange(100), "solution"), solutions)
+
+
+def test_batches_may_be_changed_once_appended(tmp_path: Path, rng) -> None:
+    history, one = History(tmp_path / "h.arrows", NAMES), batch(0, rng.random((4, 3)))
+    before = one.proposal.solutions.copy()
+    history.append(one)
+    one.proposal.solutions[:] = 0
+    assert np.array_equal(history.take(np.arange(4), "solution"), before)
+
+
+def test_artifacts_are_let_go(tmp_path: Path) -> None:
+    """A batch of images that waits for the disk must not fill the memory."""
+
+    class Image:
+        pass
+
+    history, image = History(tmp_path / "h.arrows", NAMES), Image()
+    history.append(replace(batch(0, np.zeros((1, 3))), artifacts=[image]))
+    gone = weakref.ref(image)
+    del image
+    gc.collect()
+    assert gone() is None
+
+
+def test_origins_of_other_lengths_are_told_apart(tmp_path: Path) -> None:
+    history = History(tmp_path / "h.arrows", NAMES)
+    for first, origin in enumerate(("iso-line", "iso", "iso-line", "cma")):
+        one = batch(first, np.zeros((1, 3)))
+        history.append(replace(one, proposal=replace(one.proposal, origin=np.array([origin]))))
+    assert list(history.take(np.arange(4), "origin")) == ["iso-line", "iso", "iso-line", "cma"]
 
 
 def test_errors_are_kept(tmp_path: Path) -> None:
@@ -239,19 +283,25 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(tmp_path: Path) -> None
         history = History(Path(sys.argv[1]), NAMES)
         history.append(batch(0, np.zeros((100, 3))))
         position = history.flush()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (position.bytes + 500, position.bytes + 500))
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (position.bytes + 500, before[1]))
         history.append(batch(100, np.zeros((100, 3))))
-        try:
-            history.flush()
-        except OSError as error:
-            print(error)
+        for _ in range(2):
+            try:
+                history.flush()
+            except OSError as error:
+                print(error)
+        print(len(History(Path(sys.argv[1]), NAMES)))
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        history.append(batch(200, np.zeros((50, 3))))
+        history.flush()
         print(len(History(Path(sys.argv[1]), NAMES)))
     """
     path = tmp_path / "h.arrows"
     run = [sys.executable, "-c", textwrap.dedent(code), str(path)]
     out = subprocess.run(run, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]).stdout
-    assert f"[Errno {errno.EFBIG}] cannot append to {path}" in out
-    assert out.strip().endswith("100")
+    assert out.count(f"[Errno {errno.EFBIG}] cannot append to {path}") == 2
+    assert out.split()[-2:] == ["100", "250"], "once there is room again, all that waited is written"
     assert resource  # the limit was set in the other process
 
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from qdfeedback.types import Diversity, Floats
+
+
+@lru_cache
+def _selection(indices: tuple[int, ...]) -> slice | list[int]:
+    """Returns a slice, which copies nothing, where the columns lie side by side."""
+    run = range(indices[0], indices[0] + len(indices))
+    return slice(run.start, run.stop) if tuple(run) == indices else list(indices)
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class Columns:
 
     def project(self, features: Floats) -> Floats:
         """Returns the (n, k) columns of (n, d) features."""
-        return features[:, self.indices]
+        return features[:, _selection(self.indices)]
 
 
 def columns(names: Sequence[str], *wanted: str) -> Columns:
@@ -61,7 +69,7 @@ class OnColumns:
 
     def project(self, features: Floats) -> Floats:
         """Returns (n, k) measures of (n, d) features."""
-        return self.model.project(features[:, self.indices])
+        return self.model.project(features[:, _selection(self.indices)])
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class Pyribs:
         self._emitters: Sequence[EmitterBase] = ()
         self._counts: list[int] = []
         self._warned = False
+        self._unknown, self._origins = np.empty((0, 1), dtype=np.int64), np.empty(0, dtype=np.str_)
 
     def ask(self, placement: Placement, n: int, rng: np.random.Generator) -> Proposal:
         """Returns what the emitters ask for.
@@ -60,7 +61,10 @@ class Pyribs:
         total = len(solutions)
         if total != n and not self._archive.empty:
             raise ValueError(f"n must be the emitters' batch sizes together, {total}; got {n}")
-        return Proposal(solutions, np.full((total, 1), -1, dtype=np.int64), np.full(total, self._origin))
+        if len(self._unknown) != total:
+            self._unknown, self._origins = np.full((total, 1), -1, dtype=np.int64), np.full(total, self._origin)
+            self._unknown.flags.writeable = self._origins.flags.writeable = False  # shared by all proposals
+        return Proposal(solutions, self._unknown, self._origins)
 
     def tell(self, proposal: Proposal, outcome: Outcome) -> None:
         """Hands each emitter the fate of its own rows; rows that are not valid count as its worst valid one.

@@ -24,7 +24,7 @@ class Column:
 
     def score(self, features: Floats) -> Scores:
         """Returns the column of (n, d) features as scores, with std 0."""
-        mean = self.sign * features[:, self.index].astype(np.float64)
+        mean = np.multiply(features[:, self.index], self.sign, dtype=np.float64)
         return Scores(mean, np.zeros(len(mean)))
 
 
