@@ -12,20 +12,17 @@ likelihood with a prior to all answers, and places the whole history anew.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import sqlalchemy as sa
 import tyro
-from ribs.emitters import EvolutionStrategyEmitter, IsoLineEmitter
 from tqdm import tqdm
 
 from domains.arm import FEATURES, Arm, ArmEncoder
-from experiments import arm_published, arm_report
+from experiments import arm_published, arm_report, arm_setup
 from experiments.command import run_main
 from qdfeedback import archives, files, runs
 from qdfeedback.diversity import models
@@ -36,21 +33,17 @@ from qdfeedback.diversity.unsupervised import fit_pca
 from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets
 from qdfeedback.feedback.store import Store, Triplets
-from qdfeedback.generators.gaussian import Gaussian
-from qdfeedback.generators.pyribs import Pyribs
 from qdfeedback.parallel import limit_threads, run_all
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search, elites, rebuild, start, step
-from qdfeedback.types import Diversity, Floats, Generator, Ints, Placement, Queries
+from qdfeedback.types import Diversity, Floats, Ints, Placement, Queries
 
 Method = Literal["gt", "aurora-pca", "aurora-pca-inc", "aurora-ae", "aurora-ae-inc", "qdhf-base", "qdhf", "qdhf-active"]
 Piece = Literal["bald", "ensemble", "history", "likelihood", "prior", "ranges", "rounds"]
 NAMES = ArmEncoder.names
 LEARNED = tuple(NAMES.index(name) for name in FEATURES)
 HAND = (NAMES.index("x"), NAMES.index("y"))
-TUPLES = ("seed", "pinned", "without")
 QUANTILE = 0.0002  # of all arms may lie outside the ranges on each side
-CELLS = 50  # along each of two axes
 
 
 @dataclass(frozen=True)
@@ -102,7 +95,7 @@ class Args:
 def search_arm(arm: ArmSearch, log: arm_report.Log, bar: tqdm[Any]) -> None:
     """Runs one seed, from its beginning or its last checkpoint to its end."""
     args = arm.args
-    schedule = refit_schedule(args)
+    schedule = arm_setup.refit_schedule(args)
     begin = arm.begin(log)
     bar.update(begin)
     for iteration in range(begin, args.iterations):
@@ -124,47 +117,16 @@ def search_arm(arm: ArmSearch, log: arm_report.Log, bar: tqdm[Any]) -> None:
         arm.place(margin=0.01)  # the search is done: nothing needs room outside any more
 
 
-def check(args: Args) -> None:
-    """Refuses settings that cannot work, before anything is spent.
-
-    Raises:
-        ValueError: Says which and why.
-    """
-    least = {"qdhf": 16, "qdhf-base": 4, "qdhf-active": 2}.get(args.method, 0)
-    if "rounds" in args.without:
-        least = 8
-    if args.judgments < least:
-        raise ValueError(f"--judgments must be at least {least} for {args.method}, got {args.judgments}")
-    if args.iterations < 2:
-        raise ValueError(f"--iterations must be at least 2, got {args.iterations}")
-    if args.method != "gt" and args.dim + len(args.pinned) < 2:
-        raise ValueError("one axis alone makes no map: raise --dim, or add --pinned x")
-    if args.without and args.method != "qdhf-active":
-        raise ValueError("--without takes pieces from qdhf-active only")
-
-
-def refit_schedule(args: Args) -> dict[int, int]:
-    """Returns iteration → judgments to ask for before it."""
-    if args.method != "qdhf-active":
-        return arm_published.schedule(args.method, args.iterations, args.judgments)
-    if "rounds" in args.without:
-        return arm_published.schedule("qdhf", args.iterations, args.judgments)
-    rounds = min(args.rounds, args.judgments // 2)
-    when = np.unique(1 + np.linspace(0, args.iterations / 2, rounds).astype(int))
-    counts = np.diff(np.linspace(0, args.judgments, len(when) + 1).round().astype(int))
-    return {int(iteration): int(count) for iteration, count in zip(when, counts, strict=True)}
-
-
 class ArmSearch:
     """All that changes in a run: the axes learned so far, the placement on them, and the random numbers."""
 
     def __init__(self, args: Args) -> None:
         self.args = args
-        self.run = open_run(args)
+        self.run = arm_setup.open_run(args)
         self.history = self.run.history
         self.rng = np.random.default_rng(args.seed[0])
-        self.search = Search(Arm(args.objective_noise), ArmEncoder(), make_generator(args), args.seed[0])
-        self.build = make_build(args)
+        self.search = Search(Arm(args.objective_noise), ArmEncoder(), arm_setup.make_generator(args), args.seed[0])
+        self.build = arm_setup.make_build(args)
         self.learned = LEARNED
         self.quality = column(NAMES, "straightness")
         self.store = Store(args.database or self.run.path / "judgments.db")
@@ -294,64 +256,6 @@ class ArmSearch:
         return Joined((Columns(pinned), learned)) if pinned else learned
 
 
-def make_generator(args: Args) -> Generator:
-    """Returns what makes new arms."""
-    n = args.batch_size
-    share = n // 5 if n % 10 == 0 else n  # five evolution strategies side by side
-    zero = np.zeros(10)
-    if args.emitter == "gaussian":
-        return Gaussian(0.1, Arm().initial)
-    if args.emitter == "iso-line":
-        return Pyribs(
-            lambda archive, seed: [IsoLineEmitter(archive, x0=zero, batch_size=n, seed=seed)], origin="iso-line"
-        )
-    rules: dict[str, Any] = (
-        {"ranker": "2imp"}
-        if args.emitter == "cma-me"
-        else {"ranker": "imp", "selection_rule": "mu", "restart_rule": "basic"}
-    )
-    return Pyribs(
-        lambda archive, seed: [
-            EvolutionStrategyEmitter(archive, x0=zero, sigma0=0.5, es=args.es, batch_size=share, seed=seed + i, **rules)
-            for i in range(n // share)
-        ],
-        origin=args.emitter,
-    )
-
-
-def make_build(args: Args) -> archives.Build:
-    """Returns what builds the archive, for all axes together."""
-    soft: dict[str, Any] = {"learning_rate": 0.01, "threshold_min": -1000.0} if args.emitter == "cma-mae" else {}
-    k = 2 if args.method == "gt" else args.dim + len(args.pinned)
-    return archives.grid(10, (CELLS, CELLS), **soft) if k == 2 else archives.cvt(10, k, CELLS * CELLS, **soft)
-
-
-def open_run(args: Args) -> runs.Run:
-    """Returns the run folder, new or to be resumed."""
-    if args.resume:
-        return runs.resume(args.run, NAMES, commit=args.commit)
-    if args.overwrite:
-        runs.clear(args.run)
-    return runs.create(args.run, _settings(args) | {"study": uuid.uuid4().hex}, NAMES, commit=args.commit)
-
-
-def _settings(args: Args) -> dict[str, Any]:
-    settings = asdict(replace(args, run=Path())) | {name: list(getattr(args, name)) for name in TUPLES}
-    if args.database and "://" in args.database:  # no password in the run folder
-        settings["database"] = sa.make_url(args.database).render_as_string(hide_password=True)
-    return {name: value for name, value in settings.items() if name not in ("run", "resume", "overwrite", "workers")}
-
-
-def _saved(args: Args) -> Args:
-    """Returns the settings that the run was started with."""
-    known = {name: value for name, value in runs.read_settings(args.run).items() if name != "study"}
-    known |= {name: tuple(known[name]) for name in TUPLES}
-    known["database"] = args.database or known["database"]
-    if known["database"] and ":***@" in known["database"]:
-        raise ValueError("give --database again: the run folder does not keep its password")
-    return Args(**known, run=args.run, resume=True, workers=args.workers)
-
-
 def run_one(args: Args) -> dict[str, Any]:
     """Runs one seed of several, without a progress bar, and returns its summary."""
     return _run(args, quiet=True)
@@ -360,10 +264,10 @@ def run_one(args: Args) -> dict[str, Any]:
 def _run(args: Args, *, quiet: bool = False) -> dict[str, Any]:
     """Runs one seed; with --resume, one that is finished is not run again, one that was interrupted goes on."""
     if args.resume:
-        args = _saved(args)
+        args = arm_setup.saved(args)
         if runs.is_finished(args.run):
             return dict(files.read_json(args.run / "summary.json"))
-    check(args)
+    arm_setup.check(args)
     limit_threads()
     arm = ArmSearch(args)
     log = arm_report.Log(arm.run)

@@ -12,6 +12,7 @@ import pytest
 from domains.arm import Arm
 from experiments import (
     ablation_arm,
+    arm_setup,
     benchmark_loop,
     benchmark_similarity,
     qdhf_arm,
@@ -148,7 +149,7 @@ def test_few_judgments_and_many_rounds(tmp_path: Path) -> None:
 
 def test_no_password_in_the_run_folder() -> None:
     args = qdhf_arm.Args(database="postgresql+psycopg://me:secret@db/x")
-    assert "secret" not in json.dumps(qdhf_arm._settings(args))
+    assert "secret" not in json.dumps(arm_setup.settings_of(args))
 
 
 def test_what_a_person_can_mend_is_one_line(tmp_path: Path, capsys) -> None:

@@ -18,6 +18,7 @@ from qdfeedback.types import Bools, Floats, Ints
 HINGE_MARGIN = 0.05  # Ding 2024, released code
 FLIP_PRIOR = 20.0  # exponential prior on the flip rate: worth 20 clean judgments
 CENTRE_SPREAD = 0.5  # of the members' priors, in standard deviations of the prior
+MEMBER_STEPS = 20  # of L-BFGS: members start where fits to all answers ended, and a sample need not be exact
 FLIP_START = -3.0  # its logit at the start, of the range from 0 to 0.5
 
 
@@ -161,19 +162,14 @@ def plain_fits(weights: Floats, ridges: Floats, data: Prepared, dim: int) -> Fit
 
 
 def ensemble(data: Prepared, dim: int, how: Fit, rng: np.random.Generator) -> Fits:
-    """Returns `starts` fits for the map and, after them, `members` fits for the ensemble.
+    """Returns `members` fits that are samples of what the answers leave open.
 
-    The first see every triplet alike, under a prior around zero. The members are samples of what the answers leave
-    open: each weights the triplets by a Bayesian bootstrap (Rubin 1981), which leaves none out, for with few
-    judgments that costs more than it tells; and each has a prior around a point of its own, so that members differ
-    in the directions that no answer has touched (Osband 2018).
+    Each weights the triplets by a Bayesian bootstrap (Rubin 1981), which leaves none out, for with few judgments
+    that costs more than it tells; and each has a prior around a point of its own, so that members differ in the
+    directions that no answer has touched (Osband 2018).
     """
-    fits = plain_fits(
-        np.ones((how.starts + how.members, len(data))), np.full(how.starts + how.members, how.ridge), data, dim
-    )
-    own = slice(how.starts, None)
-    fits.weights[own] = rng.exponential(size=fits.weights[own].shape)
-    fits.centres[own] = CENTRE_SPREAD / np.sqrt(how.ridge) * rng.standard_normal(fits.centres[own].shape)
+    fits = plain_fits(rng.exponential(size=(how.members, len(data))), np.full(how.members, how.ridge), data, dim)
+    fits.centres[:] = CENTRE_SPREAD / np.sqrt(how.ridge) * rng.standard_normal(fits.centres.shape)
     return fits
 
 
@@ -193,7 +189,13 @@ def validation_rows(items: Ints, how: Fit, rng: np.random.Generator) -> Bools:
 
 
 def optimise(
-    data: Prepared, fits: Fits, how: Fit, *, rng: np.random.Generator, watch: Bools | None = None
+    data: Prepared,
+    fits: Fits,
+    how: Fit,
+    *,
+    rng: np.random.Generator,
+    watch: Bools | None = None,
+    begin: Floats | None = None,
 ) -> tuple[Floats, float]:
     """Returns (m, c, k) maps and the flip rate that minimise the summed losses, all fits in one problem.
 
@@ -205,6 +207,7 @@ def optimise(
         how: loss and flip rate.
         rng: draws where each fit starts.
         watch: (t,) bool; each fit returns as it was when these triplets were likeliest.
+        begin: (m, c, k) where the fits start, in place of what `rng` draws.
     """
     m, k, c = fits.centres.shape
     t = len(data)
@@ -236,7 +239,7 @@ def optimise(
         value = float(total.detach()) + float((ridge * (maps - centre).square()).sum()) / 2
         return value, np.append(gradient.numpy(), float(logit.grad) if logit.grad is not None else 0.0)
 
-    start = 0.1 * rng.standard_normal((m, k, c))
+    start = 0.1 * rng.standard_normal((m, k, c)) if begin is None else begin.transpose(0, 2, 1)
     kept, least = start.copy(), np.full(m, np.inf)
 
     def keep_best(x: Floats) -> None:

@@ -17,6 +17,7 @@ from scipy.special import expit
 
 from qdfeedback import files
 from qdfeedback.diversity.fitting import (
+    MEMBER_STEPS,
     Fit,
     average,
     ensemble,
@@ -119,11 +120,16 @@ def fit_similarity(
     how = how or Fit()
     data = prepare(features, triplets, how)
     held_out = validation_rows(data.items, how, rng)
-    fits = ensemble(data, dim, how, rng)
+    fits = plain_fits(np.ones((how.starts, len(data))), np.full(how.starts, how.ridge), data, dim)
     fits.weights[:, held_out] = 0
     maps, flip = optimise(data, fits, how, rng=rng, watch=held_out)
-    whole = average(maps[: how.starts])
-    members = maps[how.starts :] if how.members else whole[None]
+    whole = average(maps)
+    members = whole[None]
+    if how.members:  # not far from where the fits to all answers ended
+        fits = ensemble(data, dim, how, rng)
+        fits.weights[:, held_out] = 0
+        near, briefly = maps[np.arange(how.members) % how.starts], replace(how, flip=flip, steps=MEMBER_STEPS)
+        members, _ = optimise(data, fits, briefly, rng=rng, watch=held_out, begin=near)
     model = Similarity(
         data.offset, data.scale @ whole, data.scale @ members, flip=flip, note={"triplets": float(len(data))}
     )
