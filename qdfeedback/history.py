@@ -20,9 +20,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from qdfeedback.files import sync_folder
-from qdfeedback.types import Batch, Ints, Solutions
+from qdfeedback.history_rows import FORMAT, Waiting, schema_of
+from qdfeedback.types import Batch, Ints
 
-FORMAT = "1"
 FLUSH_ROWS = 8192
 
 
@@ -32,28 +32,6 @@ class Position:
 
     rows: int
     bytes: int
-
-
-def _schema(solutions: Solutions, names: Sequence[str]) -> pa.Schema:
-    sample = np.asarray(solutions)
-    if sample.dtype.kind in "US":
-        solution, shape = pa.string(), None
-    else:
-        shape = sample.shape[1:]
-        value = pa.from_numpy_dtype(sample.dtype)
-        solution = pa.list_(value, int(np.prod(shape))) if shape else value
-    return pa.schema(
-        [
-            pa.field("id", pa.int64()),
-            pa.field("iteration", pa.int32()),
-            pa.field("parents", pa.list_(pa.int64())),
-            pa.field("origin", pa.string()),
-            pa.field("solution", solution),
-            pa.field("features", pa.list_(pa.float32(), len(names))),
-            pa.field("error", pa.string()),
-        ],
-        metadata={"format": FORMAT, "solution_shape": json.dumps(shape), "feature_names": json.dumps(list(names))},
-    )
 
 
 class History:
@@ -79,8 +57,8 @@ class History:
         self._offsets: list[int] = []  # where its bytes begin
         self._rows = 0  # on disk
         self._bytes = 0
-        self._filling: _Waiting | None = None  # rows in memory
-        self._leaving: _Waiting | None = None  # rows on their way to the disk, and
+        self._filling: Waiting | None = None  # rows in memory
+        self._leaving: Waiting | None = None  # rows on their way to the disk, and
         self._task: Future[tuple[int, int]] | None = None  # who takes them there
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
         if path.exists() and path.stat().st_size:
@@ -120,7 +98,7 @@ class History:
             self._hand_over()
         if self._filling is None or not self._filling.has_room(len(batch)):
             assert self._schema is not None
-            self._filling = _Waiting(self._schema, batch)
+            self._filling = Waiting(self._schema, batch, rows=FLUSH_ROWS)
         self._filling.take(batch)
         if self._commit:
             self.flush(sync=True)
@@ -171,7 +149,7 @@ class History:
         like = (solutions.dtype.kind if solutions.dtype.kind in "US" else solutions.dtype, solutions.shape[1:])
         if like == self._like:
             return
-        schema = _schema(solutions, self.names)
+        schema = schema_of(solutions, self.names)
         if self._schema is None:
             self._schema = schema
         elif schema != self._schema or schema.metadata != self._schema.metadata:
@@ -313,87 +291,3 @@ class History:
         names = tuple(json.loads(schema.metadata[b"feature_names"]))
         if names != self.names:
             raise ValueError(f"{self.path} has the feature columns {names}, expected {self.names}")
-
-
-class _Waiting:
-    """Rows that are not on disk yet, in arrays that are filled, written and filled again.
-
-    Only what the file keeps is held here: a batch's artifacts, images say, are free to go.
-    """
-
-    def __init__(self, schema: pa.Schema, batch: Batch) -> None:
-        self._schema = schema
-        self._room = max(FLUSH_ROWS, len(batch))
-        self._n = 0
-        solutions = np.asarray(batch.proposal.solutions)
-        like = object if solutions.dtype.kind in "US" else solutions.dtype
-        self._solutions = np.empty((self._room, *solutions.shape[1:]), dtype=like)
-        self._features = np.empty((self._room, batch.features.shape[1]), dtype=np.float32)
-        self._iterations = np.empty(self._room, dtype=np.int32)
-        self._parents: list[Ints] = []
-        self._origins: list[NDArray[np.str_]] = []
-        self._errors: list[Sequence[str | None]] = []
-
-    def __len__(self) -> int:
-        return self._n
-
-    def has_room(self, n: int) -> bool:
-        return self._n + n <= self._room
-
-    def take(self, batch: Batch) -> None:
-        rows = slice(self._n, self._n + len(batch))
-        self._solutions[rows] = batch.proposal.solutions
-        self._features[rows] = batch.features
-        self._iterations[rows] = batch.iteration
-        self._parents.append(batch.proposal.parents)
-        self._origins.append(batch.proposal.origin)
-        self._errors.append(batch.errors)
-        self._n = rows.stop
-
-    def clear(self) -> None:
-        self._n = 0
-        self._parents, self._origins, self._errors = [], [], []
-
-    def record_batch(self, first_id: int) -> pa.RecordBatch:
-        """Returns what waits; its arrays are views that hold until the next `take`."""
-        n = self._n
-        columns = {
-            "id": pa.array(np.arange(first_id, first_id + n, dtype=np.int64)),
-            "iteration": pa.array(self._iterations[:n]),
-            "parents": _parents(self._parents),
-            "origin": _labels(self._origins),
-            "solution": _fixed(self._solutions[:n], self._schema.field("solution")),
-            "features": _fixed(self._features[:n], self._schema.field("features")),
-            "error": (
-                pa.array([error for part in self._errors for error in part], pa.string())
-                if any(part.count(None) < len(part) for part in self._errors)
-                else pa.nulls(n, pa.string())
-            ),
-        }
-        return pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema)
-
-
-def _parents(parents: Sequence[Ints]) -> pa.ListArray:
-    flat = np.concatenate([part.ravel() for part in parents]).astype(np.int64, copy=False)
-    widths = {part.shape[1] for part in parents}
-    if len(widths) == 1:
-        offsets = np.arange(sum(len(part) for part in parents) + 1, dtype=np.int32) * np.int32(widths.pop())
-    else:
-        lengths = np.concatenate([np.full(len(part), part.shape[1], dtype=np.int32) for part in parents])
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(offsets, flat)
-
-
-def _fixed(values: NDArray[Any], field: pa.Field) -> pa.Array:
-    if pa.types.is_fixed_size_list(field.type):
-        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), field.type.list_size)
-    return pa.array(values, field.type)
-
-
-def _labels(parts: Sequence[NDArray[np.str_]]) -> pa.Array:
-    """Returns the labels as one column; where all are the same, the usual case, they are not spelled out."""
-    one = str(parts[0][0])
-    looked_at = {id(part): part for part in parts}  # a generator may hand out one array again and again
-    if all(part[0] == one and part.tobytes() == part[:1].tobytes() * len(part) for part in looked_at.values()):
-        return pa.repeat(one, sum(len(part) for part in parts))
-    return pa.concat_arrays([pa.array(part, pa.string()) for part in parts])

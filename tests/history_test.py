@@ -105,6 +105,16 @@ def test_batches_larger_than_what_is_held_in_memory(tmp_path: Path, rng, monkeyp
     assert np.array_equal(History(history.path, NAMES).take(np.arange(100), "solution"), solutions)
 
 
+def test_large_solutions_are_not_held_by_the_thousand(tmp_path: Path) -> None:
+    history, low = History(tmp_path / "h.arrows", NAMES), 0
+    latents = np.zeros((10, 1024, 1024), dtype=np.float32)  # 4 MB each
+    for _ in range(3):
+        history.append(batch(low, latents))
+        low += 10
+    assert history.flush().rows == 30
+    assert (tmp_path / "h.arrows").stat().st_size > 30 * 4 * 2**20
+
+
 def test_batches_may_be_changed_once_appended(tmp_path: Path, rng) -> None:
     history, one = History(tmp_path / "h.arrows", NAMES), batch(0, rng.random((4, 3)))
     before = one.proposal.solutions.copy()

@@ -1,0 +1,132 @@
+"""Candidates as Arrow columns, from numpy arrays that are filled, written and filled again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from qdfeedback.types import Batch, Ints, Solutions
+
+FORMAT = "1"
+HELD_BYTES = 2**25
+
+
+def schema_of(solutions: Solutions, names: Sequence[str]) -> pa.Schema:
+    """Returns the columns for solutions like these and features with these names."""
+    sample = np.asarray(solutions)
+    if sample.dtype.kind in "US":
+        solution, shape = pa.string(), None
+    else:
+        shape = sample.shape[1:]
+        value = pa.from_numpy_dtype(sample.dtype)
+        solution = pa.list_(value, int(np.prod(shape))) if shape else value
+    return pa.schema(
+        [
+            pa.field("id", pa.int64()),
+            pa.field("iteration", pa.int32()),
+            pa.field("parents", pa.list_(pa.int64())),
+            pa.field("origin", pa.string()),
+            pa.field("solution", solution),
+            pa.field("features", pa.list_(pa.float32(), len(names))),
+            pa.field("error", pa.string()),
+        ],
+        metadata={"format": FORMAT, "solution_shape": json.dumps(shape), "feature_names": json.dumps(list(names))},
+    )
+
+
+class Waiting:
+    """Rows that are not on disk yet, in arrays that are filled, written and filled again.
+
+    Only what the file keeps is held here: a batch's artifacts, images say, are free to go.
+
+    Args:
+        schema: the file's columns.
+        batch: the first one to be taken; all later ones have solutions like it.
+        rows: how many to hold, unless they are so large that fewer fill `HELD_BYTES`.
+    """
+
+    def __init__(self, schema: pa.Schema, batch: Batch, *, rows: int) -> None:
+        self._schema = schema
+        solutions = np.asarray(batch.proposal.solutions)
+        row_bytes = (solutions.nbytes + batch.features.nbytes) // len(batch) + 1
+        self._room = max(len(batch), min(rows, HELD_BYTES // row_bytes))
+        self._n = 0
+        like = object if solutions.dtype.kind in "US" else solutions.dtype
+        self._solutions = np.empty((self._room, *solutions.shape[1:]), dtype=like)
+        self._features = np.empty((self._room, *batch.features.shape[1:]), dtype=np.float32)
+        self._iterations = np.empty(self._room, dtype=np.int32)
+        self._parents: list[Ints] = []
+        self._origins: list[NDArray[np.str_]] = []
+        self._errors: list[Sequence[str | None]] = []
+
+    def __len__(self) -> int:
+        return self._n
+
+    def has_room(self, n: int) -> bool:
+        """True where n more rows can be taken."""
+        return self._n + n <= self._room
+
+    def take(self, batch: Batch) -> None:
+        """Copies the rows of a batch."""
+        rows = slice(self._n, self._n + len(batch))
+        self._solutions[rows] = batch.proposal.solutions
+        self._features[rows] = batch.features
+        self._iterations[rows] = batch.iteration
+        self._parents.append(batch.proposal.parents)
+        self._origins.append(batch.proposal.origin)
+        self._errors.append(batch.errors)
+        self._n = rows.stop
+
+    def clear(self) -> None:
+        """Forgets all rows: they are on disk."""
+        self._n = 0
+        self._parents, self._origins, self._errors = [], [], []
+
+    def record_batch(self, first_id: int) -> pa.RecordBatch:
+        """Returns what waits; its arrays are views that hold until the next `take`."""
+        n = self._n
+        columns = {
+            "id": pa.array(np.arange(first_id, first_id + n, dtype=np.int64)),
+            "iteration": pa.array(self._iterations[:n]),
+            "parents": _parents(self._parents),
+            "origin": _labels(self._origins),
+            "solution": _fixed(self._solutions[:n], self._schema.field("solution")),
+            "features": _fixed(self._features[:n], self._schema.field("features")),
+            "error": (
+                pa.array([error for part in self._errors for error in part], pa.string())
+                if any(part.count(None) < len(part) for part in self._errors)
+                else pa.nulls(n, pa.string())
+            ),
+        }
+        return pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema)
+
+
+def _parents(parents: Sequence[Ints]) -> pa.ListArray:
+    flat = np.concatenate([part.ravel() for part in parents]).astype(np.int64, copy=False)
+    widths = {part.shape[1] for part in parents}
+    if len(widths) == 1:
+        offsets = np.arange(sum(len(part) for part in parents) + 1, dtype=np.int32) * np.int32(widths.pop())
+    else:
+        lengths = np.concatenate([np.full(len(part), part.shape[1], dtype=np.int32) for part in parents])
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, flat)
+
+
+def _fixed(values: NDArray[Any], field: pa.Field) -> pa.Array:
+    if pa.types.is_fixed_size_list(field.type):
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), field.type.list_size)
+    return pa.array(values, field.type)
+
+
+def _labels(parts: Sequence[NDArray[np.str_]]) -> pa.Array:
+    """Returns the labels as one column; where all are the same, the usual case, they are not spelled out."""
+    one = str(parts[0][0])
+    looked_at = {id(part): part for part in parts}  # a generator may hand out one array again and again
+    if all(part[0] == one and part.tobytes() == part[:1].tobytes() * len(part) for part in looked_at.values()):
+        return pa.repeat(one, sum(len(part) for part in parts))
+    return pa.concat_arrays([pa.array(part, pa.string()) for part in parts])
