@@ -123,7 +123,7 @@ def draw(rows: Mapping[Key, Sequence[Mapping[str, Any]]], path: Path) -> None:
         ours = [mean_sd(found, FIGURES[i]) for found in rows.values()]
         ax.errorbar(
             [m for m, _ in ours],
-            places + 0.1,
+            places + (0.1 if REFERENCE.keys() & rows.keys() else 0),
             xerr=np.nan_to_num([s for _, s in ours]),
             fmt="o",
             color=viz.ACCENT,
@@ -145,6 +145,7 @@ def draw(rows: Mapping[Key, Sequence[Mapping[str, Any]]], path: Path) -> None:
             )
         ax.set_yticks(places, labels)
         ax.set_xlim(0, 80)
+        ax.set_ylim(-0.6, len(rows) - 0.4)
         ax.set_title(TITLES[i], color=viz.INK, fontsize=11)
         ax.grid(alpha=0.2)
         ax.legend(frameon=False, fontsize=9, loc="lower left")
