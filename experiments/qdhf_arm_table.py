@@ -148,7 +148,7 @@ def draw(rows: Mapping[Key, Sequence[Mapping[str, Any]]], path: Path) -> None:
         ax.set_ylim(-0.6, len(rows) - 0.4)
         ax.set_title(TITLES[i], color=viz.INK, fontsize=11)
         ax.grid(alpha=0.2)
-        ax.legend(frameon=False, fontsize=9, loc="lower left")
+        ax.legend(frameon=False, fontsize=9, loc="upper left")
     viz.save(figure, path)
 
 
