@@ -129,7 +129,7 @@ def evaluate(search: Search, proposal: Proposal, place: Measure, *, first_id: in
     features = encode(search.encoder, artifacts, errors)
     scores, objective, measures = place(features)
     valid = np.isfinite(objective)
-    if not np.isfinite(measures.sum()):  # rarely, and only then is each row looked at
+    if not np.isfinite(np.einsum("nk->k", measures)).all():  # rarely, and only then is each row looked at
         valid &= np.isfinite(measures).all(axis=1)
     if not valid.all():
         errors = _explain(errors, valid, features, search.encoder.names)
