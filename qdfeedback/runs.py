@@ -2,7 +2,8 @@
 
 DIR/settings.json           what was asked for
 DIR/history.arrows          every evaluated candidate
-DIR/judgments.db            every answer
+DIR/judgments.db            every question and answer
+DIR/shown/                  what people and judges look at
 DIR/models/                 each learned model, named by the iteration it was fitted at
 DIR/checkpoints/            the last two, from which a run goes on exactly
 DIR/archive.npz, curves.csv, summary.json, *.png
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from qdfeedback import files
 from qdfeedback.generators import pyribs_state
 from qdfeedback.history import History, Position
+from qdfeedback.shown import Shown
 from qdfeedback.types import Generator, Placement
 
 FORMAT = 1
@@ -60,6 +62,7 @@ class Run:
         path: the folder.
         settings: what `settings.json` holds.
         history: every evaluated candidate.
+        shown: what people and judges look at.
         saved: the newest model of each role, as its path within the folder.
     """
 
@@ -67,6 +70,7 @@ class Run:
         self.path = path
         self.settings = settings
         self.history = history
+        self.shown = Shown(path / "shown")
         self.saved: dict[str, str] = {}
 
     def checkpoint(self, iteration: int, arrays: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:

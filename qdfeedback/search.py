@@ -246,6 +246,19 @@ def reevaluate(
     return found, np.stack(objectives), np.stack(measured)
 
 
+def present(search: Search, solutions: Solutions, ids: Ints) -> list[str | NDArray[np.uint8]]:
+    """Returns what people look at, one per candidate, rendered again under the candidates' own seeds.
+
+    Raises:
+        RuntimeError: A candidate that could be rendered before cannot be now.
+    """
+    artifacts, errors = render(search.domain, solutions, candidate_seeds(search.seed, ids))
+    failed = [f"{candidate}: {error}" for candidate, error in zip(ids, errors, strict=True) if error is not None]
+    if failed:
+        raise RuntimeError(f"candidate {failed[0]} (it could be rendered before)")
+    return [search.domain.present(artifact) for artifact in artifacts]
+
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 

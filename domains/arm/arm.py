@@ -29,9 +29,11 @@ class Arm:
 
     Attributes:
         noise: standard deviation of a Gaussian added to the objective, drawn from the candidate's seed.
+        frames: of what `present` gives; above 1 it is a video of the arm that bends from straight into its pose.
     """
 
     noise: float = 0.0
+    frames: int = 1
 
     def initial(self, n: int, rng: np.random.Generator) -> Solutions:
         """Returns (n, 10) angles, uniform in [-pi, pi]."""
@@ -48,8 +50,11 @@ class Arm:
         return np.concatenate([np.cumsum(angles, axis=1), objective[:, None]], axis=1), [None] * len(angles)
 
     def present(self, artifact: Floats) -> str | NDArray[np.uint8]:
-        """Returns a (128, 128, 3) image of the arm: base in the middle, its links, and its hand."""
-        return draw(artifact[:JOINTS])
+        """Returns a (128, 128, 3) image of the arm (base, links, hand), or a video of so many frames."""
+        directions = artifact[:JOINTS]
+        if self.frames == 1:
+            return draw(directions)
+        return np.stack([draw(share * directions) for share in np.linspace(0, 1, self.frames)])
 
 
 class ArmEncoder:

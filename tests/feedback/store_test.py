@@ -164,6 +164,8 @@ def test_a_place_that_is_no_store_is_named(tmp_path: Path) -> None:
 def test_a_store_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     """As on a full disk: the database says no in the middle of the work."""
     store = Store(tmp_path / "j.db")
-    sa.event.listen(store._engine, "begin", lambda connection: connection.exec_driver_sql("PRAGMA query_only = 1"))
+    sa.event.listen(
+        store.database.engine, "begin", lambda connection: connection.exec_driver_sql("PRAGMA query_only = 1")
+    )
     with pytest.raises(OSError, match=r"cannot write judgments to .*j\.db: .*readonly"):
         store.add("s", queries(1), answers([0]), ME)

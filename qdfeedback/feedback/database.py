@@ -1,0 +1,129 @@
+"""The database behind a judgment store: SQLite by default, PostgreSQL by URL; one schema, one way to write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from qdfeedback.feedback.tables import SCHEMA, meta, versions
+
+
+class Database:
+    """Connections to one database.
+
+    Args:
+        where: a file path for SQLite, or an SQLAlchemy URL.
+
+    Raises:
+        ValueError: The place cannot be opened, or was written by another version.
+    """
+
+    def __init__(self, where: Path | str) -> None:
+        url = str(where) if "://" in str(where) else f"sqlite:///{where}"
+        self.engine = _engine(url)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        if self.is_sqlite:
+            sa.event.listen(self.engine, "connect", _configure_sqlite)
+            sa.event.listen(self.engine, "begin", _begin_sqlite)
+        self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            _create(self.engine)
+            with self._reading.connect() as connection:
+                found = connection.scalar(sa.select(versions.c.version))
+        except sa.exc.SQLAlchemyError as error:
+            self.engine.dispose()
+            raise ValueError(f"cannot open the judgment store {_safe(url)}: {error.__cause__ or error}") from error
+        if found != SCHEMA:
+            self.engine.dispose()
+            raise ValueError(f"the judgment store {_safe(url)} has schema {found}, this version reads {SCHEMA}")
+
+    def close(self) -> None:
+        """Lets go of all connections."""
+        self.engine.dispose()
+
+    @contextmanager
+    def writing(self, *, lock: str | None = None) -> Iterator[sa.Connection]:
+        """Gives a transaction that is durable when the block is left, and undone when it raises.
+
+        Args:
+            lock: transactions with one name run one after another. On SQLite all that write do.
+
+        Raises:
+            OSError: The database cannot be written, or is gone.
+        """
+        try:
+            with self.engine.begin() as connection:
+                if lock is not None and not self.is_sqlite:
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(lock, 0))))
+                yield connection
+        except sa.exc.OperationalError as error:
+            where = _safe(str(self.engine.url))
+            raise OSError(f"cannot write judgments to {where}: {error.orig}") from error
+
+    def rows(self, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
+        """Returns what a query finds."""
+        with self._reading.connect() as connection:
+            return connection.execute(query).mappings().all()
+
+    def value(self, query: sa.Select[Any]) -> Any:
+        """Returns the first column of the first row, None where there is no row."""
+        with self._reading.connect() as connection:
+            return connection.scalar(query)
+
+    def insert_new(self, table: sa.Table) -> Any:
+        """Returns an insert that leaves rows alone that are there already."""
+        dialect: Any = sqlite if self.is_sqlite else postgresql
+        return dialect.insert(table).on_conflict_do_nothing()
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        engine = sa.create_engine(url)
+    except ModuleNotFoundError as error:
+        line = 'pip install "qdfeedback[postgres]"' if "psycopg" in str(error) else "use SQLite or PostgreSQL"
+        raise ValueError(f"cannot open the judgment store {_safe(url)}: {error.name} is missing; {line}") from error
+    except sa.exc.ArgumentError as error:
+        raise ValueError(f"the judgment store needs a file path or a database URL: {error}") from error
+    if engine.dialect.name not in ("sqlite", "postgresql"):
+        raise ValueError(f"the judgment store must be SQLite or PostgreSQL, got {engine.dialect.name}")
+    return engine
+
+
+def _configure_sqlite(connection: Any, _: Any) -> None:
+    """Lets readers and a writer work at once, and a second writer wait for its turn."""
+    connection.isolation_level = None  # transactions begin where `_begin_sqlite` says
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout = 60000")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    """Takes the write lock at once: a transaction that reads first and writes later could fail in between."""
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _create(engine: sa.Engine) -> None:
+    """Makes the tables; a process that loses the race to make them finds them there."""
+    try:
+        with engine.begin() as connection:
+            older = sa.inspect(connection).has_table("judgments") and not sa.inspect(connection).has_table(
+                versions.name
+            )
+            meta.create_all(connection)
+            if connection.scalar(sa.select(versions.c.version)) is None:
+                connection.execute(sa.insert(versions).values(version=0 if older else SCHEMA))
+    except (sa.exc.OperationalError, sa.exc.IntegrityError, sa.exc.ProgrammingError):
+        if not sa.inspect(engine).has_table(versions.name):
+            raise
+
+
+def _safe(url: str) -> str:
+    return sa.make_url(url).render_as_string(hide_password=True)

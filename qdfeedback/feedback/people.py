@@ -1,0 +1,75 @@
+"""People as annotators: questions are published for them, answers come in on the page when they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qdfeedback.feedback.store import Store, utc_now
+from qdfeedback.feedback.tables import empty, trials
+from qdfeedback.types import Answers, Ints, Queries
+
+QUESTION = "similarity"
+CHECKS = {"practice": 5, "catch": 16}
+
+
+def obvious_triplets(study: str, candidates: Sequence[int], *, question: str) -> list[dict[str, Any]]:
+    """Returns trials in which one side is the reference itself: for practice, and to catch who does not look.
+
+    Args:
+        study: which.
+        candidates: at least two, all of them shown by a file.
+        question: which of the study's questions.
+    """
+    rng = np.random.default_rng(list(study.encode()))
+    now, rows = utc_now(), []
+    for kind, n in CHECKS.items():
+        for i in range(n):
+            anchor, other = (str(candidates[j]) for j in rng.permutation(len(candidates))[:2])
+            rows.append(
+                empty(trials)
+                | {
+                    "study_id": study, "trial_id": f"{kind}/{i}", "question": question, "task": "triplet",
+                    "kind": kind, "purpose": kind, "anchor_id": anchor, "a_id": anchor, "b_id": other,
+                    "expected": anchor, "published_utc": now,
+                }
+            )  # fmt: skip
+    return rows
+
+
+@dataclass(frozen=True)
+class People:
+    """Whoever opens the study page.
+
+    Attributes:
+        store: where questions and answers meet.
+        study: which study.
+        show: candidate ids → the file that shows each; it writes what is not there yet.
+        question: which of the study's questions.
+    """
+
+    store: Store
+    study: str
+    show: Callable[[Ints], Mapping[int, str]]
+    question: str = QUESTION
+
+    @property
+    def kind(self) -> str:
+        """`person`."""
+        return "person"
+
+    @property
+    def name(self) -> str:
+        """Stands for all of them; the store has each rater's pseudonym."""
+        return "people"
+
+    def answer(self, queries: Queries, shown: Any) -> Answers:  # noqa: ARG002 - people look at what `show` wrote
+        """Publishes the queries and returns no answer: people put theirs into the store themselves."""
+        contents = self.show(np.unique(queries.items))
+        self.store.publish(self.study, queries, contents, question=self.question)
+        self.store.add_trials([], obvious_triplets(self.study, sorted(contents), question=self.question))
+        nothing = np.empty(0)
+        return Answers(nothing.astype(np.int64), nothing.astype(np.int8), nothing)

@@ -1,0 +1,178 @@
+"""What a study asks of people, and under which rules: `study.json` in a run folder or a study folder."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from qdfeedback import files
+
+FORMAT = 1
+Task = Literal["triplet", "pair", "rating", "label"]
+TASKS: tuple[Task, ...] = ("triplet", "pair", "rating", "label")
+
+CONSENT = (
+    "You are asked to compare or rate things that a computer program made. Your answers, the time that each took and a "
+    "pseudonym are stored and used for research; a platform's participant id is kept apart from them and can be "
+    "deleted with your answers at any time. Taking part is voluntary: you can stop whenever you like."
+)
+INSTRUCTIONS = (
+    "There are no right or wrong answers: say what you find. Look at each before you decide, and answer by clicking or "
+    "with the keys that are shown. A few questions come twice, and a few have an obvious answer, so that we can tell "
+    "how much answers vary."
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One kind of question.
+
+    Attributes:
+        name: by which trials refer to it.
+        task: "triplet", which of two is more like a reference; "pair", which of two; "rating" on a scale; "label".
+        text: as people read it.
+        options: the categories of "label".
+        scale: lowest and highest rating.
+        ends: what the lowest and the highest rating mean.
+        tie: whether "no difference" is an answer.
+    """
+
+    name: str
+    task: Task
+    text: str
+    options: tuple[str, ...] = ()
+    scale: tuple[int, int] = (1, 5)
+    ends: tuple[str, str] = ("", "")
+    tie: bool = False
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The ratings that can be given, as text."""
+        return tuple(str(step) for step in range(self.scale[0], self.scale[1] + 1))
+
+
+@dataclass(frozen=True)
+class Study:
+    """The settings of a study.
+
+    Attributes:
+        study_id: names it in the store.
+        questions: what is asked.
+        title: of the page.
+        instructions: before the first trial.
+        consent: what people agree to; its hash is stored with the agreement.
+        seed: orders and sides come from it and the rater's pseudonym.
+        raters_per_trial: how many answers each trial is to get.
+        trials_per_rater: main trials of one person; repeats and catch trials come on top.
+        max_raters: how many people may take part; None = no limit.
+        catch_per_rater: trials with an obvious answer.
+        catch_pass: so many of them must be right, else the report leaves the rater out.
+        repeats: share of main trials that come again with sides swapped.
+        repeat_gap: at least so many trials lie between a trial and its repeat, where there are enough.
+        practice: trials with feedback before the first one.
+        lease_minutes: a trial is kept for a person who has gone quiet for so long.
+        skip: whether a trial can be skipped.
+        sensitive: a warning before people see the first content; "" = none is needed.
+        live: trials are still being published: who has answered all is asked to wait, not thanked.
+        fast_ms: a median response time below this is flagged.
+        completion_code: shown at the end; "" makes one for each person.
+        completion_url: where people go at the end, with {code} in it.
+        retention: date until which the data are kept, for the consent page.
+    """
+
+    study_id: str
+    questions: tuple[Question, ...]
+    title: str = "What do you find more similar?"
+    instructions: str = INSTRUCTIONS
+    consent: str = CONSENT
+    seed: int = 0
+    raters_per_trial: int = 3
+    trials_per_rater: int = 40
+    max_raters: int | None = None
+    catch_per_rater: int = 8
+    catch_pass: int = 7
+    repeats: float = 0.1
+    repeat_gap: int = 10
+    practice: int = 3
+    lease_minutes: float = 30.0
+    skip: bool = True
+    sensitive: str = ""
+    live: bool = False
+    fast_ms: float = 500.0
+    completion_code: str = ""
+    completion_url: str = ""
+    retention: str = ""
+    sources: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot work."""
+        names = [question.name for question in self.questions]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"questions must have names of their own, got {names}")
+        for question in self.questions:
+            if question.task not in TASKS:
+                raise ValueError(f"task must be one of {TASKS}, got {question.task!r}")
+            if question.task == "label" and len(question.options) < 2:
+                raise ValueError(f"question {question.name!r} needs at least two options")
+            if question.scale[1] - question.scale[0] not in range(1, 11):
+                raise ValueError(f"question {question.name!r} needs a scale of 2 to 11 steps, got {question.scale}")
+        if self.raters_per_trial < 1 or self.trials_per_rater < 1:
+            raise ValueError("raters_per_trial and trials_per_rater must be at least 1")
+        if not 0 <= self.repeats <= 1:
+            raise ValueError(f"repeats must lie in [0, 1], got {self.repeats}")
+
+    @property
+    def consent_sha256(self) -> str:
+        """Tells which text a person agreed to."""
+        return hashlib.sha256(self.consent.encode()).hexdigest()
+
+    def question(self, name: str) -> Question:
+        """Returns the question of that name.
+
+        Raises:
+            ValueError: There is none.
+        """
+        for question in self.questions:
+            if question.name == name:
+                return question
+        raise ValueError(f"study {self.study_id} asks no question {name!r}")
+
+
+def similarity_study(study_id: str, *, title: str, text: str, **rules: Any) -> Study:
+    """Returns the study of a live search: triplets, one answer each, as many as people care to give."""
+    defaults: dict[str, Any] = {"raters_per_trial": 1, "trials_per_rater": 60, "live": True}
+    question = Question("similarity", "triplet", text)
+    return Study(study_id, (question,), title=title, **(defaults | rules))
+
+
+def write_study(folder: Path, study: Study) -> None:
+    """Writes `study.json`."""
+    files.write_json(Path(folder) / "study.json", {"schema_version": FORMAT} | asdict(study))
+
+
+def read_study(folder: Path) -> Study:
+    """Returns the study in a folder.
+
+    Raises:
+        ValueError: There is none, it was written by another version, or its settings cannot work.
+    """
+    path = Path(folder) / "study.json"
+    if not path.exists():
+        raise ValueError(f"{folder} holds no study: there is no study.json in it")
+    content = files.read_json(path)
+    found = content.pop("schema_version", None) if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise ValueError(f"{path} has schema version {found}, this version reads {FORMAT}")
+    try:
+        questions = tuple(_question(row) for row in content.pop("questions"))
+        return Study(questions=questions, **content)
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"{path} is not a study of this version: {error}") from error
+
+
+def _question(row: dict[str, Any]) -> Question:
+    """Returns a question from JSON, whose tuples are lists."""
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    return Question(**fields)
