@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +10,7 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 
-from qdfeedback.types import Bools, Floats
+from qdfeedback.types import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def bootstrap(
     values: Floats,
     *,
     rng: np.random.Generator,
-    groups: Floats | None = None,
+    groups: Floats | Ints | None = None,
     times: int = 1000,
     confidence: float = 0.95,
 ) -> Interval:
@@ -93,16 +92,13 @@ def cohen_kappa(first: Floats, second: Floats, *, weights: Literal["linear", "qu
 def raw_agreement(ratings: Floats) -> float:
     """Returns the share of rater pairs that gave an item one code, over all items; NaN = not rated."""
     ratings = np.asarray(ratings, dtype=float)
-    same = total = 0
-    for column in ratings.T:
-        codes, counts = np.unique(column[~np.isnan(column)], return_counts=True)
-        n = int(counts.sum())
-        total += n * (n - 1)
-        same += int((counts * (counts - 1)).sum()) if len(codes) else 0
-    return same / total if total else float("nan")
+    counts = np.array([(ratings == code).sum(axis=0) for code in np.unique(ratings[~np.isnan(ratings)])])
+    given = counts.sum(axis=0)
+    pairs = int((given * (given - 1)).sum())
+    return int((counts * (counts - 1)).sum()) / pairs if pairs else float("nan")
 
 
-def model_agreement(says_near: Bools, *, rng: np.random.Generator, groups: Floats | None = None) -> Interval:
+def model_agreement(says_near: Bools, *, rng: np.random.Generator, groups: Floats | Ints | None = None) -> Interval:
     """Returns how often a model orders a triplet as its judge did, with an interval.
 
     Args:
@@ -113,20 +109,3 @@ def model_agreement(says_near: Bools, *, rng: np.random.Generator, groups: Float
     if groups is None:
         return proportion(int(np.count_nonzero(says_near)), len(says_near))
     return bootstrap(says_near.astype(float), rng=rng, groups=groups)
-
-
-def over_items(
-    figure: Callable[[Floats], float], ratings: Floats, *, rng: np.random.Generator, times: int = 500
-) -> Interval:
-    """Returns a figure of (raters, items) ratings with an interval from resampling raters and items."""
-    ratings = np.asarray(ratings, dtype=float)
-    found = []
-    for _ in range(times):
-        raters = rng.integers(ratings.shape[0], size=ratings.shape[0])
-        items = rng.integers(ratings.shape[1], size=ratings.shape[1])
-        try:
-            found.append(figure(ratings[np.ix_(raters, items)]))
-        except ValueError:  # a sample in which the figure is not defined
-            continue
-    low, high = np.quantile(found, [0.025, 0.975]) if found else (float("nan"), float("nan"))
-    return Interval(figure(ratings), float(low), float(high))

@@ -1,0 +1,168 @@
+"""What people said: shares and rankings of pairs, means of ratings, labels of items."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from qdfeedback.feedback.agreement import proportion
+from qdfeedback.study.answers import Answer, Item, code, numbers
+from qdfeedback.study.ranking import ranking
+from qdfeedback.study.settings import Question
+from qdfeedback.study.statistics import answers_needed, chance, mean_over, shares
+
+EFFECTS = (0.55, 0.6, 0.65, 0.7)
+ICC = 0.05
+
+Items = Mapping[str, Item]
+
+
+def findings(
+    answers: Sequence[Answer], question: Question, known: Items, *, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Returns what answers to one question say; skipped ones are none.
+
+    Args:
+        answers: at least one, of the question's main trials.
+        question: which.
+        known: what is known of the items.
+        rng: draws the bootstraps.
+    """
+    of_task: dict[str, Callable[..., dict[str, Any]]] = {
+        "triplet": triplets,
+        "pair": pairs,
+        "rating": ratings,
+        "label": labels,
+    }
+    return of_task[question.task](answers, question, known, rng=rng)
+
+
+def triplets(answers: Sequence[Answer], *_: object, **__: object) -> dict[str, Any]:
+    """Returns how many decided answers there are, by purpose, and how many an effect needs."""
+    decided = [answer for answer in answers if answer.given != "tie"]
+    return {
+        "decided": len(decided),
+        "ties": len(answers) - len(decided),
+        "purposes": dict(sorted(Counter(answer.purpose for answer in decided).items())),
+        "needed": needed(decided),
+    }
+
+
+def pairs(answers: Sequence[Answer], _: Question, known: Items, *, rng: np.random.Generator) -> dict[str, Any]:
+    """Returns the Bradley-Terry ranking of the items, and for each two sources how often either was chosen."""
+    sides = [(answer.first, str(answer.second)) for answer in answers]
+    names = sorted({name for pair in sides for name in pair})
+    at = {name: i for i, name in enumerate(names)}
+    games = np.array([[at[first], at[second]] for first, second in sides])
+    share = np.array([{"first": 1.0, "second": 0.0, "tie": 0.5}[str(answer.given)] for answer in answers])
+    raters, trials = numbers([answer.rater for answer in answers]), numbers([answer.trial for answer in answers])
+    try:
+        times = 100 if len(names) <= 100 else 20
+        strength = ranking(games, share, raters=raters, trials=trials, rng=rng, times=times)
+    except ValueError:  # it did not converge: no ranking is better than a wrong one
+        strength = []
+    counts = np.bincount(games.ravel(), minlength=len(names))
+    rows = [
+        {"item": name, "source": _source(known, name), "strength": strength[i], "answers": int(counts[i])}
+        for i, name in enumerate(names[: len(strength)])
+    ]
+    return {
+        "ranking": sorted(rows, key=lambda row: -row["strength"].value),
+        "sources": _sources(answers, known),
+        "needed": needed([answer for answer in answers if answer.given != "tie"]),
+    }
+
+
+def ratings(answers: Sequence[Answer], question: Question, known: Items, *, rng: np.random.Generator) -> dict[str, Any]:
+    """Returns the mean rating of all, of each source and of each item."""
+
+    def mean(chosen: Sequence[Answer]) -> dict[str, Any]:
+        values = np.array([code(answer, question) for answer in chosen])
+        groups = [numbers([getattr(answer, name) for answer in chosen]) for name in ("rater", "first")]
+        return {"mean": mean_over(values, *groups, rng=rng), "answers": len(values)}
+
+    by_source, by_item = _grouped(answers, lambda a: _source(known, a.first)), _grouped(answers, lambda a: a.first)
+    rows = [{"item": name, "source": _source(known, name)} | mean(chosen) for name, chosen in by_item.items()]
+    return {
+        "all": mean(answers),
+        "counts": {step: sum(answer.given == step for answer in answers) for step in question.steps},
+        "sources": [{"source": name} | mean(chosen) for name, chosen in by_source.items()],
+        "items": sorted(rows, key=lambda row: -row["mean"].value),
+    }
+
+
+def labels(answers: Sequence[Answer], question: Question, *_: object, **__: object) -> dict[str, Any]:
+    """Returns the share of each label, and what most people called each item."""
+    rows = []
+    for name, chosen in _grouped(answers, lambda answer: answer.first).items():
+        given = Counter(str(answer.given) for answer in chosen)
+        rows.append({"item": name, "majority": majority(given), "counts": dict(given.most_common())})
+    counts = {option: sum(answer.given == option for answer in answers) for option in question.options}
+    return {"counts": counts, "shares": shares(counts), "items": rows}
+
+
+def majority(counts: Mapping[str, int]) -> str | None:
+    """Returns the most frequent label, None where two are as frequent."""
+    ranked = sorted(counts.items(), key=lambda pair: -pair[1])
+    if not ranked or (len(ranked) > 1 and ranked[0][1] == ranked[1][1]):
+        return None
+    return ranked[0][0]
+
+
+def needed(decided: Sequence[Answer]) -> list[dict[str, Any]]:
+    """Returns for some true shares how many answers show them (power 80 %, 5 %), and how many more that is."""
+    per_rater = max(len(decided) / max(len({answer.rater for answer in decided}), 1), 1.0)
+    found = []
+    for share in EFFECTS:
+        n = answers_needed(share, judgments_per_rater=per_rater, icc=ICC)
+        alone = answers_needed(share)
+        found.append({"share": share, "independent": alone, "needed": n, "more": max(n - len(decided), 0)})
+    return found
+
+
+def _sources(answers: Sequence[Answer], known: Items) -> list[dict[str, Any]]:
+    """Returns for each two sources how often either was chosen, with Wilson intervals."""
+    rows = []
+    for one, other in combinations(sorted({_source(known, name) for a in answers for name in _sides(a)}), 2):
+        between = [a for a in answers if {_source(known, name) for name in _sides(a)} == {one, other}]
+        if not between:
+            continue
+        chosen = Counter(_chosen(answer, known) for answer in between)
+        counts = [chosen[name] for name in (one, other, None)]
+        decided = counts[0] + counts[1]
+        rows.append(
+            {
+                "sources": [one, other],
+                "answers": len(between),
+                "counts": counts,  # the first, the second, neither
+                "shares": [proportion(n, len(between)) for n in counts],
+                "of_decided": proportion(counts[0], decided),
+                "p": chance(counts[0], decided),
+            }
+        )
+    return rows
+
+
+def _sides(answer: Answer) -> tuple[str, str]:
+    return answer.first, str(answer.second)
+
+
+def _chosen(answer: Answer, known: Items) -> str | None:
+    side = {"first": answer.first, "second": answer.second}.get(str(answer.given))
+    return None if side is None else _source(known, side)
+
+
+def _source(known: Items, name: str) -> str:
+    item = known.get(name)
+    return (item.source or "") if item else ""
+
+
+def _grouped(answers: Sequence[Answer], key: Callable[[Answer], str]) -> dict[str, list[Answer]]:
+    found = defaultdict(list)
+    for answer in answers:
+        found[key(answer)].append(answer)
+    return dict(sorted(found.items()))
