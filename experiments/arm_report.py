@@ -91,6 +91,8 @@ def finish(arm: ArmSearch, log: Log) -> dict[str, Any]:
     run.save_archive(placement)
     run.save_curves(log.rows)
     found = elites(placement)
+    if args.present:
+        run.show(arm.search, found.ids)
     features = run.history.take(found.ids, "features")
     everything = metrics.score(log.truth.archive)
     archive = metrics.score_in(RANGES, DIMS, found.objective, HAND.project(features))
@@ -100,6 +102,7 @@ def finish(arm: ArmSearch, log: Log) -> dict[str, Any]:
         "iterations": args.iterations,
         "evaluations": len(run.history),
         "judgments": arm.judgments,
+        "annotator": args.annotator,
         "label_noise": args.label_noise,
         "without": list(args.without),
         "qd_score_all": everything.qd_score,

@@ -11,16 +11,18 @@ import numpy as np
 import sqlalchemy as sa
 from ribs.emitters import EvolutionStrategyEmitter, IsoLineEmitter
 
-from domains.arm import Arm, ArmEncoder
+from domains.arm import FEATURES, Arm, ArmEncoder
 from experiments import arm_published
 from qdfeedback import archives, runs
 from qdfeedback.generators.gaussian import Gaussian
 from qdfeedback.generators.pyribs import Pyribs
+from qdfeedback.study.settings import Study, similarity_study
 from qdfeedback.types import Generator
 
 if TYPE_CHECKING:
     from experiments.qdhf_arm import Args
 
+LOOKS = 20  # how often a search looks for answers in its second half
 CELLS = 50  # along each of two axes
 TUPLES = ("seed", "pinned", "without")
 
@@ -42,6 +44,12 @@ def check(args: Args) -> None:
         raise ValueError("one axis alone makes no map: raise --dim, or add --pinned x")
     if args.without and args.method != "qdhf-active":
         raise ValueError("--without takes pieces from qdhf-active only")
+    if args.annotator == "study" and (args.method != "qdhf-active" or len(args.seed) > 1):
+        raise ValueError("--annotator study: people answer one run of qdhf-active at a time")
+    if args.wait_for and args.annotator != "study":
+        raise ValueError("--wait-for waits for people: it needs --annotator study")
+    if args.refit_after < 2 or args.frames < 1 or args.wait_for < 0:
+        raise ValueError("--refit-after must be at least 2, --frames at least 1, --wait-for not below 0")
 
 
 def refit_schedule(args: Args) -> dict[int, int]:
@@ -53,7 +61,22 @@ def refit_schedule(args: Args) -> dict[int, int]:
     rounds = min(args.rounds, args.judgments // 2)
     when = np.unique(1 + np.linspace(0, args.iterations / 2, rounds).astype(int))
     counts = np.diff(np.linspace(0, args.judgments, len(when) + 1).round().astype(int))
-    return {int(iteration): int(count) for iteration, count in zip(when, counts, strict=True)}
+    asked = {int(iteration): int(count) for iteration, count in zip(when, counts, strict=True)}
+    if args.annotator == "study":  # people also answer when nothing more is asked
+        looked = np.linspace(args.iterations / 2, args.iterations, LOOKS, endpoint=False).astype(int)
+        asked = {int(iteration): 0 for iteration in looked if iteration > max(asked)} | asked
+    return asked
+
+
+def make_study(args: Args, study_id: str) -> Study:
+    """Returns what people are asked, and how."""
+    return similarity_study(
+        study_id,
+        title="Robot arms",
+        text="Look at the red hand of the arm at the top. Which arm puts its hand nearer to that place?",
+        seed=args.seed[0],
+        trials_per_rater=args.judgments,
+    )
 
 
 def make_generator(args: Args) -> Generator:
@@ -94,7 +117,8 @@ def open_run(args: Args) -> runs.Run:
         return runs.resume(args.run, ArmEncoder.names, commit=args.commit)
     if args.overwrite:
         runs.clear(args.run)
-    return runs.create(args.run, settings_of(args) | {"study": uuid.uuid4().hex}, ArmEncoder.names, commit=args.commit)
+    settings = settings_of(args) | {"study": uuid.uuid4().hex, "learned": list(FEATURES)}
+    return runs.create(args.run, settings, ArmEncoder.names, commit=args.commit)
 
 
 def settings_of(args: Args) -> dict[str, Any]:
@@ -107,7 +131,8 @@ def settings_of(args: Args) -> dict[str, Any]:
 
 def saved(args: Args) -> Args:
     """Returns the settings that the run was started with."""
-    known = {name: value for name, value in runs.read_settings(args.run).items() if name != "study"}
+    found = runs.read_settings(args.run)
+    known = {name: value for name, value in found.items() if name not in ("study", "learned")}
     known |= {name: tuple(known[name]) for name in TUPLES}
     known["database"] = args.database or known["database"]
     if known["database"] and ":***@" in known["database"]:

@@ -3,6 +3,8 @@
     python -m experiments.qdhf_arm --method qdhf-active --judgments 250 --seed 0 --run runs/arm
     python -m experiments.qdhf_arm --method qdhf --seed 0 1 2 3 --run runs/qdhf     # four runs, in parallel
     python -m experiments.qdhf_arm --run runs/arm --resume                          # go on where it was killed
+    python -m experiments.qdhf_arm --annotator study --judgments 100 --wait-for 100 --run runs/people
+    qdfeedback study serve runs/people                                              # beside it: people answer here
 
 Methods: `gt` sees the true axes; `aurora-pca` and `aurora-ae` fit axes to the first population, `-inc` to the
 elites four times; `qdhf-base` spends all judgments on random arms, `qdhf` a quarter at each of four refits. These
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,12 +34,14 @@ from qdfeedback.diversity.linear import rotation_onto
 from qdfeedback.diversity.similarity import Fit, Similarity, cross_fitted, fit_similarity
 from qdfeedback.diversity.unsupervised import fit_pca
 from qdfeedback.feedback.annotators import Simulated
+from qdfeedback.feedback.people import People, wait_for_answers
 from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets
 from qdfeedback.feedback.store import Store, Triplets
 from qdfeedback.parallel import limit_threads, run_all
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search, elites, rebuild, start, step
-from qdfeedback.types import Diversity, Floats, Ints, Placement, Queries
+from qdfeedback.study.settings import write_study
+from qdfeedback.types import Annotator, Diversity, Floats, Ints, Placement, Queries
 
 Method = Literal["gt", "aurora-pca", "aurora-pca-inc", "aurora-ae", "aurora-ae-inc", "qdhf-base", "qdhf", "qdhf-active"]
 Piece = Literal["bald", "ensemble", "history", "likelihood", "prior", "ranges", "rounds"]
@@ -60,8 +65,16 @@ class Args:
     """Candidates in an iteration."""
     seed: tuple[int, ...] = (0,)
     """Seeds; several run side by side in processes of their own."""
+    annotator: Literal["simulated", "study"] = "simulated"
+    """Who answers: a simulation that knows where the hand is, or (qdhf-active) people on the study page."""
+    wait_for: int = 0
+    """study: wait until so many answers are there, or as many as were asked for; else the search never waits."""
+    refit_after: int = 5
+    """study: fit the axes anew when so many new answers have come."""
+    frames: int = 1
+    """Pictures in what people look at; above 1 it is an animation of the arm that bends into its pose."""
     label_noise: float = 0.0
-    """Share of judgments turned round at random."""
+    """simulated: share of judgments turned round at random."""
     dim: int = 2
     """Number of learned axes; with two axes in all the archive is a 50×50 grid, else 2,500 Voronoi cells."""
     pinned: tuple[Literal["x", "y"], ...] = ()
@@ -78,6 +91,8 @@ class Args:
     """Standard deviation of noise on the objective."""
     reevaluate: int = 0
     """At the end, evaluate each elite so many times again and report the corrected QD score."""
+    present: bool = True
+    """At the end, draw every elite into the run folder, for studies, reports and the explorer."""
     database: str | None = None
     """URL of the judgment store; a SQLite file in the run folder if not given."""
     commit: bool = False
@@ -100,6 +115,8 @@ def search_arm(arm: ArmSearch, log: arm_report.Log, bar: tqdm[Any]) -> None:
     bar.update(begin)
     for iteration in range(begin, args.iterations):
         if iteration in schedule:
+            if args.annotator == "study" and arm.placement is not None:
+                arm.checkpoint(iteration - 1, log)  # what people are asked about must never be taken back
             arm.refit(iteration, schedule[iteration])
         assert arm.placement is not None, "the first refit made it"
         batch = step(
@@ -113,6 +130,8 @@ def search_arm(arm: ArmSearch, log: arm_report.Log, bar: tqdm[Any]) -> None:
         if args.commit or iteration % args.checkpoint_every == 0:
             arm.checkpoint(iteration, log)
         bar.update()
+    if args.annotator == "study":
+        arm.refit(args.iterations, 0)  # with what people have said since
     if args.method == "qdhf-active":
         arm.place(margin=0.01)  # the search is done: nothing needs room outside any more
 
@@ -125,17 +144,25 @@ class ArmSearch:
         self.run = arm_setup.open_run(args)
         self.history = self.run.history
         self.rng = np.random.default_rng(args.seed[0])
-        self.search = Search(Arm(args.objective_noise), ArmEncoder(), arm_setup.make_generator(args), args.seed[0])
+        self.search = Search(
+            Arm(args.objective_noise, args.frames), ArmEncoder(), arm_setup.make_generator(args), args.seed[0]
+        )
         self.build = arm_setup.make_build(args)
         self.learned = LEARNED
         self.quality = column(NAMES, "straightness")
         self.store = Store(args.database or self.run.path / "judgments.db")
         self.study = self.run.settings["study"]
-        self.annotator = Simulated(truth=lambda shown: shown[..., HAND], flip=args.label_noise, seed=args.seed[0])
+        self.annotator: Annotator = Simulated(
+            truth=lambda shown: shown[..., HAND], flip=args.label_noise, seed=args.seed[0]
+        )
+        if args.annotator == "study":
+            write_study(self.run.path, arm_setup.make_study(args, self.study))
+            self.annotator = People(self.store, self.study, partial(self.run.show, self.search))
         self.model: models.Model | None = None
         self.placement: Placement | None = None
         self.accuracy: float | None = None
         self.judgments = 0
+        self.least_new = args.refit_after if args.annotator == "study" else 0
         self.clipped = 0.0
 
     def begin(self, log: arm_report.Log) -> int:
@@ -170,8 +197,13 @@ class ArmSearch:
         """Asks for judgments, learns axes from all of them, and places the candidates on the new axes."""
         if self.args.method == "qdhf-active":
             triplets = self.judge(iteration, count)
-            self.model = self.learn(triplets)
-            self.judgments = len(triplets)
+            if len(triplets) - self.judgments >= self.least_new:
+                self.model = self.learn(triplets)
+                self.judgments = len(triplets)
+            elif self.placement is None:  # nobody has said much yet
+                self.model = fit_pca(self.history.take(self.current(), "features")[:, LEARNED], dim=self.args.dim)
+            else:
+                return
             self.place()
         else:
             arm_published.refit(self, iteration, count)
@@ -188,6 +220,8 @@ class ArmSearch:
 
     def judge(self, iteration: int, count: int) -> Triplets:
         """Returns every judgment so far, `count` new ones among them, about arms now in the archive."""
+        if not count:
+            return self.judged(iteration)
         ids = self.current()
         features = self.history.take(ids, "features")
         known = self.model if isinstance(self.model, Similarity) and "bald" not in self.args.without else None
@@ -202,6 +236,12 @@ class ArmSearch:
         queries = Queries(queries.uids[is_open], queries.items[is_open], queries.purpose[is_open])
         if len(queries):
             self.store.add(self.study, queries, self.annotator.answer(queries, shown[is_open]), self.annotator)
+        return self.judged(iteration)
+
+    def judged(self, iteration: int) -> Triplets:
+        """Returns every judgment so far; with --wait-for, when so many are there."""
+        if self.args.wait_for:
+            wait_for_answers(self.store, self.study, self.args.wait_for)
         return self.store.triplets(self.study, until=self.run.last_judgment(iteration, self.store.last(self.study)))
 
     def learn(self, triplets: Triplets) -> Similarity:

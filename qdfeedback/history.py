@@ -291,3 +291,17 @@ class History:
         names = tuple(json.loads(schema.metadata[b"feature_names"]))
         if names != self.names:
             raise ValueError(f"{self.path} has the feature columns {names}, expected {self.names}")
+
+
+def names_of(path: Path) -> tuple[str, ...]:
+    """Returns the feature columns of the history in a file.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        with pa.memory_map(str(path)) as file:
+            schema = pa.ipc.read_schema(pa.ipc.read_message(file))
+        return tuple(json.loads(schema.metadata[b"feature_names"]))
+    except (pa.ArrowInvalid, OSError, EOFError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a history: {error}") from error

@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 from qdfeedback import files
 from qdfeedback.generators import pyribs_state
 from qdfeedback.history import History, Position
+from qdfeedback.search import Search, present
 from qdfeedback.shown import Shown
-from qdfeedback.types import Generator, Placement
+from qdfeedback.types import Generator, Ints, Placement
 
 FORMAT = 1
 KEPT = 2  # checkpoints: one may be damaged
@@ -143,6 +144,21 @@ class Run:
             files.write_json(path, noted | {str(iteration): newest})
             return newest
         return noted[str(iteration)]
+
+    def show(self, search: Search, ids: Ints) -> dict[int, str]:
+        """Returns the file that shows each candidate, and writes those that are not there yet.
+
+        Args:
+            search: renders them again, under their own seeds.
+            ids: of candidates in the history.
+        """
+        there = self.shown.names()
+        missing = np.array([candidate for candidate in ids if int(candidate) not in there], dtype=np.int64)
+        if len(missing):
+            presented = present(search, self.history.take(missing, "solution"), missing)
+            self.shown.note(zip(missing.tolist(), map(self.shown.add, presented), strict=True))
+            there = self.shown.names()
+        return {int(candidate): there[int(candidate)] for candidate in ids}
 
     def save_model(self, role: str, name: str, model: Any) -> None:
         """Writes a model under models/."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from domains.arm import RANGES, Arm, ArmEncoder
+from experiments.postgres import postgres_programs, postgres_server
 from qdfeedback import archives
 from qdfeedback.diversity.columns import columns
 from qdfeedback.generators.gaussian import Gaussian
@@ -26,6 +28,22 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     limit_threads(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server of the tests' own."""
+    pytest.importorskip("psycopg")
+    if postgres_programs() is None:
+        pytest.skip("PostgreSQL is not installed (no initdb found)")
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request, tmp_path: Path) -> str:
+    """Where a judgment store can be: each database in turn."""
+    return str(tmp_path / "judgments.db") if request.param == "sqlite" else request.getfixturevalue("postgres")
 
 
 @pytest.fixture

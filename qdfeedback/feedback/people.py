@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from qdfeedback.feedback.store import Store, utc_now
 from qdfeedback.feedback.tables import empty, trials
@@ -38,6 +39,19 @@ def obvious_triplets(study: str, candidates: Sequence[int], *, question: str) ->
                 }
             )  # fmt: skip
     return rows
+
+
+def wait_for_answers(store: Store, study: str, n: int) -> None:
+    """Returns when n answers are there, or all that were asked for; a progress bar tells how many there are."""
+    n = min(n, store.asked(study))
+    if store.count(study) >= n:
+        return
+    with tqdm(total=n, unit="answer", desc="waiting for people", mininterval=0.5, leave=False) as bar:
+
+        def tell(found: int) -> None:
+            bar.update(min(found, n) - bar.n)
+
+        store.wait(study, n, tell=tell)
 
 
 @dataclass(frozen=True)

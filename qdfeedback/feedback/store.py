@@ -176,6 +176,11 @@ class Store:
             self.database.value(sa.select(sa.func.max(judgments.c.id)).where(judgments.c.study_id == study)) or 0
         )
 
+    def asked(self, study: str) -> int:
+        """Returns how many questions were published, practice and catch trials apart."""
+        main = (trials.c.study_id == study, trials.c.kind == "main")
+        return int(self.database.value(sa.select(sa.func.count()).select_from(trials).where(*main)))
+
     def count(self, study: str) -> int:
         """Returns how many answers there are; ties and skipped trials count, repeats, practice and catch do not."""
         main = (judgments.c.study_id == study, judgments.c.kind == "main")

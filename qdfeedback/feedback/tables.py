@@ -25,7 +25,9 @@ judgments = sa.Table(
     sa.Column("trial_id", sa.String, nullable=False),
     sa.Column("task", sa.String, nullable=False),  # triplet, pair, rating, label
     sa.Column("question", sa.String),  # which of the study's questions
-    sa.Column("kind", sa.String, nullable=False, default="main"),  # main, repeat, catch, practice
+    sa.Column(
+        "kind", sa.String, nullable=False, default="main"
+    ),  # main, repeat, catch, practice; surplus = too late to count
     sa.Column("purpose", sa.String, nullable=False),  # why the search asked: random, bald, …
     sa.Column("anchor_id", sa.String),
     sa.Column("left_id", sa.String, nullable=False),
@@ -54,6 +56,7 @@ items = sa.Table(
     sa.Column("content", sa.String, nullable=False),  # file names in shown/, separated by spaces where it is a set
     sa.Column("source", sa.String),  # the run it comes from
     sa.Column("note", sa.Text),  # JSON: objective, measures, cell …
+    sa.Column("sensitive", sa.Integer),  # 1 = only for people who want to see such things
 )
 
 trials = sa.Table(
@@ -84,7 +87,8 @@ raters = sa.Table(
     sa.Column("joined_utc", sa.String, nullable=False),
     sa.Column("consent_utc", sa.String),
     sa.Column("consent_sha256", sa.String),
-    sa.Column("stage", sa.String, nullable=False),  # practice, trials, done, withdrawn
+    sa.Column("stage", sa.String, nullable=False),  # warning, practice, trials, done, withdrawn
+    sa.Column("filtered", sa.Boolean, nullable=False),  # sees no sensitive items
     sa.Column("active_until", sa.Float, nullable=False),  # seconds since 1970: till then the rater's trials are held
     sa.Column("finished_utc", sa.String),
 )
@@ -113,6 +117,13 @@ assignments = sa.Table(
     sa.Column("answered", sa.Boolean, nullable=False, default=False),
     sa.UniqueConstraint("study_id", "rater_id", "trial_id", "kind"),
     sa.Index("assignments_by_trial", "study_id", "trial_id"),
+)
+
+owners = sa.Table(
+    "owners",
+    meta,
+    sa.Column("study_id", sa.String, primary_key=True),
+    sa.Column("token_hash", sa.String, nullable=False),  # opens the owner's pages
 )
 
 tombstones = sa.Table(

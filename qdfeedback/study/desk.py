@@ -12,11 +12,12 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from qdfeedback.feedback.store import append_judgments, utc_now
-from qdfeedback.feedback.tables import assignments, judgments, raters, trials
+from qdfeedback.feedback.tables import assignments, items, judgments, raters, trials
 from qdfeedback.study.plan import Slot, plan, rng_of
 from qdfeedback.study.register import Rater, Register
 
 SIDES = ("left", "right")
+EVERYBODY = Rater("", "trials", "")
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class Desk:
         if rater.stage in ("done", "withdrawn"):
             return "done"
         if rater.stage == "practice":
-            for shown in self._practice():
-                if not self._is_answered(rater, shown):
+            for shown in self._practice(rater):
+                if self.given(rater, shown) is None:
                     return shown
             rater = self.register.enter(rater, "trials")
         open_ = self._open(rater)
@@ -86,7 +87,7 @@ class Desk:
     def shown(self, rater: Rater, position: int) -> Shown | None:
         """Returns the trial at a place in the person's order."""
         if position < 0:
-            practice = self._practice()
+            practice = self._practice(rater)
             return practice[-1 - position] if -position <= len(practice) else None
         found = self._assigned(rater, assignments.c.position == position)
         return found[0] if found else None
@@ -105,14 +106,14 @@ class Desk:
         """
         row = self._judgment(rater, shown, choice)
         row["response_ms"] = response_ms
-        this = (
-            assignments.c.study_id == self.study.study_id,
-            assignments.c.rater_id == rater.rater_id,
-            assignments.c.position == shown.position,
-        )
+        this = self._place(rater, shown)
         with self.database.writing(lock=self.study.study_id) as connection:
-            if connection.scalar(sa.select(assignments.c.answered).where(*this)):
+            planned = connection.execute(
+                sa.select(assignments.c.answered, assignments.c.shown_utc).where(*this)
+            ).first()
+            if planned is not None and planned.answered:
                 return False
+            row["shown_utc"] = planned.shown_utc if planned is not None else None
             if shown.kind == "main" and self._held_by_others(connection, rater, shown) >= self.study.raters_per_trial:
                 row["kind"] = "surplus"  # the trial was given to another while this person was away
             new = append_judgments(self.database, connection, [row]) == 1
@@ -133,31 +134,59 @@ class Desk:
         )
         return int(done), max(len(self._plan(rater)), int(done))
 
-    # --- within
-
-    def _plan(self, rater: Rater) -> list[Slot]:
-        if self.study.live:  # more trials will come
-            return plan(self.study, rater.rater_id)
-        main = min(self.study.trials_per_rater, self._count("main"))
-        return plan(self.study, rater.rater_id, main=main, catch=min(self.study.catch_per_rater, self._count("catch")))
-
-    def _count(self, kind: str) -> int:
-        query = sa.select(sa.func.count()).select_from(trials)
-        return int(self.database.value(query.where(trials.c.study_id == self.study.study_id, trials.c.kind == kind)))
-
-    def _practice(self) -> list[Shown]:
-        query = sa.select(trials).where(trials.c.study_id == self.study.study_id, trials.c.kind == "practice")
-        rows = self.database.rows(query.order_by(trials.c.number).limit(self.study.practice))
-        return [_shown(row, -1 - i, "practice", swapped=bool(i % 2), answered=False) for i, row in enumerate(rows)]
-
-    def _is_answered(self, rater: Rater, shown: Shown) -> bool:
-        query = sa.select(judgments.c.id).where(
+    def given(self, rater: Rater, shown: Shown) -> str | None:
+        """Returns what a person answered to a trial, as `answer` takes it; None where they have not."""
+        query = sa.select(judgments.c.choice, judgments.c.value, judgments.c.label).where(
             judgments.c.study_id == self.study.study_id,
             judgments.c.trial_id == shown.trial_id,
             judgments.c.kind == shown.kind,
             judgments.c.annotator_id == rater.rater_id,
         )
-        return self.database.value(query) is not None
+        for row in self.database.rows(query):
+            choice: str = row["choice"]
+            return {"value": f"{row['value'] or 0:g}", "label": str(row["label"])}.get(choice, choice)
+        return None
+
+    def longest(self) -> int:
+        """Returns how many trials one person answers at most."""
+        main = self.study.trials_per_rater
+        if not self.study.live:
+            main = min(main, self._count(EVERYBODY, "main"))
+        return main + self.study.catch_per_rater + round(self.study.repeats * main)
+
+    def has_marked(self) -> bool:
+        """True where some items are marked as sensitive."""
+        marked = sa.select(items.c.item_id).where(items.c.study_id == self.study.study_id, items.c.sensitive == 1)
+        return self.database.value(marked.limit(1)) is not None
+
+    # --- within
+
+    def _plan(self, rater: Rater) -> list[Slot]:
+        if self.study.live:  # more trials will come
+            return plan(self.study, rater.rater_id)
+        main = min(self.study.trials_per_rater, self._count(rater, "main"))
+        catch = min(self.study.catch_per_rater, self._count(rater, "catch"))
+        return plan(self.study, rater.rater_id, main=main, catch=catch)
+
+    def _count(self, rater: Rater, kind: str) -> int:
+        query = sa.select(sa.func.count()).select_from(trials)
+        return int(self.database.value(query.where(*self._for(rater, kind))))
+
+    def _for(self, rater: Rater, kind: str) -> list[sa.ColumnElement[bool]]:
+        """Returns the conditions for trials of a kind that the person may see."""
+        conditions: list[sa.ColumnElement[bool]] = [trials.c.study_id == self.study.study_id, trials.c.kind == kind]
+        if rater.filtered:
+            marked = sa.select(items.c.item_id).where(items.c.study_id == self.study.study_id, items.c.sensitive == 1)
+            conditions += [
+                sa.or_(column.is_(None), column.not_in(marked))
+                for column in (trials.c.anchor_id, trials.c.a_id, trials.c.b_id)
+            ]
+        return conditions
+
+    def _practice(self, rater: Rater) -> list[Shown]:
+        query = sa.select(trials).where(*self._for(rater, "practice"))
+        rows = self.database.rows(query.order_by(trials.c.number).limit(self.study.practice))
+        return [_shown(row, -1 - i, "practice", swapped=bool(i % 2), answered=False) for i, row in enumerate(rows)]
 
     def _assigned(self, rater: Rater, *where: sa.ColumnElement[bool]) -> list[Shown]:
         joined = assignments.join(
@@ -184,26 +213,61 @@ class Desk:
     def _open(self, rater: Rater) -> Shown | None:
         """Returns the person's first open trial; those that others have filled meanwhile are dropped."""
         for shown in self._assigned(rater, sa.not_(assignments.c.answered)):
-            if shown.kind != "main":
-                return shown
+            this = self._place(rater, shown)
             with self.database.writing(lock=self.study.study_id) as connection:
-                if self._held_by_others(connection, rater, shown) < self.study.raters_per_trial:
-                    self.register.keep(connection, rater)
-                    return shown
-                connection.execute(
-                    sa.delete(assignments).where(
-                        assignments.c.study_id == self.study.study_id,
-                        assignments.c.rater_id == rater.rater_id,
-                        assignments.c.position == shown.position,
-                    )
+                full = shown.kind == "main" and (
+                    self._held_by_others(connection, rater, shown) >= self.study.raters_per_trial
                 )
+                if full:
+                    connection.execute(sa.delete(assignments).where(*this))
+                    continue
+                first = sa.update(assignments).where(*this, assignments.c.shown_utc.is_(None))
+                connection.execute(first.values(shown_utc=utc_now()))
+                self.register.keep(connection, rater)
+                return shown
         return None
 
-    def _held_by_others(self, connection: sa.Connection, rater: Rater, shown: Shown) -> int:
-        held = _holding(self.study.study_id, self.register.now()).where(
-            assignments.c.trial_id == shown.trial_id, assignments.c.rater_id != rater.rater_id
+    def _place(self, rater: Rater, shown: Shown) -> tuple[sa.ColumnElement[bool], ...]:
+        return (
+            assignments.c.study_id == self.study.study_id,
+            assignments.c.rater_id == rater.rater_id,
+            assignments.c.position == shown.position,
         )
-        return int(connection.scalar(sa.select(sa.func.count()).select_from(held.subquery())) or 0)
+
+    def _held_by_others(self, connection: sa.Connection, rater: Rater, shown: Shown) -> int:
+        held = self._holding(shown.trial_id).subquery()
+        others = sa.select(sa.func.count()).select_from(held).where(held.c.rater_id != rater.rater_id)
+        return int(connection.scalar(others) or 0)
+
+    def _holding(self, trial_id: str | None = None) -> sa.CompoundSelect[Any]:
+        """Returns who counts against which trial's quota: who answered it, and who is there and has it planned.
+
+        An answer counts wherever it was given; a skipped trial does not. A lease that ends later than one that began
+        now would is of a clock that went back, and is over.
+        """
+        now, this = self.register.now(), self.study.study_id
+        answered = sa.select(judgments.c.trial_id, judgments.c.annotator_id.label("rater_id")).where(
+            judgments.c.study_id == this,
+            judgments.c.kind == "main",
+            judgments.c.annotator_kind == "person",
+            judgments.c.choice != "skip",
+        )
+        rater = sa.and_(raters.c.study_id == assignments.c.study_id, raters.c.rater_id == assignments.c.rater_id)
+        planned = (
+            sa.select(assignments.c.trial_id, assignments.c.rater_id)
+            .select_from(assignments.join(raters, rater))
+            .where(
+                assignments.c.study_id == this,
+                assignments.c.kind == "main",
+                sa.not_(assignments.c.answered),
+                raters.c.active_until.between(now, now + 60 * self.study.lease_minutes + 1),
+                raters.c.stage.in_(("practice", "trials")),
+            )
+        )
+        if trial_id is not None:
+            answered = answered.where(judgments.c.trial_id == trial_id)
+            planned = planned.where(assignments.c.trial_id == trial_id)
+        return answered.union(planned)
 
     def _fill(self, rater: Rater) -> None:
         """Plans trials for all slots of the person that have none."""
@@ -248,24 +312,26 @@ class Desk:
 
     def _main_pool(self, connection: sa.Connection, rater: Rater, mine: set[str]) -> list[str]:
         """Returns trials that want answers, those with the fewest first, in an order of the person's own."""
-        held = _holding(self.study.study_id, self.register.now()).subquery()
+        held = self._holding().subquery()
         counted = sa.select(held.c.trial_id, sa.func.count().label("n")).group_by(held.c.trial_id).subquery()
         n = sa.func.coalesce(counted.c.n, 0)
         found = connection.execute(
             sa.select(trials.c.trial_id, n)
             .select_from(trials.outerjoin(counted, counted.c.trial_id == trials.c.trial_id))
-            .where(trials.c.study_id == self.study.study_id, trials.c.kind == "main", n < self.study.raters_per_trial)
+            .where(*self._for(rater, "main"), n < self.study.raters_per_trial)
             .order_by(trials.c.number)
         ).all()
         order = rng_of(self.study, rater.rater_id, "order").random(len(found))
         ranked = sorted(zip(found, order, strict=True), key=lambda pair: (pair[0][1], pair[1]))
+        answered = sa.select(judgments.c.trial_id).where(
+            judgments.c.study_id == self.study.study_id, judgments.c.annotator_id == rater.rater_id
+        )
+        mine = mine | set(connection.scalars(answered))
         return [trial for (trial, _), _ in ranked if trial not in mine]
 
     def _catch_pool(self, connection: sa.Connection, rater: Rater, mine: set[str]) -> list[str]:
         found = connection.scalars(
-            sa.select(trials.c.trial_id)
-            .where(trials.c.study_id == self.study.study_id, trials.c.kind == "catch")
-            .order_by(trials.c.number)
+            sa.select(trials.c.trial_id).where(*self._for(rater, "catch")).order_by(trials.c.number)
         ).all()
         order = rng_of(self.study, rater.rater_id, "catch").permutation(len(found))
         return [found[i] for i in order if found[i] not in mine]
@@ -306,27 +372,6 @@ class Desk:
         query = sa.select(trials.c.purpose)
         found = query.where(trials.c.study_id == self.study.study_id, trials.c.trial_id == shown.trial_id)
         return str(self.database.value(found))
-
-
-def _holding(study_id: str, now: float) -> sa.Select[Any]:
-    """Returns the main assignments that count against a trial's quota: answered, or held by somebody active."""
-    return (
-        sa.select(assignments.c.trial_id, assignments.c.rater_id)
-        .select_from(
-            assignments.join(
-                raters,
-                sa.and_(raters.c.study_id == assignments.c.study_id, raters.c.rater_id == assignments.c.rater_id),
-            )
-        )
-        .where(
-            assignments.c.study_id == study_id,
-            assignments.c.kind == "main",
-            sa.or_(
-                assignments.c.answered,
-                sa.and_(raters.c.active_until >= now, raters.c.stage.in_(("practice", "trials"))),
-            ),
-        )
-    )
 
 
 def _shown(row: Any, position: int, kind: str, *, swapped: bool, answered: bool) -> Shown:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import sqlalchemy as sa
@@ -17,16 +16,19 @@ from qdfeedback.feedback.store import utc_now
 from qdfeedback.feedback.tables import empty, identities, raters
 from qdfeedback.study.settings import Study
 
-Stage = Literal["practice", "trials", "done", "withdrawn"]
+RENEWED = 60.0  # seconds: a lease is not written anew before it is so much shorter
+
+Stage = Literal["warning", "practice", "trials", "done", "withdrawn"]
 
 
 @dataclass(frozen=True)
 class Rater:
-    """A person who takes part."""
+    """A person who takes part; `filtered` says that they do not want to see what is marked as sensitive."""
 
     rater_id: str
     stage: Stage
     platform: str
+    filtered: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,74 +61,88 @@ class Register:
         self.now = clock
         self._key = key
 
-    def pseudonym(self, platform: Platform) -> str:
-        """Returns a person's id in the study: the same for one platform id, random where there is none."""
-        if not platform.person:
-            return secrets.token_hex(8)
-        return self._mac("rater", platform.name, platform.person)[:16]
+    def pseudonym(self, platform: Platform, token: str) -> str:
+        """Returns a person's id in the study: the same for one platform id; without one, the same for one cookie."""
+        if platform.person:
+            return self._mac("rater", platform.name, platform.person)[:16]
+        return self._mac("visit", token)[:16]
 
     def form_token(self, token: str) -> str:
         """Returns what a form must carry to be taken for that of the person with this cookie."""
         return self._mac("form", token)
 
-    def join(self, platform: Platform) -> str:
-        """Takes in a person who has agreed, or finds one who comes back; returns a new cookie.
+    def join(self, platform: Platform, token: str) -> Rater:
+        """Takes in a person who has agreed, or finds one who comes back; the cookie is theirs from now on.
 
         Raises:
             StudyFullError: No more people are wanted.
+            ValueError: The cookie is another person's.
         """
-        token, rater_id = secrets.token_urlsafe(24), self.pseudonym(platform)
+        rater_id = self.pseudonym(platform, token)
         this = self._is(rater_id)
         with self.database.writing(lock=self.study.study_id) as connection:
+            owner = sa.select(raters.c.rater_id).where(*self._has(token))
+            if connection.scalar(owner) not in (None, rater_id):
+                raise ValueError("the cookie is another person's")
             if connection.scalar(sa.select(raters.c.rater_id).where(*this)) is not None:
                 connection.execute(sa.update(raters).where(*this).values(token_hash=_hash(token)))
-                return token
-            if self.study.max_raters is not None and self._taking_part(connection) >= self.study.max_raters:
-                raise StudyFullError
-            now = utc_now()
+            else:
+                if self.study.max_raters is not None and self._taking_part(connection) >= self.study.max_raters:
+                    raise StudyFullError
+                self._add(connection, rater_id, platform, token)
+        rater = self.rater(token)
+        assert rater is not None, "it was written just now"
+        return rater
+
+    def _add(self, connection: sa.Connection, rater_id: str, platform: Platform, token: str) -> None:
+        now = utc_now()
+        connection.execute(
+            sa.insert(raters).values(
+                empty(raters)
+                | {
+                    "study_id": self.study.study_id,
+                    "rater_id": rater_id,
+                    "token_hash": _hash(token),
+                    "platform": platform.name,
+                    "joined_utc": now,
+                    "consent_utc": now,
+                    "consent_sha256": self.study.consent_sha256,
+                    "stage": "warning" if self.study.sensitive else "practice",
+                    "filtered": False,
+                    "active_until": self._lease(),
+                }
+            )
+        )
+        if platform.person:
             connection.execute(
-                sa.insert(raters).values(
-                    empty(raters)
-                    | {
-                        "study_id": self.study.study_id,
-                        "rater_id": rater_id,
-                        "token_hash": _hash(token),
-                        "platform": platform.name,
-                        "joined_utc": now,
-                        "consent_utc": now,
-                        "consent_sha256": self.study.consent_sha256,
-                        "stage": "practice",
-                        "active_until": self._lease(),
-                    }
+                self.database.insert_new(identities).values(
+                    study_id=self.study.study_id,
+                    rater_id=rater_id,
+                    platform=platform.name,
+                    platform_id=platform.person,
+                    session_id=platform.session,
+                    submit_to=platform.submit_to,
                 )
             )
-            if platform.person:
-                connection.execute(
-                    self.database.insert_new(identities).values(
-                        study_id=self.study.study_id,
-                        rater_id=rater_id,
-                        platform=platform.name,
-                        platform_id=platform.person,
-                        session_id=platform.session,
-                        submit_to=platform.submit_to,
-                    )
-                )
-        return token
 
-    def returning(self, platform: Platform) -> str | None:
-        """Returns a new cookie for a person who has agreed before, None for one who has not."""
-        if not platform.person:
-            return None
-        known = self.database.value(sa.select(raters.c.rater_id).where(*self._is(self.pseudonym(platform))))
-        return None if known is None else self.join(platform)
+    def returning(self, platform: Platform, token: str) -> Rater | None:
+        """Returns the person who agreed before, to whom the cookie now belongs; None for one who has not agreed.
+
+        Raises:
+            ValueError: The cookie is another person's.
+        """
+        known = sa.select(raters.c.rater_id).where(*self._is(self.pseudonym(platform, token)))
+        return None if self.database.value(known) is None else self.join(platform, token)
 
     def rater(self, token: str | None) -> Rater | None:
         """Returns the person with this cookie."""
         if not token:
             return None
-        query = sa.select(raters).where(raters.c.study_id == self.study.study_id, raters.c.token_hash == _hash(token))
-        found = self.database.rows(query)
-        return Rater(found[0]["rater_id"], found[0]["stage"], found[0]["platform"]) if found else None
+        found = self.database.rows(sa.select(raters).where(*self._has(token)))
+        if not found:
+            return None
+        row = found[0]
+        return Rater(row["rater_id"], row["stage"], row["platform"], row["filtered"])
 
     def identity(self, rater: Rater) -> Platform:
         """Returns how the person came; only the last page needs it."""
@@ -148,6 +164,12 @@ class Register:
         """Returns the code for the last page: the study's, or one that only this person can know."""
         return self.study.completion_code or self._mac("code", rater.rater_id)[:8].upper()
 
+    def warned(self, rater: Rater, *, filtered: bool) -> Rater:
+        """Notes that a person has read the warning, and whether sensitive items are to be left out for them."""
+        with self.database.writing() as connection:
+            connection.execute(sa.update(raters).where(*self._is(rater.rater_id)).values(filtered=filtered))
+        return self.enter(replace(rater, filtered=filtered), "practice")
+
     def enter(self, rater: Rater, stage: Stage) -> Rater:
         """Notes how far a person is, and returns them so."""
         with self.database.writing() as connection:
@@ -156,11 +178,16 @@ class Register:
                 .where(*self._is(rater.rater_id))
                 .values(stage=stage, finished_utc=utc_now() if stage in ("done", "withdrawn") else None)
             )
-        return Rater(rater.rater_id, stage, rater.platform)
+        return replace(rater, stage=stage)
 
     def keep(self, connection: sa.Connection, rater: Rater) -> None:
         """Notes within a transaction that a person is there: their trials are held for them again."""
-        connection.execute(sa.update(raters).where(*self._is(rater.rater_id)).values(active_until=self._lease()))
+        lease = self._lease()
+        early = sa.not_(raters.c.active_until.between(lease - RENEWED, lease))
+        connection.execute(sa.update(raters).where(*self._is(rater.rater_id), early).values(active_until=lease))
+
+    def _has(self, token: str) -> tuple[sa.ColumnElement[bool], ...]:
+        return raters.c.study_id == self.study.study_id, raters.c.token_hash == _hash(token)
 
     def _is(self, rater_id: str) -> tuple[sa.ColumnElement[bool], ...]:
         return raters.c.study_id == self.study.study_id, raters.c.rater_id == rater_id
@@ -173,7 +200,8 @@ class Register:
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
     def _taking_part(self, connection: sa.Connection) -> int:
-        gone = sa.and_(raters.c.stage != "done", raters.c.active_until < self.now())
+        there = raters.c.active_until.between(self.now(), self._lease() + 1)
+        gone = sa.and_(raters.c.stage != "done", sa.not_(there))
         here = (
             sa.select(sa.func.count())
             .select_from(raters)

@@ -79,6 +79,7 @@ class Study:
         fast_ms: a median response time below this is flagged.
         completion_code: shown at the end; "" makes one for each person.
         completion_url: where people go at the end, with {code} in it.
+        mturk: the pages may be shown within MTurk's own.
         retention: date until which the data are kept, for the consent page.
     """
 
@@ -103,6 +104,7 @@ class Study:
     fast_ms: float = 500.0
     completion_code: str = ""
     completion_url: str = ""
+    mturk: bool = False
     retention: str = ""
     sources: dict[str, str] = field(default_factory=dict)
 
@@ -116,12 +118,16 @@ class Study:
                 raise ValueError(f"task must be one of {TASKS}, got {question.task!r}")
             if question.task == "label" and len(question.options) < 2:
                 raise ValueError(f"question {question.name!r} needs at least two options")
+            if "skip" in question.options:
+                raise ValueError(f"question {question.name!r} has an option that would be taken for the skip button")
             if question.scale[1] - question.scale[0] not in range(1, 11):
                 raise ValueError(f"question {question.name!r} needs a scale of 2 to 11 steps, got {question.scale}")
         if self.raters_per_trial < 1 or self.trials_per_rater < 1:
             raise ValueError("raters_per_trial and trials_per_rater must be at least 1")
         if not 0 <= self.repeats <= 1:
             raise ValueError(f"repeats must lie in [0, 1], got {self.repeats}")
+        if self.completion_url and not self.completion_url.startswith(("https://", "http://")):
+            raise ValueError(f"completion_url must begin with https://, got {self.completion_url!r}")
 
     @property
     def consent_sha256(self) -> str:

@@ -1,13 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,46 +13,6 @@ from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.queries import ask
 from qdfeedback.feedback.store import Store
 from qdfeedback.types import Answers, Queries
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL server of the tests' own."""
-    folders = [Path(found).parent for found in (shutil.which("initdb"),) if found]
-    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    pytest.importorskip("psycopg")
-    if not folders:
-        pytest.skip("PostgreSQL is not installed (no initdb found)")
-    data = Path(tempfile.mkdtemp(prefix="qdf-pg-"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    as_user = []
-    if os.getuid() == 0:  # the server refuses to run as root
-        shutil.chown(data, "nobody")
-        as_user = ["setpriv", "--reuid=nobody", "--clear-groups", "--"]
-    bin_ = folders[-1]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
-    subprocess.run([*as_user, bin_ / "initdb", "-D", data / "d", "-U", "test", "-A", "trust"], check=True, **quiet)
-    command = [*as_user, bin_ / "postgres", "-D", data / "d", "-p", str(port), "-k", data, "-h", "127.0.0.1"]
-    server = subprocess.Popen(command, **quiet)
-    try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        time.sleep(0.5)
-        yield f"postgresql+psycopg://test@127.0.0.1:{port}/postgres"
-    finally:
-        server.send_signal(signal.SIGINT)  # do not wait for clients
-        server.wait(20)
-        shutil.rmtree(data, ignore_errors=True)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def where(request, tmp_path: Path) -> str:
-    return str(tmp_path / "judgments.db") if request.param == "sqlite" else request.getfixturevalue("postgres")
 
 
 def queries(n: int, batch: str = "b") -> Queries:

@@ -49,7 +49,13 @@ def test_who_people_are_never_leaves_the_database(tmp_path: Path, fmt: str) -> N
     with small.database.writing() as connection:
         who = {"study_id": "s-1", "rater_id": "8f3a", "platform": "prolific"}
         connection.execute(identities.insert().values(who | {"platform_id": "PLATFORM-ID", "session_id": "SESSION-ID"}))
-        person = who | {"token_hash": "TOKEN-HASH", "joined_utc": "2026", "stage": "done", "active_until": 0.0}
+        person = who | {
+            "token_hash": "TOKEN-HASH",
+            "joined_utc": "2026",
+            "stage": "done",
+            "active_until": 0.0,
+            "filtered": False,
+        }
         connection.execute(raters.insert().values(person))
     run(small, tmp_path / "out", fmt)
     for path in [tmp_path / "out"] if fmt == "trl" else (p for p in (tmp_path / "out").rglob("*") if p.is_file()):

@@ -58,7 +58,7 @@ class Written:
 
     def person(self, name: str, stage: str = "done") -> None:
         row = {"study_id": self.study.study_id, "rater_id": name, "token_hash": name, "platform": "link",
-               "joined_utc": NOW, "stage": stage, "active_until": 0.0}  # fmt: skip
+               "joined_utc": NOW, "stage": stage, "filtered": False, "active_until": 0.0}  # fmt: skip
         with self.store.database.writing() as connection:
             connection.execute(sa.insert(raters).values(empty(raters) | row))
 

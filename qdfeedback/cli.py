@@ -1,0 +1,274 @@
+"""The installed command: `qdfeedback study serve|new|export|import|report|delete-rater`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional, subcommand
+
+Format = Literal[
+    "jsonl", "csv", "parquet", "jspsych", "label-studio", "potato", "trl", "hf-triplets", "nights", "things"
+]
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Serve the page on which people answer a live run's questions, or a study's."""
+
+    study: Positional[Path]
+    """Run or study folder."""
+    port: int = 8000
+    """Port to listen on; 0 takes any that is free."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 is reached from other machines (put a proxy with https before it)."""
+    database: str | None = None
+    """URL of the database, if it is not in the folder."""
+    public_url: str = ""
+    """Address under which people reach the page, e.g. https://study.example.org."""
+    new_token: bool = False
+    """Make a new token for the owner's pages; the old one is void."""
+
+    def run(self) -> None:
+        """Serves until it is stopped."""
+        from qdfeedback.study.place import open_study
+        from qdfeedback.study.serve import serve
+
+        place = open_study(self.study, self.database)
+        serve(place, host=self.host, port=self.port, public_url=self.public_url, fresh_token=self.new_token)
+
+
+@dataclass(frozen=True)
+class New:
+    """Make a study from finished runs: sets side by side, pairs, triplets, ratings, labels.
+
+    The wording, the quotas and all else can be changed in its study.json before it is served.
+    """
+
+    study: Positional[Path]
+    """Folder of the new study."""
+    runs: Positional[tuple[str, ...]]
+    """Run folders, or LABEL=FOLDER; of a folder with several seeds, all count as one method."""
+    sets: int = 0
+    """Pairs of sets for each two methods, each asked about twice: which is preferred, which is more diverse."""
+    grid: int = 4
+    """A set shows GRID × GRID elites, evenly spaced over the archive."""
+    pairs: int = 0
+    """Pairs of single elites for each two methods: which is better."""
+    triplets: int = 0
+    """Triplets of elites: which of two is more like a third."""
+    ratings: int = 0
+    """Elites of each method to be rated."""
+    labels: int = 0
+    """Elites of each method to be put into one of the OPTIONS."""
+    options: tuple[str, ...] = ()
+    """Categories for --labels."""
+    title: str = "What do you think of these?"
+    """Title of the pages."""
+    sensitive: str = ""
+    """Text of a warning before anything is shown."""
+    sensitive_words: Path | None = None
+    """File with a word on each line: texts with one of them are left out for people who want that."""
+    raters_per_trial: int = 3
+    """Answers that each trial is to get."""
+    trials_per_rater: int = 40
+    """Trials of one person, repeats and catch trials apart."""
+    max_raters: int | None = None
+    """How many people may take part."""
+    seed: int = 0
+    """Draws the trials, and each person's order and sides."""
+    database: str | None = None
+    """URL of the database; a SQLite file in the folder if not given."""
+
+    def run(self) -> None:
+        """Makes the study."""
+        from qdfeedback.study.making import Wanted, make_study
+        from qdfeedback.study.settings import Study
+        from qdfeedback.study.sources import read_sources
+
+        words = _words_in(self.sensitive_words) if self.sensitive_words else set()
+        if words and not self.sensitive:
+            raise ValueError("--sensitive-words needs --sensitive: people are to know what is left out")
+        sources = [source for spec in self.runs for source in read_sources(spec)]
+        wanted = Wanted(self.sets, self.grid, self.pairs, self.triplets, self.ratings, self.labels, self.options)
+        questions = wanted.questions()
+        study = Study(
+            self.study.name,
+            questions,
+            title=self.title,
+            seed=self.seed,
+            raters_per_trial=self.raters_per_trial,
+            trials_per_rater=self.trials_per_rater,
+            max_raters=self.max_raters,
+            practice=max(2, len(questions)),
+            sensitive=self.sensitive,
+            sources={spec.partition("=")[0]: spec.rpartition("=")[2] for spec in self.runs},
+        )
+
+        def has_word(text: str) -> bool:
+            return not words.isdisjoint(_words(text))
+
+        made = make_study(
+            self.study, study, sources, wanted, database=self.database, sensitive=has_word if words else None
+        )
+        print(f"{made} trials about {len(sources)} runs: change {self.study}/study.json as you like, then")
+        print(f"qdfeedback study serve {self.study}")
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a study's data, or its questions for another platform."""
+
+    study: Positional[Path]
+    """Run or study folder."""
+    out: Positional[Path]
+    """New folder to write; a file for trl."""
+    format: Format = "jsonl"
+    """What to write."""
+    public: bool = False
+    """Leave out what points at people: times to the day, people numbered, no codes."""
+    jspsych_packages: Path | None = None
+    """A node_modules folder to copy jsPsych from; without it the page loads jsPsych from a content network."""
+    datapipe: str = ""
+    """jspsych: id of a DataPipe experiment that takes the answers; without it they are downloaded."""
+    database: str | None = None
+    """URL of the database, if it is not in the folder."""
+
+    def run(self) -> None:
+        """Writes the export."""
+        from qdfeedback.study.exports import Jspsych, export
+        from qdfeedback.study.place import open_study
+
+        place = open_study(self.study, self.database)
+        page = Jspsych(self.jspsych_packages, self.datapipe)
+        n = export(
+            place.folder, place.database, place.study, self.out, fmt=self.format, public=self.public, jspsych=page
+        )
+        print(f"{n} records in {self.out}")
+
+
+@dataclass(frozen=True)
+class Import:
+    """Take in answers that were given elsewhere, each of them once."""
+
+    study: Positional[Path]
+    """Run or study folder."""
+    path: Positional[Path]
+    """What the other tool gave back."""
+    format: Literal["jsonl", "csv", "parquet", "jspsych", "label-studio", "potato"] = "jsonl"
+    """Which tool or file format."""
+    database: str | None = None
+    """URL of the database, if it is not in the folder."""
+
+    def run(self) -> None:
+        """Imports, and names what could not be taken."""
+        from qdfeedback.study.imports import import_answers
+        from qdfeedback.study.place import open_study
+
+        place = open_study(self.study, self.database)
+        found = import_answers(place.folder, place.database, place.study, self.path, fmt=self.format)
+        for line in found.refused:
+            print(f"refused: {line}", file=sys.stderr)
+        print(f"{found.new} new answers, {found.known} known already, {len(found.refused)} refused")
+        if found.refused and not found.new and not found.known:
+            raise ValueError("nothing could be taken in")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Say what a study's answers are worth, as a page and as JSON."""
+
+    study: Positional[Path]
+    """Run or study folder."""
+    out: Path | None = None
+    """Folder to write report.html and report.json to; the study's own if not given."""
+    database: str | None = None
+    """URL of the database, if it is not in the folder."""
+
+    def run(self) -> None:
+        """Writes the report."""
+        from qdfeedback import files
+        from qdfeedback.study.place import open_study
+        from qdfeedback.study.report import report
+        from qdfeedback.study.report_page import page
+        from qdfeedback.study.run_models import run_probabilities
+
+        place = open_study(self.study, self.database)
+        found = report(place.database, place.study, probabilities=run_probabilities(place))
+        out = self.out or place.folder
+        files.write_json(out / "report.json", found)
+        files.write_atomic(out / "report.html", page(found).encode())
+        n = found["answers"]["total"]
+        print(f"{found['raters']['answered']} people, {n} answers: {out}/report.html and report.json")
+
+
+@dataclass(frozen=True)
+class DeleteRater:
+    """Remove all that is stored of a person, and name the models that were trained with their answers."""
+
+    study: Positional[Path]
+    """Run or study folder."""
+    rater: Positional[str]
+    """Their pseudonym in the study, or their id on the platform that they came from."""
+    database: str | None = None
+    """URL of the database, if it is not in the folder."""
+
+    def run(self) -> None:
+        """Removes the rows."""
+        from qdfeedback.study.erase import delete_rater
+        from qdfeedback.study.place import open_study
+
+        place = open_study(self.study, self.database)
+        gone = delete_rater(place.folder, place.database, place.study, self.rater)
+        print(f"{gone.judgments} answers removed")
+        if gone.models:
+            print("trained with some of them, and not changed by this:")
+            print("\n".join(f"  {place.folder / model}" for model in gone.models))
+        print("exports and models elsewhere are not known here")
+
+
+Study = (
+    Annotated[Serve, subcommand("serve")]
+    | Annotated[New, subcommand("new")]
+    | Annotated[Export, subcommand("export")]
+    | Annotated[Import, subcommand("import")]
+    | Annotated[Report, subcommand("report")]
+    | Annotated[DeleteRater, subcommand("delete-rater")]
+)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))
+
+
+def _words_in(path: Path) -> set[str]:
+    """Returns the words of a file.
+
+    Raises:
+        ValueError: There is no such file, or nothing in it.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    words = _words(path.read_text(encoding="utf-8"))
+    if not words:
+        raise ValueError(f"{path} holds no words")
+    return words
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs a command; what a user got wrong is one line, not a trace."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] != ["study"]:
+        print("usage: qdfeedback study {serve,new,export,import,report,delete-rater} …")
+        raise SystemExit(0 if argv[:1] in (["--help"], ["-h"]) else 2)
+    found = tyro.cli(Study, prog="qdfeedback study", args=argv[1:])
+    try:
+        found.run()
+    except (ValueError, ImportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from error

@@ -1,0 +1,73 @@
+"""Removing a person from a study: their rows go, a tombstone without their id stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from qdfeedback import files
+from qdfeedback.feedback.database import Database
+from qdfeedback.feedback.store import utc_now
+from qdfeedback.feedback.tables import assignments, empty, identities, judgments, raters, tombstones
+from qdfeedback.study.settings import Study
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What was removed.
+
+    Attributes:
+        judgments: how many answers.
+        models: models in the run folder that were trained with some of them, as paths within it.
+    """
+
+    judgments: int
+    models: list[str]
+
+
+def delete_rater(folder: Path, database: Database, study: Study, rater_id: str) -> Erased:
+    """Removes all that is stored of a person.
+
+    Args:
+        folder: the run or study folder, whose models are looked at.
+        database: where the study is kept.
+        study: which.
+        rater_id: their pseudonym, or their id on the platform that they came from.
+
+    Raises:
+        ValueError: The study has no such person.
+    """
+    with database.writing(lock=study.study_id) as connection:
+        pseudonym = sa.select(identities.c.rater_id).where(
+            identities.c.study_id == study.study_id, identities.c.platform_id == rater_id
+        )
+        rater_id = connection.scalar(pseudonym) or rater_id
+        theirs = (
+            judgments.c.study_id == study.study_id,
+            judgments.c.annotator_id == rater_id,
+            judgments.c.annotator_kind == "person",
+        )
+        first, n = connection.execute(
+            sa.select(sa.func.min(judgments.c.id), sa.func.count()).where(*theirs)
+        ).one()  # fmt: skip
+        known = sa.select(raters.c.rater_id).where(raters.c.study_id == study.study_id, raters.c.rater_id == rater_id)
+        if not n and connection.scalar(known) is None:
+            raise ValueError(f"study {study.study_id} has no rater {rater_id!r}")
+        connection.execute(sa.delete(judgments).where(*theirs))
+        for table in (assignments, identities, raters):
+            connection.execute(sa.delete(table).where(table.c.study_id == study.study_id, table.c.rater_id == rater_id))
+        row = {"study_id": study.study_id, "deleted_utc": utc_now(), "judgments": n, "first_judgment": first}
+        connection.execute(sa.insert(tombstones).values(empty(tombstones) | row))
+    return Erased(n, trained_since(folder, first) if first is not None else [])
+
+
+def trained_since(folder: Path, first: int) -> list[str]:
+    """Returns the models of a run that were fitted when the judgment with this id was there."""
+    noted = Path(folder) / "refits.json"
+    if not noted.exists():
+        return []
+    refits = sorted(int(iteration) for iteration, last in files.read_json(noted).items() if last >= first)
+    found = [path for iteration in refits for path in sorted((Path(folder) / "models").glob(f"*-{iteration:06d}.npz"))]
+    return [str(path.relative_to(folder)) for path in found]

@@ -1,0 +1,258 @@
+"""Making a study of its own from finished runs: sets side by side, pairs, triplets, ratings, labels."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qdfeedback.feedback.store import Store, utc_now
+from qdfeedback.feedback.tables import empty, items, trials
+from qdfeedback.shown import Shown
+from qdfeedback.study.settings import Question, Study, write_study
+from qdfeedback.study.sources import Source, spaced
+from qdfeedback.types import Ints
+
+CHECKS = {"practice": 2, "catch": 8}
+PREFER = Question("prefer", "pair", "Which set do you prefer?", tie=True)
+DIVERSE = Question("diverse", "pair", "Which set is more diverse?", tie=True)
+BETTER = Question("better", "pair", "Which is better?", tie=True)
+ALIKE = Question("alike", "triplet", "Which is more like the reference?")
+QUALITY = Question("quality", "rating", "How good is this?", ends=("very poor", "very good"))
+KIND = "kind"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How many trials of each sort.
+
+    Attributes:
+        sets: for each two methods, pairs of sets: which is preferred, and which is more diverse.
+        grid: a set has grid × grid things.
+        pairs: single things side by side, for each two methods; within the one, where there is one.
+        triplets: of single things, over all runs.
+        ratings: of single things, for each method.
+        labels: single things to be put into a category, for each method.
+        options: the categories.
+    """
+
+    sets: int = 0
+    grid: int = 4
+    pairs: int = 0
+    triplets: int = 0
+    ratings: int = 0
+    labels: int = 0
+    options: tuple[str, ...] = ()
+
+    def questions(self) -> tuple[Question, ...]:
+        """Returns what is asked.
+
+        Raises:
+            ValueError: Nothing is.
+        """
+        kind = Question(KIND, "label", "Which of these is it?", options=self.options) if self.labels else None
+        asked = [
+            *((PREFER, DIVERSE) if self.sets else ()), *((BETTER,) if self.pairs else ()),
+            *((ALIKE,) if self.triplets else ()), *((QUALITY,) if self.ratings else ()), *((kind,) if kind else ()),
+        ]  # fmt: skip
+        if not asked:
+            raise ValueError("a study needs --sets, --pairs, --triplets, --ratings or --labels")
+        return tuple(asked)
+
+
+def make_study(
+    folder: Path,
+    study: Study,
+    sources: Sequence[Source],
+    wanted: Wanted,
+    *,
+    database: str | None = None,
+    sensitive: Callable[[str], bool] | None = None,
+) -> int:
+    """Writes a new study folder; returns the number of its main trials.
+
+    Args:
+        folder: new or empty.
+        study: its settings.
+        sources: whose elites.
+        wanted: how many trials of which sort.
+        database: URL; `judgments.db` in the folder if not given.
+        sensitive: marks texts, given the text.
+
+    Raises:
+        ValueError: The folder is not empty, or the runs have too little to show.
+    """
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty: name another folder")
+    labels = list(dict.fromkeys(source.label for source in sources))
+    of = {label: [source for source in sources if source.label == label] for label in labels}
+    if wanted.sets and len(labels) < 2:
+        raise ValueError("sets are compared between methods: name at least two runs with different labels")
+    draft = _Draft(study, folder, np.random.default_rng(study.seed), sensitive)
+    try:
+        for question in study.questions:
+            draft.ask(question, of, wanted)
+        for kind, n in CHECKS.items():
+            for i in range(n):
+                for question in study.questions:
+                    draft.check(question, sources, wanted, kind=kind, number=i)
+    except ValueError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    folder.mkdir(parents=True, exist_ok=True)
+    store = Store(database or folder / "judgments.db")
+    try:
+        for path, name in draft.files:
+            (folder / "shown").mkdir(exist_ok=True)
+            if not (folder / "shown" / name).exists():
+                shutil.copyfile(path, folder / "shown" / name)
+        store.add_trials(list(draft.items.values()), draft.trials)
+    finally:
+        store.close()
+    write_study(folder, study)  # last: a folder that has it is whole
+    return sum(row["kind"] == "main" for row in draft.trials)
+
+
+@dataclass
+class _Draft:
+    """The rows of a study that is being made."""
+
+    study: Study
+    folder: Path
+    rng: np.random.Generator
+    sensitive: Callable[[str], bool] | None
+    items: dict[str, dict[str, Any]] = field(default_factory=dict)
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    files: set[tuple[Path, str]] = field(default_factory=set)
+
+    def ask(self, question: Question, of: dict[str, list[Source]], wanted: Wanted) -> None:
+        """Adds the main trials of a question."""
+        everything = [source for sources in of.values() for source in sources]
+        if question.name in (PREFER.name, DIVERSE.name):
+            for one, other in combinations(of, 2):
+                for i in range(wanted.sets):  # both questions are about the same sets
+                    a, b = (self._set(sources, i, wanted.grid) for sources in (of[one], of[other]))
+                    self._add(question, "main", None, a, b)
+        elif question.name == BETTER.name:
+            for one, other in combinations(of, 2) if len(of) > 1 else [(next(iter(of)),) * 2]:
+                for _ in range(wanted.pairs):
+                    self._add(question, "main", None, *self._two(of[one], of[other]))
+        elif question.name == ALIKE.name:
+            for _ in range(wanted.triplets):
+                source = self._any(everything)
+                anchor, a, b = (self._single(source, i) for i in self.rng.choice(len(source), 3, replace=False))
+                self._add(question, "main", anchor, a, b)
+        else:
+            for sources in of.values():
+                n = wanted.ratings if question.name == QUALITY.name else wanted.labels
+                pool = [(source, i) for source in sources for i in range(len(source))]
+                if n > len(pool):
+                    raise ValueError(f"{sources[0].label} has {len(pool)} elites, fewer than the {n} wanted")
+                for at in self.rng.choice(len(pool), n, replace=False):
+                    self._add(question, "main", None, self._single(*pool[at]), None)
+
+    def check(self, question: Question, sources: Sequence[Source], wanted: Wanted, *, kind: str, number: int) -> None:
+        """Adds a trial with an obvious answer: for practice, or to catch who does not look."""
+        source = self._any(sources)
+        if question.task == "triplet":
+            anchor, other = (self._single(source, row) for row in self.rng.choice(len(source), 2, replace=False))
+            self._add(question, kind, anchor, anchor, other, expected=anchor)
+        elif question.name in (PREFER.name, DIVERSE.name):
+            good = self._set([source], number, wanted.grid, part=kind)
+            bad = self._dull(source, good) if question.name == DIVERSE.name else self._broken(source, good)
+            self._add(question, kind, None, good, bad, expected=good)
+        elif question.task == "pair":
+            good = self._single(source, self._at(source))
+            self._add(question, kind, None, good, self._broken(source, good), expected=good)
+        else:
+            options = question.steps if question.task == "rating" else question.options
+            wants = options[int(self.rng.integers(len(options)))]
+            self._add(question, kind, None, self._instruction(wants), None, expected=wants)
+
+    # --- items
+
+    def _any(self, sources: Sequence[Source]) -> Source:
+        return sources[int(self.rng.integers(len(sources)))]
+
+    def _at(self, source: Source) -> int:
+        return int(self.rng.integers(len(source)))
+
+    def _two(self, one: Sequence[Source], other: Sequence[Source]) -> tuple[str, str]:
+        a, b = self._any(one), self._any(other)
+        i, j = self._at(a), self._at(b)
+        while a.names[i] == b.names[j]:  # the same thing twice cannot be compared
+            i, j = self._at(a), self._at(b)
+        return self._single(a, i), self._single(b, j)
+
+    def _single(self, source: Source, row: int) -> str:
+        note = {"objective": float(source.objective[row]), "measures": source.measures[row].tolist()}
+        return self._item(f"{source.key}/{source.ids[row]}", [source.names[row]], source, note)
+
+    def _set(self, sources: Sequence[Source], number: int, side: int, part: str = "set") -> str:
+        """Returns the item id of the method's i-th set; asked for again, it is the same set."""
+        source = sources[number % len(sources)]
+        item = f"{source.key}/{part}-{number}"
+        if item in self.items:
+            return item
+        rows: Ints = spaced(source, side, self.rng)
+        note = {"candidates": source.ids[rows].tolist(), "objective": float(source.objective[rows].mean())}
+        return self._item(item, [source.names[row] for row in rows], source, note)
+
+    def _dull(self, source: Source, good: str) -> str:
+        """Returns a set that shows one thing over and over."""
+        names = self.items[good]["content"].split(" ")
+        return self._item(f"{good}/dull", [names[0]] * len(names), source, {"check": "one thing over and over"})
+
+    def _broken(self, source: Source, good: str) -> str:
+        """Returns an item that is visibly corrupted: noise for pictures, shuffled letters for text."""
+        target, names = Shown(self.folder / "shown"), []
+        for name in self.items[good]["content"].split(" "):
+            if name.endswith(".txt"):
+                letters = list(source.shown.text(name)[:400])
+                random.Random(int(self.rng.integers(2**32))).shuffle(letters)
+                names.append(target.add("".join(letters)))
+            else:
+                names.append(target.add(self.rng.integers(256, size=(96, 96, 3), dtype=np.uint8)))
+        return self._item(f"{good}/broken", names, source, {"check": "corrupted"})
+
+    def _instruction(self, wanted: str) -> str:
+        text = f"This question checks that somebody reads it. Please answer: {wanted}"
+        name = Shown(self.folder / "shown").add(text)
+        row = {"study_id": self.study.study_id, "item_id": f"check/{wanted}", "content": name}
+        self.items[f"check/{wanted}"] = empty(items) | row | {"note": json.dumps({"check": "instruction"})}
+        return f"check/{wanted}"
+
+    def _item(self, item_id: str, names: Sequence[str], source: Source, note: dict[str, Any]) -> str:
+        if item_id not in self.items:
+            marked = None
+            for name in set(names):
+                if (source.shown.folder / name).is_file():
+                    self.files.add((source.shown.folder / name, name))
+                    if self.sensitive and name.endswith(".txt") and self.sensitive(source.shown.text(name)):
+                        marked = 1
+            row = {"study_id": self.study.study_id, "item_id": item_id, "content": " ".join(names)}
+            more = {"source": source.label, "note": json.dumps(note), "sensitive": marked}
+            self.items[item_id] = empty(items) | row | more
+        return item_id
+
+    def _add(
+        self, question: Question, kind: str, anchor: str | None, a: str, b: str | None, *, expected: str | None = None
+    ) -> None:
+        number = sum(row["question"] == question.name and row["kind"] == kind for row in self.trials)
+        self.trials.append(
+            empty(trials)
+            | {
+                "study_id": self.study.study_id, "trial_id": f"{question.name}/{kind}-{number}",
+                "question": question.name, "task": question.task, "kind": kind,
+                "purpose": "random" if kind == "main" else kind, "anchor_id": anchor, "a_id": a, "b_id": b,
+                "expected": expected, "published_utc": utc_now(),
+            }
+        )  # fmt: skip

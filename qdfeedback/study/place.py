@@ -1,0 +1,62 @@
+"""Where a study lies: its folder, its settings, its database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from qdfeedback.feedback.database import Database
+from qdfeedback.runs import read_settings
+from qdfeedback.shown import Shown
+from qdfeedback.study.settings import Study, read_study
+
+
+@dataclass(frozen=True)
+class Place:
+    """An opened study.
+
+    Attributes:
+        folder: a run folder or a study folder.
+        study: its settings.
+        database: where its questions and answers are.
+        shown: what people look at.
+    """
+
+    folder: Path
+    study: Study
+    database: Database
+    shown: Shown
+
+
+def open_study(folder: Path, database: str | None = None) -> Place:
+    """Returns the study in a folder.
+
+    Args:
+        folder: of a search that asks people, or made by `study new`.
+        database: URL; without it the one that the run was started with, else `judgments.db` in the folder.
+
+    Raises:
+        ValueError: There is no such study, it is of another version, or its database cannot be opened.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}")
+    if not (folder / "study.json").exists() and (folder / "settings.json").exists():
+        raise ValueError(
+            f"{folder} is a run that asks no people: start it with --annotator study, "
+            f"or make a study of it with `qdfeedback study new`"
+        )
+    study = read_study(folder)
+    where = database or _database(folder)
+    if where is None and not (folder / "judgments.db").exists():
+        raise ValueError(f"{folder} has no judgments.db: name the study's database with --database")
+    return Place(folder, study, Database(where or folder / "judgments.db"), Shown(folder / "shown"))
+
+
+def _database(folder: Path) -> str | None:
+    if not (folder / "settings.json").exists():
+        return None
+    known = read_settings(folder).get("database")
+    if known and ":***@" in known:
+        raise ValueError(f"name the database of {folder} with --database: the run folder does not keep its password")
+    return str(known) if known else None

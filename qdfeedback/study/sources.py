@@ -1,0 +1,103 @@
+"""The elites of finished runs, as things to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from qdfeedback import files
+from qdfeedback.shown import Shown
+from qdfeedback.types import Floats, Ints
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run's elites (e of them).
+
+    Attributes:
+        label: the method or whatever else is compared; several runs may bear one label.
+        key: the run's own name within the study.
+        shown: the run's folder of things to look at.
+        ids: (e,) candidate ids.
+        names: (e,) the file that shows each.
+        objective: (e,).
+        measures: (e, k).
+        bounds: (2, k) the ranges of the archive.
+    """
+
+    label: str
+    key: str
+    shown: Shown
+    ids: Ints
+    names: tuple[str, ...]
+    objective: Floats
+    measures: Floats
+    bounds: Floats
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_sources(spec: str) -> list[Source]:
+    """Returns the runs that a spec names: a folder or LABEL=FOLDER; of several seeds, each is a source.
+
+    Raises:
+        ValueError: There is no finished run, or it shows nothing of its elites.
+    """
+    label, equals, path = spec.partition("=")
+    folder = Path(path if equals else spec)
+    label = label if equals else folder.name
+    if not label or "/" in label or " " in label:
+        raise ValueError(f"a label must be a word without slashes, got {label!r}")
+    if (folder / "archive.npz").exists():
+        return [_read(folder, label, label)]
+    seeds = sorted(path.parent for path in folder.glob("seed-*/archive.npz"))
+    if not seeds:
+        raise ValueError(f"{folder} holds no finished run: there is no archive.npz in it, nor in seed-* folders")
+    return [_read(seed, label, f"{label}/{seed.name}") for seed in seeds]
+
+
+def _read(folder: Path, label: str, key: str) -> Source:
+    arrays, _ = files.unpack((folder / "archive.npz").read_bytes(), str(folder / "archive.npz"))
+    shown = Shown(folder / "shown")
+    names = shown.names()
+    there = np.array([int(candidate) in names for candidate in arrays["id"]], dtype=bool)
+    if there.sum() < 3:
+        raise ValueError(f"{folder}/shown has no pictures or texts of the elites: run the search with --present")
+    ids = arrays["id"][there]
+    return Source(
+        label,
+        key,
+        shown,
+        ids,
+        tuple(names[int(candidate)] for candidate in ids),
+        arrays["objective"][there],
+        arrays["measures"][there],
+        np.stack([arrays["lower_bounds"], arrays["upper_bounds"]]),
+    )
+
+
+def spaced(source: Source, side: int, rng: np.random.Generator) -> Ints:
+    """Returns (side²,) rows of elites spaced evenly over the archive's first two axes, from top left to bottom right.
+
+    The map is cut into side × side parts and one elite drawn from each; an empty part is filled by one drawn from
+    all that are left (Ding 2024, App. D: a uniformly spaced subset of the archive).
+
+    Raises:
+        ValueError: The archive has fewer elites.
+    """
+    if len(source) < side * side:
+        raise ValueError(f"{source.key} has {len(source)} elites, fewer than the {side * side} of a set")
+    low, high = source.measures[:, :2].min(axis=0), source.measures[:, :2].max(axis=0)
+    scaled = (source.measures[:, :2] - low) / np.where(high > low, high - low, 1)
+    x, y = np.minimum((scaled * side).astype(int), side - 1).T
+    part = (side - 1 - y) * side + x
+    chosen = np.full(side * side, -1, dtype=np.int64)
+    for cell in np.unique(part):
+        chosen[cell] = rng.choice(np.flatnonzero(part == cell))
+    rest = np.setdiff1d(np.arange(len(source)), chosen)
+    holes = np.flatnonzero(chosen < 0)
+    chosen[holes] = rng.choice(rest, len(holes), replace=False)
+    return chosen
