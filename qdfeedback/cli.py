@@ -272,3 +272,5 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)

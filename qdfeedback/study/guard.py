@@ -22,7 +22,7 @@ class Limits:
     Attributes:
         body: bytes of a form.
         address: bytes of an address with its parameters.
-        per_person: requests a second of one cookie, over a longer time.
+        per_person: pages and forms a second of one cookie, over a longer time.
         person_burst: and how many at once.
         per_host: requests a second of one network address, behind which many people may be.
         host_burst: and how many at once.
@@ -31,7 +31,7 @@ class Limits:
 
     body: int = 16_384
     address: int = 4_096
-    per_person: float = 10.0
+    per_person: float = 20.0
     person_burst: int = 100
     per_host: float = 400.0
     host_burst: int = 4_000
@@ -93,6 +93,8 @@ class Guard:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 found = MutableHeaders(scope=message)
+                if request.url.path.startswith("/static/"):
+                    found.setdefault("Cache-Control", "public, max-age=600")
                 for name, value in self.headers.items():
                     found.setdefault(name, value)
             await send(message)
@@ -110,7 +112,8 @@ class Guard:
             return PlainTextResponse("This is too much for one form.", 413)
         host = request.client.host if request.client else ""
         cookie = request.cookies.get("rater", "")
-        if not self.hosts.take(host) or (cookie and not self.people.take(cookie[:64])):
+        is_page = not request.url.path.startswith(("/static/", "/shown/", "/still/"))
+        if not self.hosts.take(host) or (is_page and cookie and not self.people.take(cookie[:64])):
             return PlainTextResponse("Too many requests: wait a little and try again.", 429, {"Retry-After": "5"})
         return None
 

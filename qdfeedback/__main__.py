@@ -1,0 +1,7 @@
+"""`python -m qdfeedback` is the `qdfeedback` command."""
+
+from __future__ import annotations
+
+from qdfeedback.cli import main
+
+main()
