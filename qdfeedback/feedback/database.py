@@ -65,15 +65,15 @@ class Database:
             where = _safe(str(self.engine.url))
             raise OSError(f"cannot write judgments to {where}: {error.orig}") from error
 
-    def rows(self, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
-        """Returns what a query finds."""
+    def rows(self, query: sa.Select[Any], **values: Any) -> Sequence[sa.RowMapping]:
+        """Returns what a query finds, with these values for its bound parameters."""
         with self._reading.connect() as connection:
-            return connection.execute(query).mappings().all()
+            return connection.execute(query, values).mappings().all()
 
-    def value(self, query: sa.Select[Any]) -> Any:
+    def value(self, query: sa.Select[Any], **values: Any) -> Any:
         """Returns the first column of the first row, None where there is no row."""
         with self._reading.connect() as connection:
-            return connection.scalar(query)
+            return connection.scalar(query, values)
 
     def insert_new(self, table: sa.Table) -> Any:
         """Returns an insert that leaves rows alone that are there already."""

@@ -6,17 +6,20 @@ quiet for `lease_minutes`; a trial that has its answers, or is held by enough pe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from qdfeedback.feedback.store import append_judgments, utc_now
 from qdfeedback.feedback.tables import assignments, items, judgments, raters, trials
+from qdfeedback.study import statements
 from qdfeedback.study.plan import Slot, plan, rng_of
 from qdfeedback.study.register import Rater, Register
 
 SIDES = ("left", "right")
+COUNTED_FOR = 5.0  # seconds: the number of trials is not counted anew before
 EVERYBODY = Rater("", "trials", "")
 
 
@@ -33,7 +36,9 @@ class Shown:
         left: item id, and the only one where a single thing is judged.
         right: item id or None.
         expected: practice and catch: the item or label that is right.
+        purpose: why the search asked.
         answered: an answer is there already.
+        seen: it was shown before.
     """
 
     position: int
@@ -44,7 +49,9 @@ class Shown:
     left: str
     right: str | None
     expected: str | None
-    answered: bool
+    purpose: str
+    answered: bool = False
+    seen: bool = False
 
 
 class Desk:
@@ -58,6 +65,7 @@ class Desk:
         self.register = register
         self.study = register.study
         self.database = register.database
+        self._counted: dict[bool, tuple[float, dict[str, int]]] = {}  # by filter: when, and trials of each kind
 
     # --- trials
 
@@ -89,8 +97,7 @@ class Desk:
         if position < 0:
             practice = self._practice(rater)
             return practice[-1 - position] if -position <= len(practice) else None
-        found = self._assigned(rater, assignments.c.position == position)
-        return found[0] if found else None
+        return self._assigned(rater, statements.AT, at=position)
 
     def answer(self, rater: Rater, shown: Shown, choice: str, *, response_ms: float | None) -> bool:
         """Keeps an answer; False when there was one already, which stands.
@@ -106,33 +113,25 @@ class Desk:
         """
         row = self._judgment(rater, shown, choice)
         row["response_ms"] = response_ms
-        this = self._place(rater, shown)
+        this = {"study": self.study.study_id, "rater": rater.rater_id, "at": shown.position}
         with self.database.writing(lock=self.study.study_id) as connection:
-            planned = connection.execute(
-                sa.select(assignments.c.answered, assignments.c.shown_utc).where(*this)
-            ).first()
+            planned = connection.execute(statements.PLANNED, this).first()
             if planned is not None and planned.answered:
                 return False
             row["shown_utc"] = planned.shown_utc if planned is not None else None
-            if shown.kind == "main" and self._held_by_others(connection, rater, shown) >= self.study.raters_per_trial:
+            held = planned is not None and self.register.is_there(planned.active_until)
+            if shown.kind == "main" and not held and self._is_full(connection, rater, shown.trial_id):
                 row["kind"] = "surplus"  # the trial was given to another while this person was away
             new = append_judgments(self.database, connection, [row]) == 1
-            connection.execute(sa.update(assignments).where(*this).values(answered=True))
-            self.register.keep(connection, rater)
+            connection.execute(statements.ANSWERED, this)
+            self._welcome(connection, rater, planned.active_until if planned is not None else rater.active_until)
         return new
 
     def progress(self, rater: Rater) -> tuple[int, int]:
         """Returns how many trials the person has answered, of how many."""
-        done = self.database.value(
-            sa.select(sa.func.count())
-            .select_from(assignments)
-            .where(
-                assignments.c.study_id == self.study.study_id,
-                assignments.c.rater_id == rater.rater_id,
-                assignments.c.answered,
-            )
-        )
-        return int(done), max(len(self._plan(rater)), int(done))
+        done = self.database.value(statements.DONE, study=self.study.study_id, rater=rater.rater_id)
+        main, catch = self._sizes(rater)
+        return int(done), max(main + catch + round(self.study.repeats * main), int(done))
 
     def given(self, rater: Rater, shown: Shown) -> str | None:
         """Returns what a person answered to a trial, as `answer` takes it; None where they have not."""
@@ -149,10 +148,8 @@ class Desk:
 
     def longest(self) -> int:
         """Returns how many trials one person answers at most."""
-        main = self.study.trials_per_rater
-        if not self.study.live:
-            main = min(main, self._count(EVERYBODY, "main"))
-        return main + self.study.catch_per_rater + round(self.study.repeats * main)
+        main, catch = self._sizes(EVERYBODY)
+        return main + catch + round(self.study.repeats * main)
 
     def has_marked(self) -> bool:
         """True where some items are marked as sensitive."""
@@ -162,19 +159,27 @@ class Desk:
     # --- within
 
     def _plan(self, rater: Rater) -> list[Slot]:
-        if self.study.live:  # more trials will come
-            return plan(self.study, rater.rater_id)
-        main = min(self.study.trials_per_rater, self._count(rater, "main"))
-        catch = min(self.study.catch_per_rater, self._count(rater, "catch"))
+        main, catch = self._sizes(rater)
         return plan(self.study, rater.rater_id, main=main, catch=catch)
 
-    def _count(self, rater: Rater, kind: str) -> int:
-        query = sa.select(sa.func.count()).select_from(trials)
-        return int(self.database.value(query.where(*self._for(rater, kind))))
+    def _sizes(self, rater: Rater) -> tuple[int, int]:
+        """Returns how many main and catch trials a person is to see."""
+        wanted = self.study.trials_per_rater, self.study.catch_per_rater
+        if self.study.live:  # more trials will come
+            return wanted
+        found = self._counted.get(rater.filtered)
+        if found is None or time.monotonic() - found[0] > COUNTED_FOR:
+            query = sa.select(trials.c.kind, sa.func.count().label("n")).where(*self._for(rater))
+            kinds = {row["kind"]: int(row["n"]) for row in self.database.rows(query.group_by(trials.c.kind))}
+            found = time.monotonic(), kinds
+            self._counted[rater.filtered] = found
+        return min(wanted[0], found[1].get("main", 0)), min(wanted[1], found[1].get("catch", 0))
 
-    def _for(self, rater: Rater, kind: str) -> list[sa.ColumnElement[bool]]:
-        """Returns the conditions for trials of a kind that the person may see."""
-        conditions: list[sa.ColumnElement[bool]] = [trials.c.study_id == self.study.study_id, trials.c.kind == kind]
+    def _for(self, rater: Rater, kind: str | None = None) -> list[sa.ColumnElement[bool]]:
+        """Returns the conditions for trials, of one kind or all, that the person may see."""
+        conditions: list[sa.ColumnElement[bool]] = [trials.c.study_id == self.study.study_id]
+        if kind is not None:
+            conditions.append(trials.c.kind == kind)
         if rater.filtered:
             marked = sa.select(items.c.item_id).where(items.c.study_id == self.study.study_id, items.c.sensitive == 1)
             conditions += [
@@ -186,58 +191,50 @@ class Desk:
     def _practice(self, rater: Rater) -> list[Shown]:
         query = sa.select(trials).where(*self._for(rater, "practice"))
         rows = self.database.rows(query.order_by(trials.c.number).limit(self.study.practice))
-        return [_shown(row, -1 - i, "practice", swapped=bool(i % 2), answered=False) for i, row in enumerate(rows)]
+        return [_shown(row, -1 - i, "practice", swapped=bool(i % 2)) for i, row in enumerate(rows)]
 
-    def _assigned(self, rater: Rater, *where: sa.ColumnElement[bool]) -> list[Shown]:
-        joined = assignments.join(
-            trials,
-            sa.and_(trials.c.study_id == assignments.c.study_id, trials.c.trial_id == assignments.c.trial_id),
-        )
-        query = (
-            sa.select(
-                trials,
-                assignments.c.position,
-                assignments.c.kind.label("own_kind"),
-                assignments.c.swapped,
-                assignments.c.answered,
+    def _assigned(self, rater: Rater, query: sa.Select[Any], **values: Any) -> Shown | None:
+        """Returns the person's trial that a query finds first."""
+        for row in self.database.rows(query, study=self.study.study_id, rater=rater.rater_id, **values):
+            return _shown(
+                row,
+                row["position"],
+                row["own_kind"],
+                swapped=row["swapped"],
+                answered=row["answered"],
+                seen=row["shown_utc"] is not None,
             )
-            .select_from(joined)
-            .where(assignments.c.study_id == self.study.study_id, assignments.c.rater_id == rater.rater_id, *where)
-            .order_by(assignments.c.position)
-        )
-        return [
-            _shown(row, row["position"], row["own_kind"], swapped=row["swapped"], answered=row["answered"])
-            for row in self.database.rows(query)
-        ]
+        return None
 
     def _open(self, rater: Rater) -> Shown | None:
         """Returns the person's first open trial; those that others have filled meanwhile are dropped."""
-        for shown in self._assigned(rater, sa.not_(assignments.c.answered)):
-            this = self._place(rater, shown)
-            with self.database.writing(lock=self.study.study_id) as connection:
-                full = shown.kind == "main" and (
-                    self._held_by_others(connection, rater, shown) >= self.study.raters_per_trial
-                )
-                if full:
-                    connection.execute(sa.delete(assignments).where(*this))
-                    continue
-                first = sa.update(assignments).where(*this, assignments.c.shown_utc.is_(None))
-                connection.execute(first.values(shown_utc=utc_now()))
-                self.register.keep(connection, rater)
+        while (shown := self._assigned(rater, statements.OPEN)) is not None:
+            there = self.register.is_there(rater.active_until)
+            if there and shown.seen and self.register.is_fresh(rater.active_until):
                 return shown
+            with self.database.writing(lock=self.study.study_id) as connection:
+                self._welcome(connection, rater, rater.active_until)
+                if there:
+                    place = {"study": self.study.study_id, "rater": rater.rater_id, "at": shown.position}
+                    connection.execute(statements.SHOWN, place | {"now": utc_now()})
+                    return shown
+            rater = replace(rater, active_until=self.register.lease())
         return None
 
-    def _place(self, rater: Rater, shown: Shown) -> tuple[sa.ColumnElement[bool], ...]:
-        return (
-            assignments.c.study_id == self.study.study_id,
-            assignments.c.rater_id == rater.rater_id,
-            assignments.c.position == shown.position,
-        )
+    def _welcome(self, connection: sa.Connection, rater: Rater, active_until: float) -> None:
+        """Holds a person's trials again; what others have filled while the person was away is no longer theirs."""
+        if not self.register.is_there(active_until):
+            mine = {"study": self.study.study_id, "rater": rater.rater_id}
+            for position, trial_id in connection.execute(statements.UNANSWERED, mine).all():
+                if self._is_full(connection, rater, trial_id):
+                    connection.execute(statements.DROPPED, mine | {"at": position})
+        self.register.keep(connection, rater.rater_id, active_until)
 
-    def _held_by_others(self, connection: sa.Connection, rater: Rater, shown: Shown) -> int:
-        held = self._holding(shown.trial_id).subquery()
+    def _is_full(self, connection: sa.Connection, rater: Rater, trial_id: str) -> bool:
+        """True where others have answered a trial, or hold it, as often as it is wanted."""
+        held = self._holding(trial_id).subquery()
         others = sa.select(sa.func.count()).select_from(held).where(held.c.rater_id != rater.rater_id)
-        return int(connection.scalar(others) or 0)
+        return int(connection.scalar(others) or 0) >= self.study.raters_per_trial
 
     def _holding(self, trial_id: str | None = None) -> sa.CompoundSelect[Any]:
         """Returns who counts against which trial's quota: who answered it, and who is there and has it planned.
@@ -308,7 +305,7 @@ class Desk:
                 )
             if rows:
                 connection.execute(self.database.insert_new(assignments), rows)
-            self.register.keep(connection, rater)
+            self.register.keep(connection, rater.rater_id, rater.active_until)
 
     def _main_pool(self, connection: sa.Connection, rater: Rater, mine: set[str]) -> list[str]:
         """Returns trials that want answers, those with the fewest first, in an order of the person's own."""
@@ -344,7 +341,7 @@ class Desk:
             "task": question.task,
             "question": question.name,
             "kind": shown.kind,
-            "purpose": self._purpose(shown),
+            "purpose": shown.purpose,
             "anchor_id": shown.anchor,
             "left_id": shown.left,
             "right_id": shown.right,
@@ -368,14 +365,19 @@ class Desk:
             raise ValueError(f"{choice!r} is no answer to this question")
         return row
 
-    def _purpose(self, shown: Shown) -> str:
-        query = sa.select(trials.c.purpose)
-        found = query.where(trials.c.study_id == self.study.study_id, trials.c.trial_id == shown.trial_id)
-        return str(self.database.value(found))
 
-
-def _shown(row: Any, position: int, kind: str, *, swapped: bool, answered: bool) -> Shown:
+def _shown(row: Any, position: int, kind: str, *, swapped: bool, answered: bool = False, seen: bool = False) -> Shown:
     left, right = (row["b_id"], row["a_id"]) if swapped and row["b_id"] is not None else (row["a_id"], row["b_id"])
     return Shown(
-        position, row["trial_id"], kind, row["question"], row["anchor_id"], left, right, row["expected"], answered
+        position=position,
+        trial_id=row["trial_id"],
+        kind=kind,
+        question=row["question"],
+        anchor=row["anchor_id"],
+        left=left,
+        right=right,
+        expected=row["expected"],
+        purpose=row["purpose"],
+        answered=answered,
+        seen=seen,
     )

@@ -23,12 +23,21 @@ Stage = Literal["warning", "practice", "trials", "done", "withdrawn"]
 
 @dataclass(frozen=True)
 class Rater:
-    """A person who takes part; `filtered` says that they do not want to see what is marked as sensitive."""
+    """A person who takes part.
+
+    Attributes:
+        rater_id: pseudonym.
+        stage: how far they are.
+        platform: where they come from.
+        filtered: they do not want to see what is marked as sensitive.
+        active_until: seconds since 1970 till when their trials are held for them.
+    """
 
     rater_id: str
     stage: Stage
     platform: str
     filtered: bool = False
+    active_until: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,7 @@ class Register:
                     "consent_sha256": self.study.consent_sha256,
                     "stage": "warning" if self.study.sensitive else "practice",
                     "filtered": False,
-                    "active_until": self._lease(),
+                    "active_until": self.lease(),
                 }
             )
         )
@@ -138,11 +147,9 @@ class Register:
         """Returns the person with this cookie."""
         if not token:
             return None
-        found = self.database.rows(sa.select(raters).where(*self._has(token)))
-        if not found:
-            return None
-        row = found[0]
-        return Rater(row["rater_id"], row["stage"], row["platform"], row["filtered"])
+        for row in self.database.rows(_BY_TOKEN, study=self.study.study_id, token=_hash(token)):
+            return Rater(row["rater_id"], row["stage"], row["platform"], row["filtered"], row["active_until"])
+        return None
 
     def identity(self, rater: Rater) -> Platform:
         """Returns how the person came; only the last page needs it."""
@@ -180,11 +187,18 @@ class Register:
             )
         return replace(rater, stage=stage)
 
-    def keep(self, connection: sa.Connection, rater: Rater) -> None:
+    def is_there(self, active_until: float) -> bool:
+        """True where a lease runs; one that ends later than a new one is of a clock that went back, and is over."""
+        return self.now() <= active_until <= self.lease() + 1
+
+    def is_fresh(self, active_until: float) -> bool:
+        """True where a lease need not be written anew yet."""
+        return self.lease() - RENEWED <= active_until <= self.lease() + 1
+
+    def keep(self, connection: sa.Connection, rater_id: str, active_until: float) -> None:
         """Notes within a transaction that a person is there: their trials are held for them again."""
-        lease = self._lease()
-        early = sa.not_(raters.c.active_until.between(lease - RENEWED, lease))
-        connection.execute(sa.update(raters).where(*self._is(rater.rater_id), early).values(active_until=lease))
+        if not self.is_fresh(active_until):
+            connection.execute(sa.update(raters).where(*self._is(rater_id)).values(active_until=self.lease()))
 
     def _has(self, token: str) -> tuple[sa.ColumnElement[bool], ...]:
         return raters.c.study_id == self.study.study_id, raters.c.token_hash == _hash(token)
@@ -192,7 +206,8 @@ class Register:
     def _is(self, rater_id: str) -> tuple[sa.ColumnElement[bool], ...]:
         return raters.c.study_id == self.study.study_id, raters.c.rater_id == rater_id
 
-    def _lease(self) -> float:
+    def lease(self) -> float:
+        """Returns until when the trials are held of a person who is here now."""
         return self.now() + 60 * self.study.lease_minutes
 
     def _mac(self, *parts: str) -> str:
@@ -200,7 +215,7 @@ class Register:
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
     def _taking_part(self, connection: sa.Connection) -> int:
-        there = raters.c.active_until.between(self.now(), self._lease() + 1)
+        there = raters.c.active_until.between(self.now(), self.lease() + 1)
         gone = sa.and_(raters.c.stage != "done", sa.not_(there))
         here = (
             sa.select(sa.func.count())
@@ -208,6 +223,11 @@ class Register:
             .where(raters.c.study_id == self.study.study_id, raters.c.stage != "withdrawn", sa.not_(gone))
         )
         return int(connection.scalar(here) or 0)
+
+
+_BY_TOKEN = sa.select(raters).where(
+    raters.c.study_id == sa.bindparam("study"), raters.c.token_hash == sa.bindparam("token")
+)
 
 
 def _hash(token: str) -> str:

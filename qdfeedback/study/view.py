@@ -75,10 +75,8 @@ def view(place: Place, desk: Desk, shown: Shown) -> View:
     """
     question = desk.study.question(shown.question)
     wanted = [item for item in (shown.anchor, shown.left, shown.right) if item is not None]
-    found = sa.select(items.c.item_id, items.c.content).where(
-        items.c.study_id == desk.study.study_id, items.c.item_id.in_(wanted)
-    )
-    contents = {row["item_id"]: row["content"] for row in place.database.rows(found)}
+    found = place.database.rows(_CONTENTS, study=desk.study.study_id, wanted=wanted)
+    contents = {row["item_id"]: row["content"] for row in found}
     missing = [item for item in wanted if item not in contents]
     if missing:
         raise ValueError(f"nothing shows item {missing[0]!r}")
@@ -103,6 +101,11 @@ def expected_choice(view: View) -> str | None:
     if wanted is None or view.question.task in ("rating", "label"):
         return wanted
     return {view.shown.left: "left", view.shown.right: "right"}.get(wanted)
+
+
+_CONTENTS = sa.select(items.c.item_id, items.c.content).where(
+    items.c.study_id == sa.bindparam("study"), items.c.item_id.in_(sa.bindparam("wanted", expanding=True))
+)
 
 
 def _choices(question: Question) -> tuple[Choice, ...]:

@@ -157,7 +157,7 @@ def test_a_search_follows_what_a_person_answers_in_a_browser(tmp_path: Path) -> 
     from selenium.webdriver.common.keys import Keys
 
     folder = tmp_path / "run"
-    search = live_run(folder, judgments=80, **{"wait-for": 80, "frames": 6, "rounds": 8})
+    search = live_run(folder, judgments=120, **{"wait-for": 120, "frames": 6, "rounds": 8})
     try:
         with served(folder) as address, chromium(tmp_path) as window:
             person = Person(window, folder / "screenshots")
@@ -184,7 +184,7 @@ def test_a_search_follows_what_a_person_answers_in_a_browser(tmp_path: Path) -> 
         search.kill()
         search.wait()
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["judgments"] == 80
+    assert summary["judgments"] == 120
     assert summary["judgment_accuracy"] > 0.8
     assert len(list((folder / "models").glob("*.npz"))) >= 8
 
