@@ -16,6 +16,7 @@ from experiments import arm_published
 from qdfeedback import archives, runs
 from qdfeedback.generators.gaussian import Gaussian
 from qdfeedback.generators.pyribs import Pyribs
+from qdfeedback.run_settings import read_settings
 from qdfeedback.study.settings import Study, similarity_study
 from qdfeedback.types import Generator
 
@@ -131,7 +132,7 @@ def settings_of(args: Args) -> dict[str, Any]:
 
 def saved(args: Args) -> Args:
     """Returns the settings that the run was started with."""
-    found = runs.read_settings(args.run)
+    found = read_settings(args.run)
     known = {name: value for name, value in found.items() if name not in ("study", "learned")}
     known |= {name: tuple(known[name]) for name in TUPLES}
     known["database"] = args.database or known["database"]

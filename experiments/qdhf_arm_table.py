@@ -19,7 +19,7 @@ import tyro
 
 from experiments.command import run_main
 from qdfeedback import files, viz
-from qdfeedback.runs import read_settings
+from qdfeedback.run_settings import read_settings
 
 Key = tuple[str, int, float]
 FIGURES = ("qd_score_all", "coverage_all", "qd_score_archive", "coverage_archive")

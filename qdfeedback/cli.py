@@ -89,16 +89,16 @@ class New:
         """Makes the study."""
         from qdfeedback.study.making import Wanted, make_study
         from qdfeedback.study.settings import Study
-        from qdfeedback.study.sources import read_sources
+        from qdfeedback.study.sources import read_all
 
         words = _words_in(self.sensitive_words) if self.sensitive_words else set()
         if words and not self.sensitive:
             raise ValueError("--sensitive-words needs --sensitive: people are to know what is left out")
-        sources = [source for spec in self.runs for source in read_sources(spec)]
+        sources = read_all(self.runs)
         wanted = Wanted(self.sets, self.grid, self.pairs, self.triplets, self.ratings, self.labels, self.options)
         questions = wanted.questions()
         study = Study(
-            self.study.name,
+            self.study.resolve().name,
             questions,
             title=self.title,
             seed=self.seed,
@@ -107,7 +107,7 @@ class New:
             max_raters=self.max_raters,
             practice=max(2, len(questions)),
             sensitive=self.sensitive,
-            sources={spec.partition("=")[0]: spec.rpartition("=")[2] for spec in self.runs},
+            sources={spec.partition("=")[0]: spec.partition("=")[2] or spec for spec in self.runs},
         )
 
         def has_word(text: str) -> bool:
@@ -264,13 +264,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs a command; what a user got wrong is one line, not a trace."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] != ["study"]:
-        print("usage: qdfeedback study {serve,new,export,import,report,delete-rater} …")
-        raise SystemExit(0 if argv[:1] in (["--help"], ["-h"]) else 2)
+        asked = argv[:1] in (["--help"], ["-h"])
+        usage = "usage: qdfeedback study {serve,new,export,import,report,delete-rater} …"
+        print(usage, file=sys.stdout if asked else sys.stderr)
+        raise SystemExit(0 if asked else 2)
     found = tyro.cli(Study, prog="qdfeedback study", args=argv[1:])
     try:
         found.run()
     except (ValueError, ImportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(1) from error
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -30,11 +30,11 @@ from numpy.typing import NDArray
 from qdfeedback import files
 from qdfeedback.generators import pyribs_state
 from qdfeedback.history import History, Position
+from qdfeedback.run_settings import read_settings, write_settings
 from qdfeedback.search import Search, present
 from qdfeedback.shown import Shown
 from qdfeedback.types import Generator, Ints, Placement
 
-FORMAT = 1
 KEPT = 2  # checkpoints: one may be damaged
 _NAME = re.compile(r"(\d{9})-([0-9a-f]{16})\.npz")
 
@@ -208,7 +208,7 @@ def create(path: Path, settings: Mapping[str, Any], names: Sequence[str], *, com
         raise ValueError(f"{path} is not empty: go on with --resume, or name another folder")
     path.mkdir(parents=True, exist_ok=True)
     _claim(path)
-    files.write_json(path / "settings.json", {"format": FORMAT, "settings": dict(settings)})
+    write_settings(path, settings)
     return Run(path, dict(settings), History(path / "history.arrows", names, commit=commit))
 
 
@@ -221,22 +221,6 @@ def resume(path: Path, names: Sequence[str], *, commit: bool = False) -> Run:
     settings = read_settings(path)
     _claim(Path(path))
     return Run(Path(path), settings, History(Path(path) / "history.arrows", names, commit=commit))
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """Returns the settings of the run in a folder.
-
-    Raises:
-        ValueError: There is no run, or it was written by another version.
-    """
-    file = Path(path) / "settings.json"
-    if not file.exists():
-        raise ValueError(f"{path} holds no run: there is no settings.json in it")
-    content = files.read_json(file)
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise ValueError(f"{path} was written in run format {found}, this version reads format {FORMAT}")
-    return dict(content["settings"])
 
 
 def is_finished(path: Path) -> bool:

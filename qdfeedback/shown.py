@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -56,9 +57,9 @@ class Shown:
         content, suffix = encode(presented)
         name = hashlib.sha256(content).hexdigest() + suffix
         path = self.folder / name
-        if not path.exists():
+        if not path.exists() or path.stat().st_size != len(content):  # a power cut can leave it empty
             self.folder.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part")
+            part = path.with_suffix(f".{os.getpid()}.part")
             part.write_bytes(content)
             part.replace(path)  # never half a file under its name
         return name
@@ -99,7 +100,7 @@ class Shown:
 
     def text(self, name: str) -> str:
         """Returns the text of a `.txt` file."""
-        return self.path(name).read_text(encoding="utf-8")
+        return self.path(name).read_bytes().decode("utf-8")
 
 
 def is_name(name: str) -> bool:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # lowest first: a module may import from its own layer's folder and from lower layers
 LAYERS = [
-    {"types", "files", "shown"},
+    {"types", "files", "run_settings", "shown"},
     {"models", "parallel"},
     {"feedback"},
     {"encoders", "quality", "diversity", "generators"},

@@ -12,6 +12,7 @@ from domains.arm import RANGES, ArmEncoder
 from qdfeedback import archives, files, runs
 from qdfeedback.diversity.linear import Linear
 from qdfeedback.history import History
+from qdfeedback.run_settings import read_settings
 from qdfeedback.search import step
 from tests.conftest import arm_search, on_the_arm
 
@@ -29,7 +30,7 @@ def a_run(path: Path, steps: int = 5) -> tuple[runs.Run, dict]:
 
 def test_a_run_folder_tells_what_was_asked_for(tmp_path: Path) -> None:
     run, _ = a_run(tmp_path / "r")
-    assert runs.read_settings(tmp_path / "r") == {"seed": 0}
+    assert read_settings(tmp_path / "r") == {"seed": 0}
     assert not runs.is_finished(run.path)
     run.save_summary({"qd": 1})
     assert runs.is_finished(run.path)
@@ -135,7 +136,7 @@ def test_folders_of_other_kinds_are_refused(tmp_path: Path) -> None:
         runs.resume(tmp_path, NAMES)
     (tmp_path / "settings.json").write_text("[]")
     with pytest.raises(ValueError, match="run format None"):
-        runs.read_settings(tmp_path)
+        read_settings(tmp_path)
 
 
 def test_clear_removes_runs_and_nothing_else(tmp_path: Path) -> None:

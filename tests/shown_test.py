@@ -61,7 +61,6 @@ def test_text_comes_back_as_it_was(shown: Shown, text: str) -> None:
     assert shown.text(shown.add(text)) == text
 
 
-@pytest.mark.xfail(strict=True, reason="Shown.text turns every line end into \\n")
 def test_line_ends_come_back_as_they_were(shown: Shown) -> None:
     assert shown.text(shown.add("one\r\ntwo\rthree\n")) == "one\r\ntwo\rthree\n"
 

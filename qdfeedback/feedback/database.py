@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from qdfeedback.feedback.tables import SCHEMA, meta, versions
+
+POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 60}
+"""Threads wait for one of a few connections: that costs less than opening more."""
 
 
 class Database:
@@ -30,7 +34,8 @@ class Database:
         if self.is_sqlite:
             sa.event.listen(self.engine, "connect", _configure_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
-        self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._reading = self._readers(url)
+        self._turn = threading.Lock()  # threads of one process wait here, and not in the database
         try:
             _create(self.engine)
             with self._reading.connect() as connection:
@@ -45,6 +50,13 @@ class Database:
     def close(self) -> None:
         """Lets go of all connections."""
         self.engine.dispose()
+        self._reading.dispose()
+
+    def _readers(self, url: str) -> sa.Engine:
+        """Returns the engine for single queries, each a transaction of its own."""
+        if self.is_sqlite:
+            return self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        return sa.create_engine(url, isolation_level="AUTOCOMMIT", pool_reset_on_return=None, **POOL)
 
     @contextmanager
     def writing(self, *, lock: str | None = None) -> Iterator[sa.Connection]:
@@ -57,7 +69,7 @@ class Database:
             OSError: The database cannot be written, or is gone.
         """
         try:
-            with self.engine.begin() as connection:
+            with self._turn, self.engine.begin() as connection:
                 if lock is not None and not self.is_sqlite:
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(lock, 0))))
                 yield connection
@@ -65,12 +77,12 @@ class Database:
             where = _safe(str(self.engine.url))
             raise OSError(f"cannot write judgments to {where}: {error.orig}") from error
 
-    def rows(self, query: sa.Select[Any], **values: Any) -> Sequence[sa.RowMapping]:
+    def rows(self, query: sa.Select[*tuple[Any, ...]], **values: Any) -> Sequence[sa.RowMapping]:
         """Returns what a query finds, with these values for its bound parameters."""
         with self._reading.connect() as connection:
             return connection.execute(query, values).mappings().all()
 
-    def value(self, query: sa.Select[Any], **values: Any) -> Any:
+    def value(self, query: sa.Select[*tuple[Any, ...]], **values: Any) -> Any:
         """Returns the first column of the first row, None where there is no row."""
         with self._reading.connect() as connection:
             return connection.scalar(query, values)
@@ -83,7 +95,7 @@ class Database:
 
 def _engine(url: str) -> sa.Engine:
     try:
-        engine = sa.create_engine(url)
+        engine = sa.create_engine(url, **POOL)
     except ModuleNotFoundError as error:
         line = 'pip install "qdfeedback[postgres]"' if "psycopg" in str(error) else "use SQLite or PostgreSQL"
         raise ValueError(f"cannot open the judgment store {_safe(url)}: {error.name} is missing; {line}") from error

@@ -6,16 +6,15 @@ quiet for `lease_minutes`; a trial that has its answers, or is held by enough pe
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from qdfeedback.feedback.store import append_judgments, utc_now
-from qdfeedback.feedback.tables import assignments, items, judgments, raters, trials
+from qdfeedback.feedback.tables import items, judgments, trials
 from qdfeedback.study import statements
-from qdfeedback.study.plan import Slot, plan, rng_of
+from qdfeedback.study.allotment import Allotment
 from qdfeedback.study.register import Rater, Register
 
 SIDES = ("left", "right")
@@ -65,7 +64,7 @@ class Desk:
         self.register = register
         self.study = register.study
         self.database = register.database
-        self._counted: dict[bool, tuple[float, dict[str, int]]] = {}  # by filter: when, and trials of each kind
+        self.allotment = Allotment(register)
 
     # --- trials
 
@@ -83,7 +82,7 @@ class Desk:
             rater = self.register.enter(rater, "trials")
         open_ = self._open(rater)
         if open_ is None:
-            self._fill(rater)
+            self.allotment.fill(rater)
             open_ = self._open(rater)
         if open_ is not None:
             return open_
@@ -120,7 +119,7 @@ class Desk:
                 return False
             row["shown_utc"] = planned.shown_utc if planned is not None else None
             held = planned is not None and self.register.is_there(planned.active_until)
-            if shown.kind == "main" and not held and self._is_full(connection, rater, shown.trial_id):
+            if shown.kind == "main" and not held and self.allotment.is_full(connection, rater, shown.trial_id):
                 row["kind"] = "surplus"  # the trial was given to another while this person was away
             new = append_judgments(self.database, connection, [row]) == 1
             connection.execute(statements.ANSWERED, this)
@@ -129,9 +128,9 @@ class Desk:
 
     def progress(self, rater: Rater) -> tuple[int, int]:
         """Returns how many trials the person has answered, of how many."""
-        done = self.database.value(statements.DONE, study=self.study.study_id, rater=rater.rater_id)
-        main, catch = self._sizes(rater)
-        return int(done), max(main + catch + round(self.study.repeats * main), int(done))
+        (found,) = self.database.rows(statements.DONE, study=self.study.study_id, rater=rater.rater_id)
+        done = int(found["done"] or 0)
+        return done, max(self.longest() if self.study.live else int(found["planned"]), done)
 
     def given(self, rater: Rater, shown: Shown) -> str | None:
         """Returns what a person answered to a trial, as `answer` takes it; None where they have not."""
@@ -148,7 +147,11 @@ class Desk:
 
     def longest(self) -> int:
         """Returns how many trials one person answers at most."""
-        main, catch = self._sizes(EVERYBODY)
+        main, catch = self.study.trials_per_rater, self.study.catch_per_rater
+        if not self.study.live:
+            query = sa.select(trials.c.kind, sa.func.count().label("n")).where(trials.c.study_id == self.study.study_id)
+            found = {row["kind"]: int(row["n"]) for row in self.database.rows(query.group_by(trials.c.kind))}
+            main, catch = min(main, found.get("main", 0)), min(catch, found.get("catch", 0))
         return main + catch + round(self.study.repeats * main)
 
     def has_marked(self) -> bool:
@@ -158,38 +161,8 @@ class Desk:
 
     # --- within
 
-    def _plan(self, rater: Rater) -> list[Slot]:
-        main, catch = self._sizes(rater)
-        return plan(self.study, rater.rater_id, main=main, catch=catch)
-
-    def _sizes(self, rater: Rater) -> tuple[int, int]:
-        """Returns how many main and catch trials a person is to see."""
-        wanted = self.study.trials_per_rater, self.study.catch_per_rater
-        if self.study.live:  # more trials will come
-            return wanted
-        found = self._counted.get(rater.filtered)
-        if found is None or time.monotonic() - found[0] > COUNTED_FOR:
-            query = sa.select(trials.c.kind, sa.func.count().label("n")).where(*self._for(rater))
-            kinds = {row["kind"]: int(row["n"]) for row in self.database.rows(query.group_by(trials.c.kind))}
-            found = time.monotonic(), kinds
-            self._counted[rater.filtered] = found
-        return min(wanted[0], found[1].get("main", 0)), min(wanted[1], found[1].get("catch", 0))
-
-    def _for(self, rater: Rater, kind: str | None = None) -> list[sa.ColumnElement[bool]]:
-        """Returns the conditions for trials, of one kind or all, that the person may see."""
-        conditions: list[sa.ColumnElement[bool]] = [trials.c.study_id == self.study.study_id]
-        if kind is not None:
-            conditions.append(trials.c.kind == kind)
-        if rater.filtered:
-            marked = sa.select(items.c.item_id).where(items.c.study_id == self.study.study_id, items.c.sensitive == 1)
-            conditions += [
-                sa.or_(column.is_(None), column.not_in(marked))
-                for column in (trials.c.anchor_id, trials.c.a_id, trials.c.b_id)
-            ]
-        return conditions
-
     def _practice(self, rater: Rater) -> list[Shown]:
-        query = sa.select(trials).where(*self._for(rater, "practice"))
+        query = sa.select(trials).where(*self.allotment.visible(rater, "practice"))
         rows = self.database.rows(query.order_by(trials.c.number).limit(self.study.practice))
         return [_shown(row, -1 - i, "practice", swapped=bool(i % 2)) for i, row in enumerate(rows)]
 
@@ -226,112 +199,9 @@ class Desk:
         if not self.register.is_there(active_until):
             mine = {"study": self.study.study_id, "rater": rater.rater_id}
             for position, trial_id in connection.execute(statements.UNANSWERED, mine).all():
-                if self._is_full(connection, rater, trial_id):
+                if self.allotment.is_full(connection, rater, trial_id):
                     connection.execute(statements.DROPPED, mine | {"at": position})
         self.register.keep(connection, rater.rater_id, active_until)
-
-    def _is_full(self, connection: sa.Connection, rater: Rater, trial_id: str) -> bool:
-        """True where others have answered a trial, or hold it, as often as it is wanted."""
-        held = self._holding(trial_id).subquery()
-        others = sa.select(sa.func.count()).select_from(held).where(held.c.rater_id != rater.rater_id)
-        return int(connection.scalar(others) or 0) >= self.study.raters_per_trial
-
-    def _holding(self, trial_id: str | None = None) -> sa.CompoundSelect[Any]:
-        """Returns who counts against which trial's quota: who answered it, and who is there and has it planned.
-
-        An answer counts wherever it was given; a skipped trial does not. A lease that ends later than one that began
-        now would is of a clock that went back, and is over.
-        """
-        now, this = self.register.now(), self.study.study_id
-        answered = sa.select(judgments.c.trial_id, judgments.c.annotator_id.label("rater_id")).where(
-            judgments.c.study_id == this,
-            judgments.c.kind == "main",
-            judgments.c.annotator_kind == "person",
-            judgments.c.choice != "skip",
-        )
-        rater = sa.and_(raters.c.study_id == assignments.c.study_id, raters.c.rater_id == assignments.c.rater_id)
-        planned = (
-            sa.select(assignments.c.trial_id, assignments.c.rater_id)
-            .select_from(assignments.join(raters, rater))
-            .where(
-                assignments.c.study_id == this,
-                assignments.c.kind == "main",
-                sa.not_(assignments.c.answered),
-                raters.c.active_until.between(now, now + 60 * self.study.lease_minutes + 1),
-                raters.c.stage.in_(("practice", "trials")),
-            )
-        )
-        if trial_id is not None:
-            answered = answered.where(judgments.c.trial_id == trial_id)
-            planned = planned.where(assignments.c.trial_id == trial_id)
-        return answered.union(planned)
-
-    def _fill(self, rater: Rater) -> None:
-        """Plans trials for all slots of the person that have none."""
-        slots = self._plan(rater)
-        with self.database.writing(lock=self.study.study_id) as connection:
-            mine = connection.execute(
-                sa.select(assignments.c.position, assignments.c.trial_id, assignments.c.kind).where(
-                    assignments.c.study_id == self.study.study_id, assignments.c.rater_id == rater.rater_id
-                )
-            ).all()
-            filled = {position: trial for position, trial, _ in mine}
-            pools = {
-                "main": self._main_pool(connection, rater, {trial for _, trial, kind in mine if kind == "main"}),
-                "catch": self._catch_pool(connection, rater, {trial for _, trial, kind in mine if kind == "catch"}),
-            }
-            rows = []
-            for position, slot in enumerate(slots):
-                if position in filled:
-                    continue
-                if slot.kind == "repeat":
-                    trial = filled.get(slot.repeats) if slot.repeats is not None else None
-                else:
-                    trial = pools[slot.kind].pop(0) if pools[slot.kind] else None
-                if trial is None:
-                    continue
-                filled[position] = trial
-                rows.append(
-                    {
-                        "study_id": self.study.study_id,
-                        "rater_id": rater.rater_id,
-                        "position": position,
-                        "trial_id": trial,
-                        "kind": slot.kind,
-                        "swapped": slot.swapped,
-                        "shown_utc": None,
-                        "answered": False,
-                    }
-                )
-            if rows:
-                connection.execute(self.database.insert_new(assignments), rows)
-            self.register.keep(connection, rater.rater_id, rater.active_until)
-
-    def _main_pool(self, connection: sa.Connection, rater: Rater, mine: set[str]) -> list[str]:
-        """Returns trials that want answers, those with the fewest first, in an order of the person's own."""
-        held = self._holding().subquery()
-        counted = sa.select(held.c.trial_id, sa.func.count().label("n")).group_by(held.c.trial_id).subquery()
-        n = sa.func.coalesce(counted.c.n, 0)
-        found = connection.execute(
-            sa.select(trials.c.trial_id, n)
-            .select_from(trials.outerjoin(counted, counted.c.trial_id == trials.c.trial_id))
-            .where(*self._for(rater, "main"), n < self.study.raters_per_trial)
-            .order_by(trials.c.number)
-        ).all()
-        order = rng_of(self.study, rater.rater_id, "order").random(len(found))
-        ranked = sorted(zip(found, order, strict=True), key=lambda pair: (pair[0][1], pair[1]))
-        answered = sa.select(judgments.c.trial_id).where(
-            judgments.c.study_id == self.study.study_id, judgments.c.annotator_id == rater.rater_id
-        )
-        mine = mine | set(connection.scalars(answered))
-        return [trial for (trial, _), _ in ranked if trial not in mine]
-
-    def _catch_pool(self, connection: sa.Connection, rater: Rater, mine: set[str]) -> list[str]:
-        found = connection.scalars(
-            sa.select(trials.c.trial_id).where(*self._for(rater, "catch")).order_by(trials.c.number)
-        ).all()
-        order = rng_of(self.study, rater.rater_id, "catch").permutation(len(found))
-        return [found[i] for i in order if found[i] not in mine]
 
     def _judgment(self, rater: Rater, shown: Shown, choice: str) -> dict[str, Any]:
         question = self.study.question(shown.question)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ BETTER = Question("better", "pair", "Which is better?", tie=True)
 ALIKE = Question("alike", "triplet", "Which is more like the reference?")
 QUALITY = Question("quality", "rating", "How good is this?", ends=("very poor", "very good"))
 KIND = "kind"
+LETTERS = list("bcdfghjklmnpqrstvwxz    ")
 
 
 @dataclass(frozen=True)
@@ -96,28 +96,18 @@ def make_study(
     of = {label: [source for source in sources if source.label == label] for label in labels}
     if wanted.sets and len(labels) < 2:
         raise ValueError("sets are compared between methods: name at least two runs with different labels")
-    draft = _Draft(study, folder, np.random.default_rng(study.seed), sensitive)
     try:
+        draft = _Draft(study, folder, np.random.default_rng(study.seed), sensitive)
         for question in study.questions:
             draft.ask(question, of, wanted)
         for kind, n in CHECKS.items():
             for i in range(n):
                 for question in study.questions:
                     draft.check(question, sources, wanted, kind=kind, number=i)
-    except ValueError:
+        draft.write(database)
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    folder.mkdir(parents=True, exist_ok=True)
-    store = Store(database or folder / "judgments.db")
-    try:
-        for path, name in draft.files:
-            (folder / "shown").mkdir(exist_ok=True)
-            if not (folder / "shown" / name).exists():
-                shutil.copyfile(path, folder / "shown" / name)
-        store.add_trials(list(draft.items.values()), draft.trials)
-    finally:
-        store.close()
-    write_study(folder, study)  # last: a folder that has it is whole
     return sum(row["kind"] == "main" for row in draft.trials)
 
 
@@ -133,9 +123,31 @@ class _Draft:
     trials: list[dict[str, Any]] = field(default_factory=list)
     files: set[tuple[Path, str]] = field(default_factory=set)
 
+    def write(self, database: str | None) -> None:
+        """Copies what is shown, fills the database, and writes study.json last: a folder that has it is whole.
+
+        Raises:
+            ValueError: The database cannot be opened, or has a study of this name already.
+        """
+        (self.folder / "shown").mkdir(parents=True, exist_ok=True)
+        for path, name in self.files:
+            if not (self.folder / "shown" / name).exists():
+                shutil.copyfile(path, self.folder / "shown" / name)
+        store = Store(database or self.folder / "judgments.db")
+        try:
+            if store.asked(self.study.study_id):
+                raise ValueError(f"the database has a study {self.study.study_id!r} already: name the folder otherwise")
+            store.add_trials(list(self.items.values()), self.trials)
+        finally:
+            store.close()
+        write_study(self.folder, self.study)
+
     def ask(self, question: Question, of: dict[str, list[Source]], wanted: Wanted) -> None:
         """Adds the main trials of a question."""
         everything = [source for sources in of.values() for source in sources]
+        least = {"triplet": 3, "pair": 2}.get(question.task, 1)
+        if small := [source.key for source in everything if len(source) < least]:
+            raise ValueError(f"{small[0]} shows fewer than {least} different elites, which {question.name!r} needs")
         if question.name in (PREFER.name, DIVERSE.name):
             for one, other in combinations(of, 2):
                 for i in range(wanted.sets):  # both questions are about the same sets
@@ -186,9 +198,12 @@ class _Draft:
         return int(self.rng.integers(len(source)))
 
     def _two(self, one: Sequence[Source], other: Sequence[Source]) -> tuple[str, str]:
+        if len({name for source in (*one, *other) for name in source.names}) < 2:
+            raise ValueError(f"{one[0].label} and {other[0].label} show one and the same thing")
         a, b = self._any(one), self._any(other)
         i, j = self._at(a), self._at(b)
         while a.names[i] == b.names[j]:  # the same thing twice cannot be compared
+            a, b = self._any(one), self._any(other)
             i, j = self._at(a), self._at(b)
         return self._single(a, i), self._single(b, j)
 
@@ -212,13 +227,12 @@ class _Draft:
         return self._item(f"{good}/dull", [names[0]] * len(names), source, {"check": "one thing over and over"})
 
     def _broken(self, source: Source, good: str) -> str:
-        """Returns an item that is visibly corrupted: noise for pictures, shuffled letters for text."""
+        """Returns an item that is visibly corrupted: noise for pictures, random letters for text."""
         target, names = Shown(self.folder / "shown"), []
         for name in self.items[good]["content"].split(" "):
             if name.endswith(".txt"):
-                letters = list(source.shown.text(name)[:400])
-                random.Random(int(self.rng.integers(2**32))).shuffle(letters)
-                names.append(target.add("".join(letters)))
+                n = min(max(len(source.shown.text(name)), 60), 400)
+                names.append(target.add("".join(self.rng.choice(LETTERS, n))))
             else:
                 names.append(target.add(self.rng.integers(256, size=(96, 96, 3), dtype=np.uint8)))
         return self._item(f"{good}/broken", names, source, {"check": "corrupted"})

@@ -13,9 +13,6 @@ from qdfeedback.feedback.tables import judgments, raters, trials
 from qdfeedback.study.guard import Buckets
 from qdfeedback.study.pages import Pages
 from qdfeedback.study.place import Place
-from qdfeedback.study.report import report
-from qdfeedback.study.report_page import page
-from qdfeedback.study.run_models import run_probabilities
 from qdfeedback.study.secrets import is_owner
 
 COOKIE = "owner"
@@ -60,6 +57,8 @@ class Owner:
         """Shows what the answers are worth."""
         if not self._knows(request):
             return RedirectResponse("owner", 303)
+        from qdfeedback.study.report_page import page
+
         return HTMLResponse(page(self._report()), headers={"Content-Security-Policy": REPORT_POLICY})
 
     def report_json(self, request: Request) -> Response:
@@ -67,6 +66,9 @@ class Owner:
         return JSONResponse(self._report()) if self._knows(request) else RedirectResponse("owner", 303)
 
     def _report(self) -> dict[str, Any]:
+        from qdfeedback.study.report import report  # these load much, and few look at the report
+        from qdfeedback.study.run_models import run_probabilities
+
         return report(self.place.database, self.place.study, probabilities=run_probabilities(self.place))
 
     def _knows(self, request: Request) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qdfeedback.feedback.database import Database
-from qdfeedback.runs import read_settings
+from qdfeedback.run_settings import read_settings
 from qdfeedback.shown import Shown
 from qdfeedback.study.settings import Study, read_study
 
@@ -50,6 +50,8 @@ def open_study(folder: Path, database: str | None = None) -> Place:
     where = database or _database(folder)
     if where is None and not (folder / "judgments.db").exists():
         raise ValueError(f"{folder} has no judgments.db: name the study's database with --database")
+    if where is not None and "://" not in where and not Path(where).exists():
+        raise ValueError(f"there is no database {where}")
     return Place(folder, study, Database(where or folder / "judgments.db"), Shown(folder / "shown"))
 
 

@@ -72,6 +72,12 @@ def plan(study: Study, rater_id: str, *, main: int | None = None, catch: int | N
     return slots
 
 
+def sides(study: Study, rater_id: str, question: str, kind: str, n: int) -> list[bool]:
+    """Returns n sides for trials that come bit by bit: of any even number from the first on, half are swapped."""
+    first = rng_of(study, rater_id, "sides", question, kind).random((n + 1) // 2) < 0.5
+    return [bool(side) for pair in zip(first, ~first, strict=True) for side in pair][:n]
+
+
 def _balanced(n: int, rng: np.random.Generator) -> list[bool]:
     """Returns n sides, half of each, in random order; an odd one falls to either."""
     halves = [False] * (n // 2) + [True] * (n // 2) + [bool(rng.integers(2))] * (n % 2)

@@ -11,7 +11,7 @@ from qdfeedback import files
 from qdfeedback.diversity import models
 from qdfeedback.feedback.tables import judgments
 from qdfeedback.history import History, names_of
-from qdfeedback.runs import read_settings
+from qdfeedback.run_settings import read_settings
 from qdfeedback.study.answers import published
 from qdfeedback.study.human_model import nearer
 from qdfeedback.study.place import Place

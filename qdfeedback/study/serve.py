@@ -23,16 +23,19 @@ def serve(place: Place, *, host: str, port: int, public_url: str = "", fresh_tok
         fresh_token: makes a new token for the owner's pages.
 
     Raises:
-        ValueError: The port is taken.
+        ValueError: The port is taken, or the key in the environment is too short.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    key, public_url = study_key(place.study.study_id), public_url.rstrip("/")
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except OSError as error:
+        listening.listen(2048)
+    except (OSError, OverflowError) as error:
         listening.close()
-        raise ValueError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"cannot listen on {host}:{port}: {reason}; choose another with --port") from error
     own = f"http://{host}:{listening.getsockname()[1]}"
     print(f"{place.study.title}: people answer at {public_url or own}/", flush=True)  # noqa: T201
     token = new_token(place.database, place.study.study_id, replace=fresh_token)
@@ -40,7 +43,7 @@ def serve(place: Place, *, host: str, port: int, public_url: str = "", fresh_tok
         print(f"your own pages: {public_url or own}/owner, token {token} (it is shown only now)", flush=True)  # noqa: T201
     else:
         print(f"your own pages: {public_url or own}/owner (lost the token? --new-token)", flush=True)  # noqa: T201
-    app = create_app(place, study_key(place.study.study_id), public_url=public_url)
+    app = create_app(place, key, public_url=public_url)
     # no access log: addresses hold people's platform ids
     config = uvicorn.Config(app, access_log=False, log_level="warning", server_header=False)
     uvicorn.Server(config).run(sockets=[listening])

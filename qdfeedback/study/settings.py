@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from qdfeedback import files
 
 FORMAT = 1
+LONGEST_OPTION = 200
 Task = Literal["triplet", "pair", "rating", "label"]
 TASKS: tuple[Task, ...] = ("triplet", "pair", "rating", "label")
 
@@ -23,6 +24,27 @@ INSTRUCTIONS = (
     "with the keys that are shown. A few questions come twice, and a few have an obvious answer, so that we can tell "
     "how much answers vary."
 )
+
+
+_TYPES: dict[str, Any] = {
+    "str": str, "bool": bool, "int": int, "float": (int, float), "int | None": (int, type(None)), "Task": str,
+    "tuple[str, ...]": tuple, "tuple[str, str]": tuple, "tuple[int, int]": tuple, "dict[str, str]": dict,
+    "tuple[Question, ...]": tuple,
+}  # fmt: skip
+_WITHIN: dict[str, Any] = {"tuple[str, ...]": str, "tuple[str, str]": str, "tuple[int, int]": int}
+
+
+def _check_types(record: Any) -> None:
+    """Refuses values of another type than the field's: people write these files by hand."""
+    for one in fields(record):
+        value, kind = getattr(record, one.name), str(one.type)
+        wrong = not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "bool")
+        if not wrong and kind in _WITHIN:
+            inner = _WITHIN[kind]
+            wrong = not all(isinstance(part, inner) and not isinstance(part, bool) for part in value)
+            wrong = wrong or (not kind.endswith("...]") and len(value) != 2)
+        if wrong:
+            raise ValueError(f"{one.name} must be {kind.replace('tuple', 'list')}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -46,6 +68,24 @@ class Question:
     scale: tuple[int, int] = (1, 5)
     ends: tuple[str, str] = ("", "")
     tie: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses a question that cannot be asked."""
+        _check_types(self)
+        if self.task not in TASKS:
+            raise ValueError(f"task must be one of {TASKS}, got {self.task!r}")
+        if self.scale[1] - self.scale[0] not in range(1, 11):
+            raise ValueError(f"question {self.name!r} needs a scale of 2 to 11 steps, got {self.scale}")
+        if self.task == "label":
+            shown = [" ".join(option.split()) for option in self.options]
+            if len(shown) < 2:
+                raise ValueError(f"question {self.name!r} needs at least two options")
+            if len(set(shown)) < len(shown) or not all(0 < len(option) <= LONGEST_OPTION for option in self.options):
+                raise ValueError(
+                    f"question {self.name!r} needs options that differ, of 1 to {LONGEST_OPTION} characters"
+                )
+            if "skip" in self.options:
+                raise ValueError(f"question {self.name!r} has an option that would be taken for the skip button")
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -110,20 +150,21 @@ class Study:
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot work."""
+        _check_types(self)
         names = [question.name for question in self.questions]
         if not names or len(set(names)) != len(names):
             raise ValueError(f"questions must have names of their own, got {names}")
-        for question in self.questions:
-            if question.task not in TASKS:
-                raise ValueError(f"task must be one of {TASKS}, got {question.task!r}")
-            if question.task == "label" and len(question.options) < 2:
-                raise ValueError(f"question {question.name!r} needs at least two options")
-            if "skip" in question.options:
-                raise ValueError(f"question {question.name!r} has an option that would be taken for the skip button")
-            if question.scale[1] - question.scale[0] not in range(1, 11):
-                raise ValueError(f"question {question.name!r} needs a scale of 2 to 11 steps, got {question.scale}")
+        if not self.study_id:
+            raise ValueError("study_id must not be empty")
         if self.raters_per_trial < 1 or self.trials_per_rater < 1:
             raise ValueError("raters_per_trial and trials_per_rater must be at least 1")
+        if self.max_raters is not None and self.max_raters < 1:
+            raise ValueError(f"max_raters must be at least 1, or none, got {self.max_raters}")
+        for name in ("catch_per_rater", "catch_pass", "repeat_gap", "practice", "fast_ms", "lease_minutes"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be below 0, got {getattr(self, name)}")
+        if not 0 < self.lease_minutes < 1e6:
+            raise ValueError(f"lease_minutes must lie between 0 and a million, got {self.lease_minutes}")
         if not 0 <= self.repeats <= 1:
             raise ValueError(f"repeats must lie in [0, 1], got {self.repeats}")
         if self.completion_url and not self.completion_url.startswith(("https://", "http://")):
@@ -172,13 +213,16 @@ def read_study(folder: Path) -> Study:
     if found != FORMAT:
         raise ValueError(f"{path} has schema version {found}, this version reads {FORMAT}")
     try:
-        questions = tuple(_question(row) for row in content.pop("questions"))
+        questions = tuple(_question(row, i) for i, row in enumerate(content.pop("questions"), 1))
         return Study(questions=questions, **content)
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, AttributeError, IndexError, ValueError) as error:
         raise ValueError(f"{path} is not a study of this version: {error}") from error
 
 
-def _question(row: dict[str, Any]) -> Question:
+def _question(row: dict[str, Any], number: int) -> Question:
     """Returns a question from JSON, whose tuples are lists."""
-    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
-    return Question(**fields)
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    try:
+        return Question(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"question {number}: {error}") from error

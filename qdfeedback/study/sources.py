@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,27 @@ class Source:
         return len(self.ids)
 
 
+def read_all(specs: Sequence[str]) -> list[Source]:
+    """Returns the runs that specs name, each a folder or LABEL=FOLDER; of several seeds, each is a source.
+
+    Raises:
+        ValueError: There is no finished run, it shows nothing of its elites, or two bear one name by chance.
+    """
+    found: list[Source] = []
+    for spec in specs:
+        new = read_sources(spec)
+        if "=" not in spec and new[0].label in {source.label for source in found}:
+            raise ValueError(f"two runs are called {new[0].label!r}: tell them apart with LABEL=FOLDER")
+        for source in new:
+            same = sum(other.key.partition("~")[0] == source.key for other in found)
+            found.append(replace(source, key=f"{source.key}~{same}") if same else source)
+    if not found:
+        raise ValueError("name at least one run")
+    return found
+
+
 def read_sources(spec: str) -> list[Source]:
-    """Returns the runs that a spec names: a folder or LABEL=FOLDER; of several seeds, each is a source.
+    """Returns the runs that one spec names.
 
     Raises:
         ValueError: There is no finished run, or it shows nothing of its elites.
@@ -53,7 +73,10 @@ def read_sources(spec: str) -> list[Source]:
         raise ValueError(f"a label must be a word without slashes, got {label!r}")
     if (folder / "archive.npz").exists():
         return [_read(folder, label, label)]
-    seeds = sorted(path.parent for path in folder.glob("seed-*/archive.npz"))
+    seeds = sorted(path.parent for path in folder.glob("seed-*/settings.json"))
+    for seed in seeds:
+        if not (seed / "archive.npz").exists():
+            raise ValueError(f"{seed} is not finished: go on with --resume, or name the seeds one by one")
     if not seeds:
         raise ValueError(f"{folder} holds no finished run: there is no archive.npz in it, nor in seed-* folders")
     return [_read(seed, label, f"{label}/{seed.name}") for seed in seeds]
@@ -63,8 +86,10 @@ def _read(folder: Path, label: str, key: str) -> Source:
     arrays, _ = files.unpack((folder / "archive.npz").read_bytes(), str(folder / "archive.npz"))
     shown = Shown(folder / "shown")
     names = shown.names()
-    there = np.array([int(candidate) in names for candidate in arrays["id"]], dtype=bool)
-    if there.sum() < 3:
+    files_ = np.array([names.get(int(candidate), "") for candidate in arrays["id"]])
+    there = np.array([bool(name) and (shown.folder / name).is_file() for name in files_], dtype=bool)
+    there &= np.isin(np.arange(len(there)), np.unique(files_, return_index=True)[1])  # of what looks the same, one
+    if not there.any():
         raise ValueError(f"{folder}/shown has no pictures or texts of the elites: run the search with --present")
     ids = arrays["id"][there]
     return Source(
@@ -90,8 +115,9 @@ def spaced(source: Source, side: int, rng: np.random.Generator) -> Ints:
     """
     if len(source) < side * side:
         raise ValueError(f"{source.key} has {len(source)} elites, fewer than the {side * side} of a set")
-    low, high = source.measures[:, :2].min(axis=0), source.measures[:, :2].max(axis=0)
-    scaled = (source.measures[:, :2] - low) / np.where(high > low, high - low, 1)
+    measures = np.pad(source.measures[:, :2], ((0, 0), (0, max(2 - source.measures.shape[1], 0))))
+    low, high = measures.min(axis=0), measures.max(axis=0)
+    scaled = (measures - low) / np.where(high > low, high - low, 1)
     x, y = np.minimum((scaled * side).astype(int), side - 1).T
     part = (side - 1 - y) * side + x
     chosen = np.full(side * side, -1, dtype=np.int64)

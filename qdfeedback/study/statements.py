@@ -35,7 +35,9 @@ TRIALS = (
 )
 OPEN = TRIALS.where(sa.not_(assignments.c.answered)).order_by(assignments.c.position).limit(1)
 AT = TRIALS.where(assignments.c.position == sa.bindparam("at"))
-DONE = sa.select(sa.func.count()).select_from(assignments).where(*_mine(), assignments.c.answered)
+DONE = sa.select(
+    sa.func.count().label("planned"), sa.func.sum(sa.case((assignments.c.answered, 1), else_=0)).label("done")
+).where(*_mine())
 PLANNED = (
     sa.select(assignments.c.answered, assignments.c.shown_utc, raters.c.active_until)
     .select_from(

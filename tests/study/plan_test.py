@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from itertools import product
 
@@ -18,7 +19,7 @@ def of_kind(slots: list[Slot], kind: str) -> list[tuple[int, Slot]]:
     return [(place, slot) for place, slot in enumerate(slots) if slot.kind == kind]
 
 
-def left_out(slots: list[Slot], gap: int) -> bool:
+def too_short(slots: list[Slot], gap: int) -> bool:
     """True where no choice of originals keeps every repeat far enough away."""
     mains = np.array([place for place, _ in of_kind(slots, "main")])
     early = [(mains < place - gap).sum() for place, _ in of_kind(slots, "repeat")]
@@ -50,7 +51,7 @@ def check(rules: Study, slots: list[Slot], main: int, catch: int) -> None:
         assert 0 <= slot.repeats < place
         assert slots[slot.repeats].kind == "main"
         assert slot.swapped != slots[slot.repeats].swapped
-        if main > rules.repeat_gap or not left_out(slots, rules.repeat_gap):
+        if main > rules.repeat_gap or not too_short(slots, rules.repeat_gap):
             assert place - slot.repeats > rules.repeat_gap
     places = [place for place, _ in of_kind(slots, "catch")]
     edges = np.linspace(0, len(slots), catch + 1)
@@ -88,7 +89,7 @@ def test_everything_can_come_twice() -> None:
     for rater in "abcdefgh":
         slots = plan(study(repeats=1.0, repeat_gap=10), rater, main=30, catch=0)
         assert sorted(slot.repeats for _, slot in of_kind(slots, "repeat")) == list(range(30))
-        assert min(place - slot.repeats for place, slot in of_kind(slots, "repeat")) == 11
+        assert min(place - slot.repeats for place, slot in of_kind(slots, "repeat")) > 10
 
 
 @pytest.mark.parametrize("main", [2, 5, 10])
@@ -127,4 +128,5 @@ def test_random_numbers_of_one_person_for_one_purpose() -> None:
     ]  # fmt: skip
     assert len(set(drawn)) == len(drawn)
     assert draw(study(), "a", "order") == drawn[3]
-    assert drawn[0] == pytest.approx(0.6434126088)
+    digest = hashlib.sha256(b"0|s|a").digest()
+    assert drawn[0] == np.random.default_rng(list(digest)).random(), "or studies that are under way change their order"

@@ -1,0 +1,180 @@
+"""Which trials a person gets: those that want answers most, in an order and on sides of the person's own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import sqlalchemy as sa
+
+from qdfeedback.feedback.tables import assignments, items, judgments, raters, trials
+from qdfeedback.study.plan import Slot, plan, rng_of, sides
+from qdfeedback.study.register import Rater, Register
+
+
+class Allotment:
+    """Hands out the trials of one study.
+
+    Args:
+        register: its people, its settings, its database.
+    """
+
+    def __init__(self, register: Register) -> None:
+        self.register = register
+        self.study = register.study
+        self.database = register.database
+
+    def fill(self, rater: Rater) -> None:
+        """Plans trials for a person, as many as they may still have and as want answers.
+
+        In a live study a plan is made once for all trials to come, and filled as far as there are some; in any other it
+        is made for the trials that there are, and another one for those that others have left since.
+        """
+        with self.database.writing(lock=self.study.study_id) as connection:
+            mine = connection.execute(_MINE, {"study": self.study.study_id, "rater": rater.rater_id}).all()
+            pools = {
+                "main": self._main_pool(connection, rater, {row.trial_id for row in mine if row.kind == "main"}),
+                "all": [self._count(connection, rater)],
+                "catch": self._catch_pool(connection, rater, {row.trial_id for row in mine if row.kind == "catch"}),
+            }
+            slots, first = self._slots(rater, mine, pools)
+            rows = self._filled(rater, slots, first, mine, pools)
+            if rows:
+                connection.execute(self.database.insert_new(assignments), rows)
+            self.register.keep(connection, rater.rater_id, rater.active_until)
+
+    def _slots(self, rater: Rater, mine: Any, pools: dict[str, list[Any]]) -> tuple[list[Slot], int]:
+        """Returns a plan, and the position of its first slot."""
+        wanted, catch = self.study.trials_per_rater, self.study.catch_per_rater
+        if self.study.live:
+            return plan(self.study, rater.rater_id, main=wanted, catch=catch), 0
+        main = min(wanted - sum(row.kind == "main" for row in mine), len(pools["main"]))
+        if main <= 0:
+            return [], 0
+        wanted = min(wanted, pools["all"][0])
+        catch = 0 if mine else min(-(-catch * main // wanted), len(pools["catch"]))  # fewer where little is to be done
+        first = max((row.position for row in mine), default=-1) + 1
+        return plan(self.study, rater.rater_id, main=main, catch=catch), first
+
+    def _filled(
+        self, rater: Rater, slots: list[Slot], first: int, mine: Any, pools: dict[str, list[Any]]
+    ) -> list[dict[str, Any]]:
+        there = {row.position: row for row in mine}
+        planned = {row.position: (row.trial_id, row.swapped) for row in mine}
+        given = Counter((row.question, row.kind) for row in mine)
+        rows: list[dict[str, Any]] = []
+        for position, slot in enumerate(slots, first):
+            if position in there:
+                continue
+            if slot.kind == "repeat":
+                assert slot.repeats is not None, "a repeat is of something"
+                original = planned.get(first + slot.repeats)
+                if original is None:
+                    continue
+                trial, swapped = original[0], not original[1]
+            elif pools[slot.kind]:
+                trial, question = pools[slot.kind].pop(0)
+                n = given[question, slot.kind] = given[question, slot.kind] + 1
+                swapped = sides(self.study, rater.rater_id, question, slot.kind, n)[-1]
+            elif slot.kind == "main":
+                break  # what lies behind waits for more trials
+            else:
+                continue
+            planned[position] = trial, swapped
+            rows.append(
+                {
+                    "study_id": self.study.study_id, "rater_id": rater.rater_id, "position": position,
+                    "trial_id": trial, "kind": slot.kind, "swapped": swapped, "shown_utc": None, "answered": False,
+                }
+            )  # fmt: skip
+        return rows
+
+    def visible(self, rater: Rater, kind: str) -> list[sa.ColumnElement[bool]]:
+        """Returns the conditions for trials, of a kind, that the person may see."""
+        conditions: list[sa.ColumnElement[bool]] = [trials.c.study_id == self.study.study_id, trials.c.kind == kind]
+        if rater.filtered:
+            marked = sa.select(items.c.item_id).where(items.c.study_id == self.study.study_id, items.c.sensitive == 1)
+            conditions += [
+                sa.or_(column.is_(None), column.not_in(marked))
+                for column in (trials.c.anchor_id, trials.c.a_id, trials.c.b_id)
+            ]
+        return conditions
+
+    def is_full(self, connection: sa.Connection, rater: Rater, trial_id: str) -> bool:
+        """True where others have answered a trial, or hold it, as often as it is wanted."""
+        held = self._holding(trial_id).subquery()
+        others = sa.select(sa.func.count()).select_from(held).where(held.c.rater_id != rater.rater_id)
+        return int(connection.scalar(others) or 0) >= self.study.raters_per_trial
+
+    def _holding(self, trial_id: str | None = None) -> sa.CompoundSelect[Any]:
+        """Returns who counts against which trial's quota: who answered it, and who is there and has it planned.
+
+        An answer counts wherever it was given; a skipped trial does not. A lease that ends later than one that began
+        now would is of a clock that went back, and is over.
+        """
+        now, this = self.register.now(), self.study.study_id
+        answered = sa.select(judgments.c.trial_id, judgments.c.annotator_id.label("rater_id")).where(
+            judgments.c.study_id == this,
+            judgments.c.kind == "main",
+            judgments.c.annotator_kind == "person",
+            judgments.c.choice != "skip",
+        )
+        rater = sa.and_(raters.c.study_id == assignments.c.study_id, raters.c.rater_id == assignments.c.rater_id)
+        planned = (
+            sa.select(assignments.c.trial_id, assignments.c.rater_id)
+            .select_from(assignments.join(raters, rater))
+            .where(
+                assignments.c.study_id == this,
+                assignments.c.kind == "main",
+                sa.not_(assignments.c.answered),
+                raters.c.active_until.between(now, now + 60 * self.study.lease_minutes + 1),
+                raters.c.stage.in_(("practice", "trials")),
+            )
+        )
+        if trial_id is not None:
+            answered = answered.where(judgments.c.trial_id == trial_id)
+            planned = planned.where(assignments.c.trial_id == trial_id)
+        return answered.union(planned)
+
+    def _main_pool(self, connection: sa.Connection, rater: Rater, mine: set[str]) -> list[Any]:
+        """Returns trials that want answers, those with the fewest first, in an order of the person's own."""
+        held = self._holding().subquery()
+        counted = sa.select(held.c.trial_id, sa.func.count().label("n")).group_by(held.c.trial_id).subquery()
+        n = sa.func.coalesce(counted.c.n, 0)
+        found = connection.execute(
+            sa.select(trials.c.trial_id, trials.c.question, n)
+            .select_from(trials.outerjoin(counted, counted.c.trial_id == trials.c.trial_id))
+            .where(*self.visible(rater, "main"), n < self.study.raters_per_trial)
+            .order_by(trials.c.number)
+        ).all()
+        order = rng_of(self.study, rater.rater_id, "order").random(len(found))
+        ranked = sorted(zip(found, order, strict=True), key=lambda pair: (pair[0][2], pair[1]))
+        answered = sa.select(judgments.c.trial_id).where(
+            judgments.c.study_id == self.study.study_id, judgments.c.annotator_id == rater.rater_id
+        )
+        mine = mine | set(connection.scalars(answered))
+        return [(trial, question) for (trial, question, _), _ in ranked if trial not in mine]
+
+    def _count(self, connection: sa.Connection, rater: Rater) -> int:
+        """Returns how many main trials there are for the person, whoever has answered them."""
+        every = sa.select(sa.func.count()).select_from(trials).where(*self.visible(rater, "main"))
+        return int(connection.scalar(every) or 0)
+
+    def _catch_pool(self, connection: sa.Connection, rater: Rater, mine: set[str]) -> list[Any]:
+        visible = sa.select(trials.c.trial_id, trials.c.question).where(*self.visible(rater, "catch"))
+        found = connection.execute(visible.order_by(trials.c.number)).all()
+        order = rng_of(self.study, rater.rater_id, "catch").permutation(len(found))
+        return [tuple(found[i]) for i in order if found[i].trial_id not in mine]
+
+
+_MINE = (
+    sa.select(
+        assignments.c.position, assignments.c.trial_id, assignments.c.kind, assignments.c.swapped, trials.c.question
+    )
+    .select_from(
+        assignments.join(
+            trials, sa.and_(trials.c.study_id == assignments.c.study_id, trials.c.trial_id == assignments.c.trial_id)
+        )
+    )
+    .where(assignments.c.study_id == sa.bindparam("study"), assignments.c.rater_id == sa.bindparam("rater"))
+)
