@@ -94,9 +94,10 @@ class Shown:
         Raises:
             ValueError: There is none, or it is no name that `add` gives: no path leads out of the folder.
         """
-        if not is_name(name) or not (self.folder / name).is_file():
+        path = self.folder / name
+        if not is_name(name) or path.is_symlink() or not path.is_file():
             raise ValueError(f"{name!r} is not shown in {self.folder}")
-        return self.folder / name
+        return path
 
     def text(self, name: str) -> str:
         """Returns the text of a `.txt` file."""

@@ -13,8 +13,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from qdfeedback.feedback.tables import SCHEMA, meta, versions
 
-POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 60}
-"""Threads wait for one of a few connections: that costs less than opening more."""
+POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 60, "hide_parameters": True}
+"""Threads wait for one of a few connections, which costs less than opening more; no error tells what was stored."""
 
 
 class Database:

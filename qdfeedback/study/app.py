@@ -27,7 +27,7 @@ from starlette.staticfiles import StaticFiles
 
 from qdfeedback.shown import MEDIA, is_name
 from qdfeedback.study import visit
-from qdfeedback.study.desk import Desk, Shown
+from qdfeedback.study.desk import Desk, NoAnswerError, Shown
 from qdfeedback.study.erase import delete_rater
 from qdfeedback.study.guard import Guard, Limits, TooLargeError
 from qdfeedback.study.owner import Owner
@@ -75,7 +75,7 @@ def create_app(
     register = Register(place.database, place.study, key, clock=clock)
     site = Site(place, Desk(register), visit.Cookies(secure=secure, embedded=place.study.mturk and secure))
     owner = Owner(place, site.pages, public_url, secure=secure, logins=limits.logins)
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     for method, path, page in (*site.routes(), *owner.routes()):
         app.add_api_route(path, page, methods=[method], response_model=None)
     app.mount("/static", StaticFiles(directory=STATIC))
@@ -197,8 +197,9 @@ class Site:
             return self._to("task")  # an old page: the trial went to somebody else meanwhile, or the study is over
         try:
             self.desk.answer(rater, shown, choice, response_ms=_milliseconds(ms))
-        except ValueError as error:
-            raise AppError(400, "That is no answer to this question", str(error), ("task", "Go on")) from error
+        except NoAnswerError as error:
+            text = "Please choose one of the answers that are shown."
+            raise AppError(400, "That is no answer to this question", text, ("task", "Go on")) from error
         return self._to(f"feedback?position={position}" if position < 0 else "task")
 
     def feedback(self, request: Request, position: int) -> Response:
@@ -265,7 +266,10 @@ class Site:
 
     def still(self, name: str) -> Response:
         """Gives the last picture of an animation, for those who want nothing to move."""
-        return Response(still(self._file(name)), media_type="image/png")
+        path = self._file(name)
+        if path.suffix != ".apng":
+            raise HTTPException(404)
+        return Response(still(path), media_type="image/png")
 
     # --- within
 

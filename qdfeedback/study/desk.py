@@ -22,6 +22,10 @@ COUNTED_FOR = 5.0  # seconds: the number of trials is not counted anew before
 EVERYBODY = Rater("", "trials", "")
 
 
+class NoAnswerError(ValueError):
+    """What was given is no answer to the question."""
+
+
 @dataclass(frozen=True)
 class Shown:
     """One trial as a person sees it.
@@ -108,7 +112,7 @@ class Desk:
             response_ms: how long it took, None = not known.
 
         Raises:
-            ValueError: That is no answer to this trial.
+            NoAnswerError: That is no answer to this trial.
         """
         row = self._judgment(rater, shown, choice)
         row["response_ms"] = response_ms
@@ -232,7 +236,7 @@ class Desk:
         elif question.task == "label" and choice in question.options:
             row |= {"choice": "label", "label": choice}
         else:
-            raise ValueError(f"{choice!r} is no answer to this question")
+            raise NoAnswerError(f"{choice!r} is no answer to this question")
         return row
 
 

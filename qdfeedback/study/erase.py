@@ -40,27 +40,41 @@ def delete_rater(folder: Path, database: Database, study: Study, rater_id: str) 
         ValueError: The study has no such person.
     """
     with database.writing(lock=study.study_id) as connection:
-        pseudonym = sa.select(identities.c.rater_id).where(
-            identities.c.study_id == study.study_id, identities.c.platform_id == rater_id
-        )
-        rater_id = connection.scalar(pseudonym) or rater_id
-        theirs = (
-            judgments.c.study_id == study.study_id,
-            judgments.c.annotator_id == rater_id,
-            judgments.c.annotator_kind == "person",
-        )
-        first, n = connection.execute(
-            sa.select(sa.func.min(judgments.c.id), sa.func.count()).where(*theirs)
-        ).one()  # fmt: skip
-        known = sa.select(raters.c.rater_id).where(raters.c.study_id == study.study_id, raters.c.rater_id == rater_id)
-        if not n and connection.scalar(known) is None:
-            raise ValueError(f"study {study.study_id} has no rater {rater_id!r}")
+        rater_id, first, n = _find(connection, study, rater_id)
+        theirs = _answers_of(study, rater_id)
         connection.execute(sa.delete(judgments).where(*theirs))
         for table in (assignments, identities, raters):
             connection.execute(sa.delete(table).where(table.c.study_id == study.study_id, table.c.rater_id == rater_id))
         row = {"study_id": study.study_id, "deleted_utc": utc_now(), "judgments": n, "first_judgment": first}
         connection.execute(sa.insert(tombstones).values(empty(tombstones) | row))
     return Erased(n, trained_since(folder, first) if first is not None else [])
+
+
+def _find(connection: sa.Connection, study: Study, name: str) -> tuple[str, int | None, int]:
+    """Returns a person's pseudonym, the id of their first judgment, and how many there are.
+
+    The pseudonym goes first: on a platform, anybody can bear another's pseudonym as a name.
+    """
+    known = sa.select(raters.c.rater_id).where(raters.c.study_id == study.study_id, raters.c.rater_id == name)
+    platform = sa.select(identities.c.rater_id).where(
+        identities.c.study_id == study.study_id, identities.c.platform_id == name
+    )
+    for rater_id in (name, connection.scalar(platform)):
+        if rater_id is None:
+            continue
+        count = sa.select(sa.func.min(judgments.c.id), sa.func.count()).where(*_answers_of(study, rater_id))
+        first, n = connection.execute(count).one()
+        if n or rater_id != name or connection.scalar(known) is not None:
+            return rater_id, first, n
+    raise ValueError(f"study {study.study_id} has no rater {name!r}")
+
+
+def _answers_of(study: Study, rater_id: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        judgments.c.study_id == study.study_id,
+        judgments.c.annotator_id == rater_id,
+        judgments.c.annotator_kind == "person",
+    )
 
 
 def trained_since(folder: Path, first: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -93,7 +94,7 @@ class Guard:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 found = MutableHeaders(scope=message)
-                if request.url.path.startswith("/static/"):
+                if request.url.path.startswith("/static/") and message["status"] in (200, 304):
                     found.setdefault("Cache-Control", "public, max-age=600")
                 for name, value in self.headers.items():
                     found.setdefault(name, value)
@@ -108,7 +109,7 @@ class Guard:
         if len(request.scope.get("query_string", b"")) + len(request.url.path) > self.limits.address:
             return PlainTextResponse("This address is too long.", 414)
         length = request.headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self.limits.body:
+        if not re.fullmatch("[0-9]{1,9}", length) or int(length) > self.limits.body:
             return PlainTextResponse("This is too much for one form.", 413)
         host = request.client.host if request.client else ""
         cookie = request.cookies.get("rater", "")

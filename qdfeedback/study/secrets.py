@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def study_key(study_id: str) -> bytes:
     """Returns the key of a study: the same at every start.
 
     Raises:
-        ValueError: The key in the environment is too short.
+        ValueError: The key in the environment is too short, or the key file is damaged.
         OSError: The state folder cannot be written.
     """
     given = os.environ.get(VARIABLE)
@@ -46,7 +47,10 @@ def study_key(study_id: str) -> bytes:
             pass
         finally:
             part.unlink()
-    return bytes.fromhex(path.read_text())
+    text = path.read_text(errors="replace")
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise ValueError(f"{path} is no key of a study: put it back from a copy, or remove it and lose who is who")
+    return bytes.fromhex(text)
 
 
 def key_path(study_id: str) -> Path:
