@@ -33,7 +33,7 @@ from qdfeedback.study.guard import Guard, Limits, TooLargeError
 from qdfeedback.study.owner import Owner
 from qdfeedback.study.pages import Pages
 from qdfeedback.study.place import Place
-from qdfeedback.study.register import Platform, Rater, Register, StudyFullError
+from qdfeedback.study.register import CookieTakenError, Platform, Rater, Register, StudyFullError
 from qdfeedback.study.still import still
 from qdfeedback.study.view import expected_choice, view
 
@@ -147,7 +147,7 @@ class Site:
             rater = self.register.join(who, cookie)
         except StudyFullError as error:
             raise AppError(409, "The study is full", "Thank you for your interest: it has all its people.") from error
-        except ValueError as error:
+        except CookieTakenError as error:
             raise AppError(409, "Please begin again", "This form was somebody else's.", ("./", "Begin")) from error
         return self._to("warning" if rater.stage == "warning" else "instructions")
 

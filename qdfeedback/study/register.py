@@ -54,6 +54,10 @@ class StudyFullError(Exception):
     """The study has as many people as it wants."""
 
 
+class CookieTakenError(Exception):
+    """The cookie belongs to somebody else."""
+
+
 class Register:
     """The people of one study.
 
@@ -85,14 +89,14 @@ class Register:
 
         Raises:
             StudyFullError: No more people are wanted.
-            ValueError: The cookie is another person's.
+            CookieTakenError: The cookie is another person's.
         """
         rater_id = self.pseudonym(platform, token)
         this = self._is(rater_id)
         with self.database.writing(lock=self.study.study_id) as connection:
             owner = sa.select(raters.c.rater_id).where(*self._has(token))
             if connection.scalar(owner) not in (None, rater_id):
-                raise ValueError("the cookie is another person's")
+                raise CookieTakenError("the cookie is another person's")
             if connection.scalar(sa.select(raters.c.rater_id).where(*this)) is not None:
                 connection.execute(sa.update(raters).where(*this).values(token_hash=_hash(token)))
             else:
@@ -138,7 +142,7 @@ class Register:
         """Returns the person who agreed before, to whom the cookie now belongs; None for one who has not agreed.
 
         Raises:
-            ValueError: The cookie is another person's.
+            CookieTakenError: The cookie is another person's.
         """
         known = sa.select(raters.c.rater_id).where(*self._is(self.pseudonym(platform, token)))
         return None if self.database.value(known) is None else self.join(platform, token)
