@@ -1,6 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+JSPSYCH := jspsych@8.3.0 @jspsych/plugin-html-button-response@2.1.0 @jspsych/plugin-preload@2.1.0
 
 .DEFAULT_GOAL := help
 
@@ -20,8 +21,16 @@ demo: $(READY)  ## run QDHF on the arm and leave pictures and figures in runs/de
 test: $(READY)  ## run the tests (a few minutes)
 	$(BIN)/python -m pytest -n 2
 
-test-all: $(READY)  ## run the slow tests too, with coverage
-	$(BIN)/python -m pytest -n 2 -m "slow or not slow" --cov --cov-report=term
+test-all: $(READY) .venv/node_modules .venv/label-studio  ## run the slow tests too, with coverage
+	NODE_PATH=.venv/node_modules $(BIN)/python -m pytest -n 2 -m "slow or not slow" --cov --cov-report=term
+
+# For slow tests alone, which are skipped where these cannot be had: jsPsych, and label-studio-sdk, which wants
+# libraries of other versions than ours.
+.venv/node_modules: | $(READY)
+	-npm install --silent --no-save --no-audit --no-fund --prefix .venv $(JSPSYCH)
+
+.venv/label-studio: | $(READY)
+	-$(PYTHON) -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check label-studio-sdk==2.1.2
 
 lint: $(READY)  ## check style and types
 	$(BIN)/ruff check .

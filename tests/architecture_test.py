@@ -18,7 +18,7 @@ LAYERS = [
     {"encoders", "quality", "diversity", "generators"},
     {"archives", "history", "history_rows", "runs", "search"},
     {"metrics", "viz", "study", "explore"},
-    {"cli"},
+    {"cli", "__main__"},
 ]
 HEAVY = ("ribs", "pandas", "sklearn", "matplotlib", "torch", "transformers", "diffusers", "ray", "gymnasium")
 

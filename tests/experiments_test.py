@@ -80,12 +80,12 @@ def test_the_true_axes_need_no_judgment(tmp_path: Path) -> None:
     [
         ["--dim", "3"],
         ["--dim", "1", "--pinned", "x"],
-        ["--label-noise", "0.2"],
+        pytest.param(["--label-noise", "0.2"], marks=pytest.mark.slow),
         ["--emitter", "iso-line"],
         ["--emitter", "cma-me"],
-        ["--emitter", "cma-mae", "--es", "sep_cma_es"],
+        pytest.param(["--emitter", "cma-mae", "--es", "sep_cma_es"], marks=pytest.mark.slow),
         ["--objective-noise", "10", "--reevaluate", "3"],
-        ["--dim", "3", "--reevaluate", "2"],
+        pytest.param(["--dim", "3", "--reevaluate", "2"], marks=pytest.mark.slow),
         ["--commit"],
     ],
     ids=" ".join,
@@ -119,6 +119,7 @@ def test_every_piece_can_be_left_out(piece: str, tmp_path: Path) -> None:
     assert arm(tmp_path / "r", "--without", piece)["without"] == [piece]
 
 
+@pytest.mark.slow
 def test_ablation(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(ablation_arm, "Piece", Literal["bald"])
     ablation_arm.main(["--judgments", "20", "--seeds", "1", "--iterations", "10", "--run", str(tmp_path)])
@@ -205,7 +206,7 @@ def triplet_files(tmp_path: Path, rng) -> dict[str, Path]:
     return {name: tmp_path / name for name in ("F.npy", "T.npy", "T.csv", "test.npy")}
 
 
-@pytest.mark.parametrize("triplets", ["T.npy", "T.csv"])
+@pytest.mark.parametrize("triplets", ["T.npy", pytest.param("T.csv", marks=pytest.mark.slow)])
 def test_similarity_from_anyones_triplets(triplets: str, triplet_files, tmp_path: Path, capsys) -> None:
     run = tmp_path / "run"
     arguments = ["--features", str(triplet_files["F.npy"]), "--triplets", str(triplet_files[triplets])]

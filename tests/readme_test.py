@@ -52,5 +52,5 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_every_folder_of_the_package_is_in_the_tree() -> None:
     for path in (ROOT / "qdfeedback").iterdir():
-        if path.name not in ("__init__.py", "__pycache__", "py.typed"):
+        if path.name not in ("__init__.py", "__main__.py", "__pycache__", "py.typed"):
             assert path.name in README, path.name

@@ -33,7 +33,7 @@ from qdfeedback.study.guard import Guard, Limits, TooLargeError
 from qdfeedback.study.owner import Owner
 from qdfeedback.study.pages import Pages
 from qdfeedback.study.place import Place
-from qdfeedback.study.register import CookieTakenError, Platform, Rater, Register, StudyFullError
+from qdfeedback.study.register import CookieTakenError, OtherSessionError, Platform, Rater, Register, StudyFullError
 from qdfeedback.study.still import still
 from qdfeedback.study.view import expected_choice, view
 
@@ -71,7 +71,7 @@ def create_app(
         limits: how much a visitor may ask.
         clock: seconds since 1970.
     """
-    secure = public_url.startswith("https://")
+    secure = public_url.lower().startswith("https://")
     register = Register(place.database, place.study, key, clock=clock)
     site = Site(place, Desk(register), visit.Cookies(secure=secure, embedded=place.study.mturk and secure))
     owner = Owner(place, site.pages, public_url, secure=secure, logins=limits.logins)
@@ -120,7 +120,10 @@ class Site:
         if other or (params.get("new") and rater and rater.stage in ("done", "withdrawn")):
             token, rater = visit.new_token(), None
         if rater is None and platform.person:
-            rater = self.register.returning(platform, token)
+            try:
+                rater = self.register.returning(platform, token)
+            except (CookieTakenError, OtherSessionError) as error:
+                raise self._refusal(error) from error
         if rater is not None:
             return self.cookies.give(self._to("task"), token)
         page = self.pages(
@@ -147,8 +150,8 @@ class Site:
             rater = self.register.join(who, cookie)
         except StudyFullError as error:
             raise AppError(409, "The study is full", "Thank you for your interest: it has all its people.") from error
-        except CookieTakenError as error:
-            raise AppError(409, "Please begin again", "This form was somebody else's.", ("./", "Begin")) from error
+        except (CookieTakenError, OtherSessionError) as error:
+            raise self._refusal(error) from error
         return self._to("warning" if rater.stage == "warning" else "instructions")
 
     def warning(self, request: Request) -> Response:
@@ -224,8 +227,11 @@ class Site:
         """Ends a person's part of a live study, which has no last question."""
         self._cookie(request, token)
         rater = self._rater(request)
-        if self.study.live and rater.stage in ("practice", "trials"):
-            self.register.enter(rater, "done")
+        if not self.study.live or rater.stage not in ("practice", "trials"):
+            return self._to("done")
+        if not self.desk.progress(rater)[0]:
+            raise AppError(409, "There is no answer of yours yet", "Please answer a question first.", ("task", "Go on"))
+        self.register.enter(rater, "done")
         return self._to("done")
 
     def withdraw(self, request: Request, token: Text, answers: Text) -> Response:
@@ -291,6 +297,12 @@ class Site:
         return self._page(
             request, "trial.html", view=seen, done=done, total=total, feedback=feedback, expected=expected
         )
+
+    def _refusal(self, error: Exception) -> AppError:
+        if isinstance(error, OtherSessionError):
+            text = "Please open the link with which you began, on the platform that you came from."
+            return AppError(403, "This is not the link with which you began", text)
+        return AppError(409, "Please begin again", "This form was somebody else's.", ("./", "Begin"))
 
     def _platform(self, platform: Platform | None) -> Platform:
         if platform is None:

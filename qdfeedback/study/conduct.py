@@ -67,7 +67,7 @@ def conduct(answers: Sequence[Answer], study: Study) -> list[Conduct]:
 
 def rules(study: Study) -> list[str]:
     """Returns the rules, each as a sentence."""
-    share = f"{study.catch_pass} of {study.catch_per_rater}"
+    share = f"{min(study.catch_pass, study.catch_per_rater)} of {study.catch_per_rater}"
     return [
         f"Fewer right answers to trials with an obvious answer than {share}, or that share of those seen.",
         f"A median response time below {study.fast_ms:g} ms.",

@@ -27,7 +27,7 @@ class Limits:
         person_burst: and how many at once.
         per_host: requests a second of one network address, behind which many people may be.
         host_burst: and how many at once.
-        logins: attempts at the owner's token in a minute, from anywhere.
+        logins: attempts at the owner's token in a minute, of one network address.
     """
 
     body: int = 16_384
@@ -94,7 +94,7 @@ class Guard:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 found = MutableHeaders(scope=message)
-                if request.url.path.startswith("/static/") and message["status"] in (200, 304):
+                if request.scope["path"].startswith("/static/") and message["status"] in (200, 304):
                     found.setdefault("Cache-Control", "public, max-age=600")
                 for name, value in self.headers.items():
                     found.setdefault(name, value)
@@ -106,14 +106,14 @@ class Guard:
         await self.app(scope, _limited(receive, self.limits.body), with_headers)
 
     def _refused(self, request: Request) -> PlainTextResponse | None:
-        if len(request.scope.get("query_string", b"")) + len(request.url.path) > self.limits.address:
+        if len(request.scope.get("query_string", b"")) + len(request.scope["path"]) > self.limits.address:
             return PlainTextResponse("This address is too long.", 414)
         length = request.headers.get("content-length", "0")
         if not re.fullmatch("[0-9]{1,9}", length) or int(length) > self.limits.body:
             return PlainTextResponse("This is too much for one form.", 413)
         host = request.client.host if request.client else ""
         cookie = request.cookies.get("rater", "")
-        is_page = not request.url.path.startswith(("/static/", "/shown/", "/still/"))
+        is_page = not request.scope["path"].startswith(("/static/", "/shown/", "/still/"))
         if not self.hosts.take(host) or (is_page and cookie and not self.people.take(cookie[:64])):
             return PlainTextResponse("Too many requests: wait a little and try again.", 429, {"Retry-After": "5"})
         return None

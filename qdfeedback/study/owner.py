@@ -45,9 +45,10 @@ class Owner:
         links = {"link": f"{base}/", "prolific": f"{base}/?{PROLIFIC}"}
         return self.pages("owner.html", figures=self._figures(), coverage=self._coverage(), links=links)
 
-    def login(self, token: Annotated[str, Form(max_length=128)]) -> Response:
+    def login(self, request: Request, token: Annotated[str, Form(max_length=128)]) -> Response:
         """Opens the pages to whoever has the token."""
-        if not self._logins.take("") or not is_owner(self.place.database, self.place.study.study_id, token):
+        host = request.client.host if request.client else ""
+        if not self._logins.take(host) or not is_owner(self.place.database, self.place.study.study_id, token):
             return self.pages("login.html", status=401, wrong=True)
         response = RedirectResponse("owner", 303)
         response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=self._secure)

@@ -54,6 +54,10 @@ class StudyFullError(Exception):
     """The study has as many people as it wants."""
 
 
+class OtherSessionError(Exception):
+    """A person comes back with another session than the one they began with: it may be somebody who knows their id."""
+
+
 class CookieTakenError(Exception):
     """The cookie belongs to somebody else."""
 
@@ -90,6 +94,7 @@ class Register:
         Raises:
             StudyFullError: No more people are wanted.
             CookieTakenError: The cookie is another person's.
+            OtherSessionError: They began with another session of their platform.
         """
         rater_id = self.pseudonym(platform, token)
         this = self._is(rater_id)
@@ -98,6 +103,8 @@ class Register:
             if connection.scalar(owner) not in (None, rater_id):
                 raise CookieTakenError("the cookie is another person's")
             if connection.scalar(sa.select(raters.c.rater_id).where(*this)) is not None:
+                if platform.person and not self._same_session(connection, rater_id, platform):
+                    raise OtherSessionError
                 connection.execute(sa.update(raters).where(*this).values(token_hash=_hash(token)))
             else:
                 if self.study.max_raters is not None and self._taking_part(connection) >= self.study.max_raters:
@@ -106,6 +113,12 @@ class Register:
         rater = self.rater(token)
         assert rater is not None, "it was written just now"
         return rater
+
+    def _same_session(self, connection: sa.Connection, rater_id: str, platform: Platform) -> bool:
+        stored = sa.select(identities.c.session_id).where(
+            identities.c.study_id == self.study.study_id, identities.c.rater_id == rater_id
+        )
+        return connection.scalar(stored) == platform.session
 
     def _add(self, connection: sa.Connection, rater_id: str, platform: Platform, token: str) -> None:
         now = utc_now()
@@ -143,6 +156,7 @@ class Register:
 
         Raises:
             CookieTakenError: The cookie is another person's.
+            OtherSessionError: They began with another session of their platform.
         """
         known = sa.select(raters.c.rater_id).where(*self._is(self.pseudonym(platform, token)))
         return None if self.database.value(known) is None else self.join(platform, token)

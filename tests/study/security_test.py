@@ -104,6 +104,9 @@ def ready(app: Any, action: str) -> tuple[Visitor, dict[str, str]]:
         if f'action="{step}"' in visitor.page.text:
             visitor.send(step, **FORMS[step])
     else:
+        if action == "finish":  # which thanks for answers, not for nothing
+            visitor.get("/task")
+            visitor.answer("left")
         visitor.get("/task" if action == "answer" else "/stop")
     return visitor, visitor.form(action).fields | FORMS[action]
 
