@@ -81,7 +81,7 @@ def test_the_true_axes_need_no_judgment(tmp_path: Path) -> None:
         ["--dim", "3"],
         ["--dim", "1", "--pinned", "x"],
         pytest.param(["--label-noise", "0.2"], marks=pytest.mark.slow),
-        ["--emitter", "iso-line"],
+        pytest.param(["--emitter", "iso-line"], marks=pytest.mark.slow),
         ["--emitter", "cma-me"],
         pytest.param(["--emitter", "cma-mae", "--es", "sep_cma_es"], marks=pytest.mark.slow),
         ["--objective-noise", "10", "--reevaluate", "3"],
