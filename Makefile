@@ -21,8 +21,12 @@ demo: $(READY)  ## run QDHF on the arm and leave pictures and figures in runs/de
 test: $(READY)  ## run the tests (a few minutes)
 	$(BIN)/python -m pytest -n 2
 
-test-all: $(READY) .venv/node_modules .venv/label-studio  ## run the slow tests too, with coverage
+test-all: .venv/.checks .venv/node_modules .venv/label-studio  ## run the slow tests too, with coverage
 	NODE_PATH=.venv/node_modules $(BIN)/python -m pytest -n 2 -m "slow or not slow" --cov --cov-report=term
+
+.venv/.checks: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,checks]"
+	touch $@
 
 # For slow tests alone, which are skipped where these cannot be had: jsPsych, and label-studio-sdk, which wants
 # libraries of other versions than ours.

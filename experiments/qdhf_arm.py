@@ -320,6 +320,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs every seed."""
     args = tyro.cli(Args, description=__doc__, args=argv)
     if len(args.seed) > 1:
+        arm_setup.check(args)
         folders = [args.run / f"seed-{seed}" for seed in args.seed]
         jobs = [
             replace(args, run=folder, seed=(seed,), resume=args.resume and folder.exists())

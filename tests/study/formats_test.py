@@ -44,7 +44,8 @@ def test_label_studio_takes_configurations_and_tasks(tmp_path: Path) -> None:
 def test_trl_trains_a_reward_model_on_exported_pairs(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    import datasets
+    datasets = pytest.importorskip("datasets")
+    pytest.importorskip("trl")
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedTokenizerFast
     from trl import RewardConfig, RewardTrainer

@@ -1,0 +1,138 @@
+"""A search that asks people: what it publishes, how it waits, and that a stop and a resume change nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from domains.arm import ArmEncoder
+from experiments import qdhf_arm
+from qdfeedback.feedback.store import Store, utc_now
+from qdfeedback.feedback.tables import items, trials
+from qdfeedback.history import History
+from qdfeedback.shown import Shown
+from qdfeedback.study.place import open_study
+from qdfeedback.study.run_models import NAME, run_probabilities
+from qdfeedback.study.settings import read_study
+
+HAND = [ArmEncoder.names.index("x"), ArmEncoder.names.index("y")]
+TINY = ["--annotator", "study", "--iterations", "24", "--batch-size", "20", "--judgments", "24", "--rounds", "4"]
+
+
+class Crowd(threading.Thread):
+    """Answers from the true positions whatever is asked, until it is told to stop."""
+
+    def __init__(self, run: Path, most: int = 10**6) -> None:
+        super().__init__(daemon=True)
+        self.run_folder, self.left, self.stopped = run, most, threading.Event()
+
+    def run(self) -> None:
+        while not (self.run_folder / "study.json").exists() and not self.stopped.is_set():
+            time.sleep(0.02)
+        study, store = read_study(self.run_folder).study_id, Store(self.run_folder / "judgments.db")
+        while not self.stopped.is_set() and self.left > 0:
+            done = store.answered(study)
+            for row in store.database.rows(sa.select(trials).where(trials.c.kind == "main")):
+                if row["trial_id"] not in done and self.left > 0:
+                    store.append([self.answer(study, row)])
+                    self.left -= 1
+            time.sleep(0.02)
+        store.close()
+
+    def answer(self, study: str, row) -> dict:
+        ids = np.array([int(row[side]) for side in ("anchor_id", "a_id", "b_id")])
+        history = History(self.run_folder / "history.arrows", ArmEncoder.names)
+        anchor, left, right = history.take(ids, "features")[:, HAND]
+        choice = "left" if np.linalg.norm(left - anchor) < np.linalg.norm(right - anchor) else "right"
+        return {
+            "study_id": study, "trial_id": row["trial_id"], "task": "triplet", "question": row["question"],
+            "kind": "main", "purpose": row["purpose"], "anchor_id": row["anchor_id"], "left_id": row["a_id"],
+            "right_id": row["b_id"], "choice": choice, "winner_id": row["a_id" if choice == "left" else "b_id"],
+            "annotator_kind": "person", "annotator_id": "crowd", "answered_utc": utc_now(),
+        }  # fmt: skip
+
+
+def summary(run: Path) -> dict:
+    return json.loads((run / "summary.json").read_text())
+
+
+def test_the_search_waits_for_people_and_follows_them(tmp_path: Path) -> None:
+    run = tmp_path / "r"
+    crowd = Crowd(run)
+    crowd.start()
+    qdhf_arm.main([*TINY, "--run", str(run), "--wait-for", "24", "--refit-after", "2", "--checkpoint-every", "8"])
+    crowd.stopped.set()
+    crowd.join()
+    found = summary(run)
+    assert (found["judgments"], found["annotator"]) == (24, "study")
+    place = open_study(run)
+    asked = place.database.rows(sa.select(trials).where(trials.c.kind == "main"))
+    assert len(asked) == 24
+    shown = Shown(run / "shown")
+    for row in place.database.rows(sa.select(items)):
+        assert shown.names()[int(row["item_id"])] == row["content"]
+        assert shown.path(row["content"]).stat().st_size
+    assert len(list((run / "models").glob("*.npz"))) >= 3
+    before = run_probabilities(place)[NAME]
+    assert 0 < len(before) < 24, "the first answers came before there was a model"
+    place.database.close()
+
+
+def test_without_waiting_the_search_goes_on_alone(tmp_path: Path) -> None:
+    run = tmp_path / "r"
+    qdhf_arm.main([*TINY, "--run", str(run)])
+    found = summary(run)
+    assert found["judgments"] == 0
+    assert found["judgment_accuracy"] is None
+    assert found["elites"] > 50
+    store = Store(run / "judgments.db")
+    assert store.asked(read_study(run).study_id) == 24, "its questions stand there for whoever comes"
+    store.close()
+
+
+def test_a_search_stopped_while_it_waits_goes_on_with_the_same_questions(tmp_path: Path, monkeypatch) -> None:
+    run = tmp_path / "r"
+
+    def gone(store: Store, study: str, n: int) -> None:
+        if store.asked(study) > 12:
+            raise KeyboardInterrupt
+        original(store, study, n)
+
+    original = qdhf_arm.wait_for_answers
+    monkeypatch.setattr(qdhf_arm, "wait_for_answers", gone)
+    crowd = Crowd(run)
+    crowd.start()
+    with pytest.raises(KeyboardInterrupt):
+        qdhf_arm.main([*TINY, "--run", str(run), "--wait-for", "24", "--refit-after", "2"])
+    store = Store(run / "judgments.db")
+    study = read_study(run).study_id
+    before = [row["trial_id"] for row in store.database.rows(sa.select(trials).order_by(trials.c.number))]
+    monkeypatch.undo()
+    qdhf_arm.main(["--run", str(run), "--resume"])
+    crowd.stopped.set()
+    crowd.join()
+    after = [row["trial_id"] for row in store.database.rows(sa.select(trials).order_by(trials.c.number))]
+    assert after[: len(before)] == before
+    assert store.asked(study) == 24
+    assert summary(run)["judgments"] == 24
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--annotator", "study", "--method", "gt"], "one run of qdhf-active"),
+        (["--annotator", "study", "--seed", "0", "1"], "one run of qdhf-active"),
+        (["--wait-for", "5"], "needs --annotator study"),
+        (["--refit-after", "1"], "must be at least 2"),
+    ],
+)
+def test_what_cannot_be_asked_of_people(arguments: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        qdhf_arm.main(["--run", str(tmp_path / "r"), *arguments])
