@@ -26,7 +26,7 @@ from qdfeedback.feedback.store import Store
 from qdfeedback.history import History
 from tests.conftest import SHARED
 
-TINY = ["--iterations", "24", "--batch-size", "20", "--judgments", "40", "--checkpoint-every", "8"]
+TINY = ["--iterations", "24", "--batch-size", "20", "--judgments", "40", "--rounds", "5", "--checkpoint-every", "8"]
 FAST = ("gt", "aurora-pca-inc", "qdhf", "qdhf-active")  # the others are slow tests
 METHODS = ("gt", "aurora-pca", "aurora-pca-inc", "aurora-ae", "aurora-ae-inc", "qdhf-base", "qdhf", "qdhf-active")
 KEYS = {
