@@ -7,14 +7,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from tyro.conf import Positional, subcommand
 
-Format = Literal[
-    "jsonl", "csv", "parquet", "jspsych", "label-studio", "potato", "trl", "hf-triplets", "nights", "things"
-]
+from qdfeedback.study.formats import Format, ImportFormat
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ class Import:
     """Run or study folder."""
     path: Positional[Path]
     """What the other tool gave back."""
-    format: Literal["jsonl", "csv", "parquet", "jspsych", "label-studio", "potato"] = "jsonl"
+    format: ImportFormat = "jsonl"
     """Which tool or file format."""
     database: str | None = None
     """URL of the database, if it is not in the folder."""

@@ -11,6 +11,24 @@ from qdfeedback.feedback.tables import assignments, items, judgments, raters, tr
 from qdfeedback.study.plan import Slot, plan, rng_of, sides
 from qdfeedback.study.register import Rater, Register
 
+Pools = dict[str, list[Any]]
+"""Kind → trials that a person could get, as (trial id, question), the first one next."""
+
+
+def marked_items(study_id: str) -> sa.Select[Any]:
+    """Returns the query for the items that are marked as sensitive."""
+    return sa.select(items.c.item_id).where(items.c.study_id == study_id, items.c.sensitive == 1)
+
+
+def counting(study_id: str) -> tuple[sa.ColumnElement[bool], ...]:
+    """Returns the conditions for judgments that count against a trial's quota."""
+    return (
+        judgments.c.study_id == study_id,
+        judgments.c.kind == "main",
+        judgments.c.annotator_kind == "person",
+        judgments.c.choice != "skip",
+    )
+
 
 class Allotment:
     """Hands out the trials of one study.
@@ -34,16 +52,15 @@ class Allotment:
             mine = connection.execute(_MINE, {"study": self.study.study_id, "rater": rater.rater_id}).all()
             pools = {
                 "main": self._main_pool(connection, rater, {row.trial_id for row in mine if row.kind == "main"}),
-                "all": [self._count(connection, rater)],
                 "catch": self._catch_pool(connection, rater, {row.trial_id for row in mine if row.kind == "catch"}),
             }
-            slots, first = self._slots(rater, mine, pools)
+            slots, first = self._slots(connection, rater, mine, pools)
             rows = self._filled(rater, slots, first, mine, pools)
             if rows:
                 connection.execute(self.database.insert_new(assignments), rows)
             self.register.keep(connection, rater.rater_id, rater.active_until)
 
-    def _slots(self, rater: Rater, mine: Any, pools: dict[str, list[Any]]) -> tuple[list[Slot], int]:
+    def _slots(self, connection: sa.Connection, rater: Rater, mine: Any, pools: Pools) -> tuple[list[Slot], int]:
         """Returns a plan, and the position of its first slot."""
         wanted, catch = self.study.trials_per_rater, self.study.catch_per_rater
         if self.study.live:
@@ -51,20 +68,18 @@ class Allotment:
         main = min(wanted - sum(row.kind == "main" for row in mine), len(pools["main"]))
         if main <= 0:
             return [], 0
-        wanted = min(wanted, pools["all"][0])
+        wanted = min(wanted, self._count(connection, rater))
         catch = 0 if mine else min(-(-catch * main // wanted), len(pools["catch"]))  # fewer where little is to be done
         first = max((row.position for row in mine), default=-1) + 1
         return plan(self.study, rater.rater_id, main=main, catch=catch), first
 
-    def _filled(
-        self, rater: Rater, slots: list[Slot], first: int, mine: Any, pools: dict[str, list[Any]]
-    ) -> list[dict[str, Any]]:
-        there = {row.position: row for row in mine}
+    def _filled(self, rater: Rater, slots: list[Slot], first: int, mine: Any, pools: Pools) -> list[dict[str, Any]]:
         planned = {row.position: (row.trial_id, row.swapped) for row in mine}
         given = Counter((row.question, row.kind) for row in mine)
+        lots: dict[tuple[str, str], list[bool]] = {}
         rows: list[dict[str, Any]] = []
         for position, slot in enumerate(slots, first):
-            if position in there:
+            if position in planned:
                 continue
             if slot.kind == "repeat":
                 assert slot.repeats is not None, "a repeat is of something"
@@ -74,8 +89,11 @@ class Allotment:
                 trial, swapped = original[0], not original[1]
             elif pools[slot.kind]:
                 trial, question = pools[slot.kind].pop(0)
-                n = given[question, slot.kind] = given[question, slot.kind] + 1
-                swapped = sides(self.study, rater.rater_id, question, slot.kind, n)[-1]
+                key = question, slot.kind
+                if key not in lots:
+                    lots[key] = sides(self.study, rater.rater_id, *key, given[key] + len(slots))
+                swapped = lots[key][given[key]]
+                given[key] += 1
             elif slot.kind == "main":
                 break  # what lies behind waits for more trials
             else:
@@ -93,7 +111,7 @@ class Allotment:
         """Returns the conditions for trials, of a kind, that the person may see."""
         conditions: list[sa.ColumnElement[bool]] = [trials.c.study_id == self.study.study_id, trials.c.kind == kind]
         if rater.filtered:
-            marked = sa.select(items.c.item_id).where(items.c.study_id == self.study.study_id, items.c.sensitive == 1)
+            marked = marked_items(self.study.study_id)
             conditions += [
                 sa.or_(column.is_(None), column.not_in(marked))
                 for column in (trials.c.anchor_id, trials.c.a_id, trials.c.b_id)
@@ -109,16 +127,10 @@ class Allotment:
     def _holding(self, trial_id: str | None = None) -> sa.CompoundSelect[Any]:
         """Returns who counts against which trial's quota: who answered it, and who is there and has it planned.
 
-        An answer counts wherever it was given; a skipped trial does not. A lease that ends later than one that began
-        now would is of a clock that went back, and is over.
+        An answer counts wherever it was given; a skipped trial does not.
         """
-        now, this = self.register.now(), self.study.study_id
-        answered = sa.select(judgments.c.trial_id, judgments.c.annotator_id.label("rater_id")).where(
-            judgments.c.study_id == this,
-            judgments.c.kind == "main",
-            judgments.c.annotator_kind == "person",
-            judgments.c.choice != "skip",
-        )
+        this = self.study.study_id
+        answered = sa.select(judgments.c.trial_id, judgments.c.annotator_id.label("rater_id")).where(*counting(this))
         rater = sa.and_(raters.c.study_id == assignments.c.study_id, raters.c.rater_id == assignments.c.rater_id)
         planned = (
             sa.select(assignments.c.trial_id, assignments.c.rater_id)
@@ -127,7 +139,7 @@ class Allotment:
                 assignments.c.study_id == this,
                 assignments.c.kind == "main",
                 sa.not_(assignments.c.answered),
-                raters.c.active_until.between(now, now + 60 * self.study.lease_minutes + 1),
+                self.register.are_there(),
                 raters.c.stage.in_(("practice", "trials")),
             )
         )

@@ -12,14 +12,12 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from qdfeedback.feedback.store import append_judgments, utc_now
-from qdfeedback.feedback.tables import items, judgments, trials
+from qdfeedback.feedback.tables import judgments, trials
 from qdfeedback.study import statements
-from qdfeedback.study.allotment import Allotment
+from qdfeedback.study.allotment import Allotment, marked_items
 from qdfeedback.study.register import Rater, Register
 
 SIDES = ("left", "right")
-COUNTED_FOR = 5.0  # seconds: the number of trials is not counted anew before
-EVERYBODY = Rater("", "trials", "")
 
 
 class NoAnswerError(ValueError):
@@ -160,8 +158,7 @@ class Desk:
 
     def has_marked(self) -> bool:
         """True where some items are marked as sensitive."""
-        marked = sa.select(items.c.item_id).where(items.c.study_id == self.study.study_id, items.c.sensitive == 1)
-        return self.database.value(marked.limit(1)) is not None
+        return self.database.value(marked_items(self.study.study_id).limit(1)) is not None
 
     # --- within
 
@@ -229,9 +226,7 @@ class Desk:
             return row
         if question.task in ("triplet", "pair") and choice in (*SIDES, *(("tie",) if question.tie else ())):
             row["winner_id"] = {"left": shown.left, "right": shown.right, "tie": None}[choice]
-        elif question.task == "rating" and choice in {
-            str(step) for step in range(question.scale[0], question.scale[1] + 1)
-        }:
+        elif question.task == "rating" and choice in question.steps:
             row |= {"choice": "value", "value": float(choice)}
         elif question.task == "label" and choice in question.options:
             row |= {"choice": "label", "label": choice}

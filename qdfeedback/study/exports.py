@@ -6,22 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
 
 from qdfeedback import files
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.tables import SCHEMA
 from qdfeedback.study.export_jspsych import export_jspsych
 from qdfeedback.study.export_pages import export_label_studio, export_potato
+from qdfeedback.study.formats import FORMATS, Format
 from qdfeedback.study.material import Material, copy_files, new_folder, read_material
 from qdfeedback.study.records import RecordFormat, records, write_records
 from qdfeedback.study.settings import Study, write_study
 from qdfeedback.study.training import export_nights, export_things, export_triplets, export_trl
-
-Format = Literal[
-    "jsonl", "csv", "parquet", "jspsych", "label-studio", "potato", "trl", "hf-triplets", "nights", "things"
-]
-FORMATS: tuple[Format, ...] = get_args(Format)
 
 
 @dataclass(frozen=True)

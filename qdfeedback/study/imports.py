@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -15,6 +15,7 @@ from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.store import append_judgments
 from qdfeedback.feedback.tables import SCHEMA, empty, items, judgments, trials
 from qdfeedback.shown import is_name
+from qdfeedback.study.formats import IMPORT_FORMATS, ImportFormat
 from qdfeedback.study.import_pages import Answer, read_jspsych, read_label_studio
 from qdfeedback.study.import_potato import read_potato
 from qdfeedback.study.material import Row
@@ -22,8 +23,6 @@ from qdfeedback.study.records import TABLES, RecordFormat, read_records
 from qdfeedback.study.settings import Study, read_study
 from qdfeedback.study.verdicts import RefusedError, check, completed
 
-ImportFormat = Literal["jsonl", "csv", "parquet", "jspsych", "label-studio", "potato"]
-IMPORT_FORMATS: tuple[ImportFormat, ...] = get_args(ImportFormat)
 _KEY = ("trial_id", "kind", "annotator_id")
 _SAID = ("left_id", "right_id", "choice", "winner_id", "value", "label")
 

@@ -10,6 +10,7 @@ from fastapi import Form, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from qdfeedback.feedback.tables import judgments, raters, trials
+from qdfeedback.study.allotment import counting
 from qdfeedback.study.guard import Buckets
 from qdfeedback.study.pages import Pages
 from qdfeedback.study.place import Place
@@ -96,12 +97,7 @@ class Owner:
         study = self.place.study
         given = (
             sa.select(judgments.c.trial_id, sa.func.count().label("n"))
-            .where(
-                judgments.c.study_id == study.study_id,
-                judgments.c.kind == "main",
-                judgments.c.annotator_kind == "person",
-                judgments.c.choice != "skip",
-            )
+            .where(*counting(study.study_id))
             .group_by(judgments.c.trial_id)
             .subquery()
         )

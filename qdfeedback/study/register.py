@@ -209,6 +209,10 @@ class Register:
         """True where a lease runs; one that ends later than a new one is of a clock that went back, and is over."""
         return self.now() <= active_until <= self.lease() + 1
 
+    def are_there(self) -> sa.ColumnElement[bool]:
+        """Returns the condition on the table of raters that `is_there` is for one of them."""
+        return raters.c.active_until.between(self.now(), self.lease() + 1)
+
     def is_fresh(self, active_until: float) -> bool:
         """True where a lease need not be written anew yet."""
         return self.lease() - RENEWED <= active_until <= self.lease() + 1
@@ -233,8 +237,7 @@ class Register:
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
     def _taking_part(self, connection: sa.Connection) -> int:
-        there = raters.c.active_until.between(self.now(), self.lease() + 1)
-        gone = sa.and_(raters.c.stage != "done", sa.not_(there))
+        gone = sa.and_(raters.c.stage != "done", sa.not_(self.are_there()))
         here = (
             sa.select(sa.func.count())
             .select_from(raters)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from qdfeedback.study.statistics import library
 
-TEMPLATES = Path(__file__).parent / "templates"
 ROWS = 50  # of a long table
 MISSING = "–"
 
@@ -22,16 +20,12 @@ def page(report: dict[str, Any]) -> str:
     Raises:
         ImportError: Jinja2 is missing.
     """
-    jinja2 = library("jinja2")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"figure": figure, "percent": percent, "place": place, "p_value": p_value}
-    return str(environment.get_template("report.html").render(report=report, rows=ROWS))
+    library("jinja2")  # where it is missing, one line names the extra
+    from qdfeedback.study.templating import environment
+
+    templates = environment()
+    templates.filters |= {"figure": figure, "percent": percent, "place": place, "p_value": p_value}
+    return str(templates.get_template("report.html").render(report=report, rows=ROWS))
 
 
 def figure(value: Any, digits: int = 2) -> str:

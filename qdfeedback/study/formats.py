@@ -1,0 +1,12 @@
+"""The names of formats that go out and come in; the command reads them without loading what writes them."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Format = Literal[
+    "jsonl", "csv", "parquet", "jspsych", "label-studio", "potato", "trl", "hf-triplets", "nights", "things"
+]
+ImportFormat = Literal["jsonl", "csv", "parquet", "jspsych", "label-studio", "potato"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+IMPORT_FORMATS: tuple[ImportFormat, ...] = get_args(ImportFormat)
