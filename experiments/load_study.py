@@ -37,10 +37,13 @@ from experiments.postgres import free_port, postgres_programs, postgres_server, 
 from qdfeedback.feedback.store import Store, utc_now
 from qdfeedback.feedback.tables import empty, items, trials
 from qdfeedback.shown import Shown
+from qdfeedback.study.register import Platform, Register
+from qdfeedback.study.secrets import VARIABLE, key_from
 from qdfeedback.study.settings import Question, Study, write_study
 
 STUDY = "load"
 ITEMS = 60
+KEY = "a key for the load test"
 RETRY = 0.5  # seconds until a person who got no page tries again
 
 
@@ -66,7 +69,7 @@ class Args:
 class Seen:
     """What the people saw: acknowledged answers, and how long each request took."""
 
-    acknowledged: list[tuple[str, str]] = field(default_factory=list)
+    acknowledged: list[tuple[str, str]] = field(default_factory=list)  # platform id, sealed trial
     seconds: list[float] = field(default_factory=list)
     failures: int = 0
 
@@ -105,7 +108,7 @@ class Server:
         self.port = free_port()
         self.command = [sys.executable, "-m", "qdfeedback", "study", "serve", str(folder), "--port", str(self.port)]
         self.command += ["--database", database] if database else []
-        self.environment = os.environ | {"QDFEEDBACK_STUDY_KEY": "a key for the load test"}
+        self.environment = os.environ | {VARIABLE: KEY}
         self.start()
 
     def start(self) -> None:
@@ -123,7 +126,8 @@ class Person:
     """One simulated person."""
 
     def __init__(self, number: int, client: httpx.AsyncClient, seen: Seen) -> None:
-        self.link = f"/?PROLIFIC_PID=person{number}&STUDY_ID=load&SESSION_ID=s{number}"
+        self.name = f"person{number}"
+        self.link = f"/?PROLIFIC_PID={self.name}&STUDY_ID=load&SESSION_ID=s{number}"
         self.client = client
         self.seen = seen
         self.rng = np.random.default_rng(number)
@@ -140,7 +144,7 @@ class Person:
                 fields = hidden(page)
                 page = await self.post("/answer", page, choice=str(self.rng.choice(["left", "right"])))
                 if page:
-                    self.seen.acknowledged.append((self.link, fields["trial"]))
+                    self.seen.acknowledged.append((self.name, fields["trial"]))
             elif "Thank you" in page:
                 return
             page = page or await self.get(self.link)
@@ -211,21 +215,22 @@ class Shared(httpx.AsyncBaseTransport):
         return await self.transport.handle_async_request(request)
 
 
-def check(folder: Path, database: str | None, args: Args, seen: Seen) -> dict[str, Any]:
+def check(folder: Path, study: Study, database: str | None, args: Args, seen: Seen) -> dict[str, Any]:
     """Returns what the store holds, against what was acknowledged."""
     store = Store(database or folder / "judgments.db")
     records = store.records(STUDY)
+    register = Register(store.database, study, key_from(KEY, STUDY))
     store.close()
     main = [row for row in records if row["kind"] == "main"]
     per_trial = Counter(row["trial_id"] for row in main)
     answered = Counter((row["annotator_id"], row["trial_id"]) for row in records)
-    stored = Counter(row["trial_id"] for row in records)
-    told = Counter(trial for _, trial in seen.acknowledged)
+    stored = {(row["annotator_id"], register.seal(row["trial_id"])) for row in records}
+    told = {(register.pseudonym(Platform("prolific", name), ""), trial) for name, trial in seen.acknowledged}
     return {
         "stored": len(main),
         "surplus": len(records) - len(main),
         "acknowledged": len(seen.acknowledged),
-        "lost": sum(max(n - stored[trial], 0) for trial, n in told.items()),
+        "lost": len(told - stored),
         "doubled": sum(n - 1 for n in answered.values()),
         "trials_over_quota": sum(n > args.raters_per_trial for n in per_trial.values()),
         "trials_under_quota": args.raters * args.answers // args.raters_per_trial
@@ -235,13 +240,13 @@ def check(folder: Path, database: str | None, args: Args, seen: Seen) -> dict[st
 
 def run(args: Args, folder: Path, name: str, database: str | None) -> dict[str, Any]:
     """Returns the figures of one run."""
-    make_study(folder, args, database)
+    study = make_study(folder, args, database)
     server = Server(folder, database)
     try:
         seen, seconds = asyncio.run(visit(server, args))
     finally:
         server.stop()
-    found = check(folder, database, args, seen)
+    found = check(folder, study, database, args, seen)
     p50, p95 = np.quantile(seen.seconds, [0.5, 0.95])
     return {
         "database": name,

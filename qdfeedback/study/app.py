@@ -196,7 +196,7 @@ class Site:
         self._cookie(request, token)
         rater = self._rater(request)
         shown = self.desk.shown(rater, position) if abs(position) < 1_000_000 else None
-        if shown is None or shown.trial_id != trial or rater.stage not in ("practice", "trials"):
+        if shown is None or self.register.seal(shown.trial_id) != trial or rater.stage not in ("practice", "trials"):
             return self._to("task")  # an old page: the trial went to somebody else meanwhile, or the study is over
         try:
             self.desk.answer(rater, shown, choice, response_ms=_milliseconds(ms))
@@ -295,7 +295,14 @@ class Site:
         if given is not None:
             feedback = "skipped" if given == "skip" else ("right" if given == expected else "wrong")
         return self._page(
-            request, "trial.html", view=seen, done=done, total=total, feedback=feedback, expected=expected
+            request,
+            "trial.html",
+            view=seen,
+            seal=self.register.seal(shown.trial_id),
+            done=done,
+            total=total,
+            feedback=feedback,
+            expected=expected,
         )
 
     def _refusal(self, error: Exception) -> AppError:

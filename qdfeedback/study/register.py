@@ -88,6 +88,10 @@ class Register:
         """Returns what a form must carry to be taken for that of the person with this cookie."""
         return self._mac("form", token)
 
+    def seal(self, trial_id: str) -> str:
+        """Returns what stands for a trial in a form: its id might say that it is one with an obvious answer."""
+        return self._mac("trial", trial_id)[:16]
+
     def join(self, platform: Platform, token: str) -> Rater:
         """Takes in a person who has agreed, or finds one who comes back; the cookie is theirs from now on.
 

@@ -34,7 +34,7 @@ def study_key(study_id: str) -> bytes:
     if given is not None:
         if len(given) < LEAST:
             raise ValueError(f"{VARIABLE} must have at least {LEAST} characters")
-        return hmac.new(given.encode(), study_id.encode(), hashlib.sha256).digest()
+        return key_from(given, study_id)
     path = key_path(study_id)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -51,6 +51,11 @@ def study_key(study_id: str) -> bytes:
     if not re.fullmatch("[0-9a-f]{64}", text):
         raise ValueError(f"{path} is no key of a study: put it back from a copy, or remove it and lose who is who")
     return bytes.fromhex(text)
+
+
+def key_from(secret: str, study_id: str) -> bytes:
+    """Returns the key of a study that follows from one secret for all studies."""
+    return hmac.new(secret.encode(), study_id.encode(), hashlib.sha256).digest()
 
 
 def key_path(study_id: str) -> Path:

@@ -24,7 +24,7 @@ from qdfeedback.study.report import report
 from qdfeedback.study.settings import Study, read_study
 from qdfeedback.study.sources import Source, read_all, read_sources, spaced
 from qdfeedback.study.view import expected_choice, view
-from tests.study.visitor import KEY, Form, Visitor, images, site
+from tests.study.visitor import KEY, Form, Visitor, images, sealed, site
 
 TINY = ["--iterations", "6", "--batch-size", "20", "--method", "gt"]
 ALL = Wanted(sets=3, grid=3, pairs=4, triplets=5, ratings=4, labels=3, options=("straight", "bent"))
@@ -576,10 +576,10 @@ def test_a_run_whose_elites_all_look_the_same_gives_no_pairs(tmp_path: Path) -> 
 
 def looking(made: Made, visitor: Visitor) -> Callable[[Form], str]:
     """Answers what is expected where something is, by looking at the page."""
-    rows = {row["trial_id"]: row for row in made.trials}
+    rows, meant = {row["trial_id"]: row for row in made.trials}, sealed(made.place)
 
     def choose(form: Form) -> str:
-        row, values = rows[form.fields["trial"]], [value for _, value in form.buttons]
+        row, values = rows[meant[form.fields["trial"]]], [value for _, value in form.buttons]
         things = 1 if row["b_id"] is None else 2
         seen = [src.removeprefix("shown/") for src in images(visitor.page.text)]
         for name in seen[-1:]:  # that all are there is looked at elsewhere
@@ -754,7 +754,7 @@ def test_who_wants_to_see_no_sad_texts_sees_none(tmp_path: Path) -> None:
             sad.append("a sad" in visitor.page.text)
             return form.buttons[0][1]
 
-        seen[see] = [row["trial"] for row in visitor.answer_all(choose)]
+        seen[see] = [sealed(made.place)[row["trial"]] for row in visitor.answer_all(choose)]
         assert visitor.where == "/done"
         assert any(sad) == (see == "all")
     main = {row["trial_id"] for row in made.trials if row["kind"] == "main"}

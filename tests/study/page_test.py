@@ -13,7 +13,7 @@ from qdfeedback.feedback.tables import assignments, identities, items, judgments
 from qdfeedback.study.secrets import new_token
 from tests.study.plain import plain_study
 from tests.study.small_study import HOSTILE, small_study
-from tests.study.visitor import Visitor, images, site
+from tests.study.visitor import Visitor, images, sealed, site
 
 PROLIFIC = {"PROLIFIC_PID": "5f3c0d", "STUDY_ID": "st", "SESSION_ID": "se"}
 MTURK = {"workerId": "A1B2", "assignmentId": "AS1", "hitId": "H1", "turkSubmitTo": "https://www.mturk.com"}
@@ -209,7 +209,7 @@ def test_a_live_study_lets_people_wait_and_finish(tmp_path: Path) -> None:
         ],
     )  # fmt: skip
     person.get("/task")
-    assert person.form("answer").fields["trial"] == "new"
+    assert sealed(place)[person.form("answer").fields["trial"]] == "new"
     person.answer("right")
     person.send("finish")
     assert person.where == "/done"

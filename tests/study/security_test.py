@@ -23,7 +23,7 @@ from starlette.datastructures import Headers
 
 import qdfeedback
 from qdfeedback.feedback.database import Database
-from qdfeedback.feedback.tables import identities, judgments, meta, raters
+from qdfeedback.feedback.tables import identities, judgments, meta, raters, trials
 from qdfeedback.study import secrets
 from qdfeedback.study.guard import MTURK, SUBMIT, Buckets, Limits
 from qdfeedback.study.place import Place
@@ -31,7 +31,7 @@ from qdfeedback.study.serve import serve
 from qdfeedback.study.settings import Question, Study, read_study
 from tests.study import small_study as small
 from tests.study.plain import ALIKE, plain_study
-from tests.study.visitor import AMPLE, KEY, Visitor, images, site
+from tests.study.visitor import AMPLE, KEY, Form, Visitor, images, sealed, site
 
 PID, SESSION = "5f8e7d6c5b4a39281706f5e4", "a1b2c3d4e5f6a7b8c9d0e1f2"
 HASH = "0" * 64
@@ -385,7 +385,28 @@ def test_nobody_answers_what_was_not_planned_for_them(tmp_path: Path) -> None:
     assert visitor.client.post("/answer", data=theirs).status_code == 403
     assert stored(place) == before
     visitor.client.post("/answer", data=own)
-    assert [row["trial_id"] for row in place.database.rows(sa.select(judgments))] == [own["trial"]]
+    assert [row["trial_id"] for row in place.database.rows(sa.select(judgments))] == [sealed(place)[own["trial"]]]
+
+
+def test_no_page_tells_which_answers_are_obvious(tmp_path: Path) -> None:
+    place, app = opened(tmp_path, practice=0)
+    visitor = Visitor(app).join()
+    kinds = set()
+
+    def choose(form: Form) -> str:
+        assert not re.search("catch|repeat|obvious|expected", visitor.page.text)
+        kinds.add(
+            next(
+                row["kind"]
+                for row in place.database.rows(sa.select(trials))
+                if row["trial_id"] == meant[form.fields["trial"]]
+            )
+        )
+        return "left"
+
+    meant = sealed(place)
+    visitor.answer_all(choose)
+    assert kinds == {"main", "catch"}
 
 
 def test_what_is_no_option_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

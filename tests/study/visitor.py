@@ -8,11 +8,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from qdfeedback.feedback.tables import trials
 from qdfeedback.study.app import create_app
 from qdfeedback.study.guard import Limits
 from qdfeedback.study.place import Place, open_study
+from qdfeedback.study.register import Register
 
 KEY = b"k" * 32
 AMPLE = Limits(per_person=1e6, person_burst=1_000_000, per_host=1e6, host_burst=1_000_000)
@@ -98,6 +101,13 @@ class Visitor:
             given.append(form.fields | {"choice": choice})
             self.answer(choice)
         raise AssertionError("there is no end")
+
+
+def sealed(place: Place) -> dict[str, str]:
+    """Returns which trial is meant by what stands in a form."""
+    register = Register(place.database, place.study, KEY)
+    ids = [row["trial_id"] for row in place.database.rows(sa.select(trials.c.trial_id))]
+    return {register.seal(trial): trial for trial in ids}
 
 
 def site(folder: Path, database: str | None = None, *, limits: Limits = AMPLE, **more: Any) -> tuple[Place, Any]:
