@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -111,7 +113,7 @@ class Guard:
         length = request.headers.get("content-length", "0")
         if not re.fullmatch("[0-9]{1,9}", length) or int(length) > self.limits.body:
             return PlainTextResponse("This is too much for one form.", 413)
-        host = request.client.host if request.client else ""
+        host = network_of(request)
         cookie = request.cookies.get("rater", "")
         is_page = not request.scope["path"].startswith(("/static/", "/shown/", "/still/"))
         if not self.hosts.take(host) or (is_page and cookie and not self.people.take(cookie[:64])):
@@ -119,8 +121,21 @@ class Guard:
         return None
 
 
-class TooLargeError(Exception):
+def network_of(request: Request) -> str:
+    """Returns what counts as one address: of IPv6, whose users have 2^64 and more, the first half."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.IPv6Address(host.partition("%")[0])
+    except ValueError:
+        return host
+    return str(address.ipv4_mapped or ipaddress.IPv6Address(int(address) >> 64 << 64))
+
+
+class TooLargeError(HTTPException):
     """A body without a stated length turned out too long."""
+
+    def __init__(self) -> None:
+        super().__init__(413)
 
 
 def _limited(receive: Receive, limit: int) -> Receive:

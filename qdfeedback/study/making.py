@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ ALIKE = Question("alike", "triplet", "Which is more like the reference?")
 QUALITY = Question("quality", "rating", "How good is this?", ends=("very poor", "very good"))
 KIND = "kind"
 LETTERS = list("bcdfghjklmnpqrstvwxz    ")
+VAIN = 1_000  # draws without a new question after which there are taken to be no more
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class _Draft:
     items: dict[str, dict[str, Any]] = field(default_factory=dict)
     trials: list[dict[str, Any]] = field(default_factory=list)
     files: set[tuple[Path, str]] = field(default_factory=set)
+    asked: set[tuple[str, frozenset[str], tuple[str, ...]]] = field(default_factory=set)
 
     def write(self, database: str | None) -> None:
         """Copies what is shown, fills the database, and writes study.json last: a folder that has it is whole.
@@ -155,12 +158,13 @@ class _Draft:
                     self._add(question, "main", None, a, b)
         elif question.name == BETTER.name:
             for one, other in combinations(of, 2) if len(of) > 1 else [(next(iter(of)),) * 2]:
+                draw = partial(self._two, of[one], of[other])
                 for _ in range(wanted.pairs):
-                    self._add(question, "main", None, *self._two(of[one], of[other]))
+                    a, b = self._new(question, draw)
+                    self._add(question, "main", None, a, b)
         elif question.name == ALIKE.name:
             for _ in range(wanted.triplets):
-                source = self._any(everything)
-                anchor, a, b = (self._single(source, i) for i in self.rng.choice(len(source), 3, replace=False))
+                a, b, anchor = self._new(question, partial(self._three, everything))
                 self._add(question, "main", anchor, a, b)
         else:
             for sources in of.values():
@@ -206,6 +210,26 @@ class _Draft:
             a, b = self._any(one), self._any(other)
             i, j = self._at(a), self._at(b)
         return self._single(a, i), self._single(b, j)
+
+    def _three(self, sources: Sequence[Source]) -> tuple[str, str, str]:
+        source = self._any(sources)
+        anchor, a, b = (self._single(source, i) for i in self.rng.choice(len(source), 3, replace=False))
+        return a, b, anchor
+
+    def _new(self, question: Question, draw: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+        """Returns two items, or two with a reference, that are not asked about yet.
+
+        Raises:
+            ValueError: So many draws brought none; there may be no more.
+        """
+        for _ in range(VAIN):
+            drawn = draw()
+            key = question.name, frozenset(drawn[:2]), drawn[2:]
+            if key not in self.asked:
+                self.asked.add(key)
+                return drawn
+        n = sum(key[0] == question.name for key in self.asked)
+        raise ValueError(f"{question.name!r}: the elites give hardly more than {n} different questions; ask for fewer")
 
     def _single(self, source: Source, row: int) -> str:
         note = {"objective": float(source.objective[row]), "measures": source.measures[row].tolist()}

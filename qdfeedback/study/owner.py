@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 
 from qdfeedback.feedback.tables import judgments, raters, trials
 from qdfeedback.study.allotment import counting
-from qdfeedback.study.guard import Buckets
+from qdfeedback.study.guard import Buckets, network_of
 from qdfeedback.study.pages import Pages
 from qdfeedback.study.place import Place
 from qdfeedback.study.secrets import is_owner
@@ -48,8 +48,9 @@ class Owner:
 
     def login(self, request: Request, token: Annotated[str, Form(max_length=128)]) -> Response:
         """Opens the pages to whoever has the token."""
-        host = request.client.host if request.client else ""
-        if not self._logins.take(host) or not is_owner(self.place.database, self.place.study.study_id, token):
+        if not self._logins.take(network_of(request)) or not is_owner(
+            self.place.database, self.place.study.study_id, token
+        ):
             return self.pages("login.html", status=401, wrong=True)
         response = RedirectResponse("owner", 303)
         response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=self._secure)

@@ -571,6 +571,20 @@ def test_a_run_whose_elites_all_look_the_same_gives_no_pairs(tmp_path: Path) -> 
         make_study(tmp_path / "s", settings(wanted), [replace(source, names=Patient(source.names))], wanted)
 
 
+def test_no_question_is_asked_twice(tmp_path: Path) -> None:
+    sources = read_sources(str(text_run(tmp_path / "r", TEXTS[:5])))
+    wanted = Wanted(pairs=10, triplets=30)  # as many as there are
+    make_study(tmp_path / "s", settings(wanted), sources, wanted)
+    made = Made(tmp_path / "s")
+    for name, n in (("better", 10), ("alike", 30)):
+        asked = {(row["anchor_id"], frozenset([row["a_id"], row["b_id"]])) for row in made.of(name)}
+        assert len(asked) == len(made.of(name)) == n
+    for more in (Wanted(pairs=11), Wanted(triplets=31)):
+        with pytest.raises(ValueError, match="hardly more than (10|30) different questions; ask for fewer"):
+            make_study(tmp_path / "more", settings(more), sources, more)
+        assert not (tmp_path / "more").exists()
+
+
 # --- people answer
 
 
