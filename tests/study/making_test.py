@@ -580,7 +580,7 @@ def test_no_question_is_asked_twice(tmp_path: Path) -> None:
         asked = {(row["anchor_id"], frozenset([row["a_id"], row["b_id"]])) for row in made.of(name)}
         assert len(asked) == len(made.of(name)) == n
     for more in (Wanted(pairs=11), Wanted(triplets=31)):
-        with pytest.raises(ValueError, match="hardly more than (10|30) different questions; ask for fewer"):
+        with pytest.raises(ValueError, match=r"hardly more than (10|30) different questions; ask for fewer"):
             make_study(tmp_path / "more", settings(more), sources, more)
         assert not (tmp_path / "more").exists()
 
