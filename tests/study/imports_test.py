@@ -9,6 +9,7 @@ import pytest
 from qdfeedback.feedback.store import Store
 from qdfeedback.study.exports import export
 from qdfeedback.study.imports import Imported, import_answers
+from qdfeedback.study.report import report
 from tests.study.small_study import Small, small_study
 
 RECORDS = ["jsonl", "csv", "parquet"]
@@ -60,6 +61,26 @@ def test_what_goes_out_comes_back_whole(small: Small, other: Small, tmp_path: Pa
     assert take(other, out, fmt) == Imported(0, 9, [])
     assert take(small, out, fmt) == Imported(0, 9, [])
     assert len(records(other)) == 9
+
+
+@pytest.mark.parametrize("fmt", RECORDS)
+def test_from_one_database_to_the_other_and_back(
+    small: Small, other: Small, tmp_path: Path, postgres: str, fmt: str
+) -> None:
+    (tmp_path / "server").mkdir()
+    server = Small(tmp_path / "server", Store(postgres), small.study)
+    with server.database.writing() as connection:
+        for name in ("judgments", "trials", "items"):
+            connection.exec_driver_sql(f"DELETE FROM {name} WHERE study_id = 's-1'")
+    assert take(server, give(small, tmp_path / "out", fmt), fmt) == Imported(9, 0, [])
+    assert take(server, tmp_path / "out", fmt) == Imported(0, 9, [])
+    assert records(server) == records(small)
+    assert take(other, give(server, tmp_path / "back", fmt), fmt) == Imported(9, 0, [])
+    assert records(other) == records(small)
+    assert table(other, "trials") == table(small, "trials")
+    one, two = (report(place.database, place.study) for place in (small, server))
+    assert one["questions"] == two["questions"]
+    server.store.close()
 
 
 @pytest.mark.parametrize("fmt", RECORDS)
