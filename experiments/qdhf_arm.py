@@ -40,7 +40,7 @@ from qdfeedback.feedback.store import Store, Triplets
 from qdfeedback.parallel import limit_threads, run_all
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search, elites, rebuild, start, step
-from qdfeedback.study.settings import write_study
+from qdfeedback.study.settings import begin_study, end_study
 from qdfeedback.types import Annotator, Diversity, Floats, Ints, Placement, Queries
 
 Method = Literal["gt", "aurora-pca", "aurora-pca-inc", "aurora-ae", "aurora-ae-inc", "qdhf-base", "qdhf", "qdhf-active"]
@@ -132,6 +132,7 @@ def search_arm(arm: ArmSearch, log: arm_report.Log, bar: tqdm[Any]) -> None:
         bar.update()
     if args.annotator == "study":
         arm.refit(args.iterations, 0)  # with what people have said since
+        end_study(arm.run.path)
     if args.method == "qdhf-active":
         arm.place(margin=0.01)  # the search is done: nothing needs room outside any more
 
@@ -156,7 +157,7 @@ class ArmSearch:
             truth=lambda shown: shown[..., HAND], flip=args.label_noise, seed=args.seed[0]
         )
         if args.annotator == "study":
-            write_study(self.run.path, arm_setup.make_study(args, self.study))
+            begin_study(self.run.path, arm_setup.make_study(args, self.study))
             self.annotator = People(self.store, self.study, partial(self.run.show, self.search))
         self.model: models.Model | None = None
         self.placement: Placement | None = None

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import Positional, subcommand
@@ -134,18 +134,29 @@ class Export:
     """A node_modules folder to copy jsPsych from; without it the page loads jsPsych from a content network."""
     datapipe: str = ""
     """jspsych: id of a DataPipe experiment that takes the answers; without it they are downloaded."""
+    by: tuple[Literal["person", "model", "simulation"], ...] = ("person",)
+    """trl, hf-triplets, nights, things: whose judgments to train on."""
+    exclude: bool = False
+    """trl, hf-triplets, nights, things: leave out people whom the report's rules exclude."""
     database: str | None = None
     """URL of the database, if it is not in the folder."""
 
     def run(self) -> None:
         """Writes the export."""
-        from qdfeedback.study.exports import Jspsych, export
+        from qdfeedback.study.exports import Jspsych, Training, export
         from qdfeedback.study.place import open_study
 
         place = open_study(self.study, self.database)
         page = Jspsych(self.jspsych_packages, self.datapipe)
         n = export(
-            place.folder, place.database, place.study, self.out, fmt=self.format, public=self.public, jspsych=page
+            place.folder,
+            place.database,
+            place.study,
+            self.out,
+            fmt=self.format,
+            public=self.public,
+            jspsych=page,
+            training=Training(self.by, self.exclude),
         )
         print(f"{n} records in {self.out}")
 
@@ -223,7 +234,9 @@ class DeleteRater:
 
         place = open_study(self.study, self.database)
         gone = delete_rater(place.folder, place.database, place.study, self.rater)
-        print(f"{gone.judgments} answers removed")
+        print(f"{gone.judgments} answers removed" + "".join(f"; {name} removed" for name in gone.reports))
+        if gone.reports:
+            print("the report is made anew with: qdfeedback study report")
         if gone.models:
             print("trained with some of them, and not changed by this:")
             print("\n".join(f"  {place.folder / model}" for model in gone.models))

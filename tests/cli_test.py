@@ -204,7 +204,7 @@ def test_every_command_on_one_study(call, tmp_path: Path) -> None:
     assert call("report", folder).startswith(f"2 people, {n} answers: ")
     assert call("export", folder, tmp_path / "out") == f"{n} records in {tmp_path}/out\n"
     assert call("import", folder, tmp_path / "out") == f"0 new answers, {n} known already, 0 refused\n"
-    assert call("delete-rater", folder, "one").startswith(f"{n // 2} answers removed\n")
+    assert call("delete-rater", folder, "one").startswith(f"{n // 2} answers removed; report.json removed")
     assert call("report", folder).startswith(f"1 people, {n // 2} answers: ")
     assert call("import", folder, tmp_path / "out").startswith(f"{n // 2} new answers, {n // 2} known already")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 
 from qdfeedback.types import Bools, Floats, Ints
+
+DRAWN = 1_000_000  # numbers of a bootstrap held at once
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,10 @@ def bootstrap(
     """
     _, inverse = np.unique(np.arange(len(values)) if groups is None else groups, return_inverse=True)
     sums, sizes = np.bincount(inverse, values), np.bincount(inverse)
-    drawn = rng.integers(len(sums), size=(times, len(sums)))
-    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    means = []
+    for left in range(times, 0, -(step := max(DRAWN // len(sums), 1))):  # all at once can be gigabytes
+        drawn = rng.integers(len(sums), size=(min(step, left), len(sums)))
+        means.extend(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(np.mean(values)), float(low), float(high))
 
@@ -77,8 +82,20 @@ def krippendorff_alpha(ratings: Floats, *, level: Literal["nominal", "ordinal", 
     return float(krippendorff.alpha(reliability_data=ratings, level_of_measurement=level))
 
 
-def cohen_kappa(first: Floats, second: Floats, *, weights: Literal["linear", "quadratic"] | None = None) -> float:
+def cohen_kappa(
+    first: Floats,
+    second: Floats,
+    *,
+    weights: Literal["linear", "quadratic"] | None = None,
+    codes: Sequence[float] | None = None,
+) -> float:
     """Returns Cohen's kappa of two raters over the items that both rated (NaN = not rated).
+
+    Args:
+        first: (items,) codes of the one.
+        second: (items,) codes of the other.
+        weights: how much codes that lie apart count; None = all alike.
+        codes: all that there could be, in their order; those that were given if None.
 
     Raises:
         ValueError: No item was rated by both.
@@ -86,7 +103,7 @@ def cohen_kappa(first: Floats, second: Floats, *, weights: Literal["linear", "qu
     both = ~(np.isnan(first) | np.isnan(second))
     if not both.any():
         raise ValueError("first and second have no item in common")
-    return float(cohen_kappa_score(first[both], second[both], weights=weights))
+    return float(cohen_kappa_score(first[both], second[both], weights=weights, labels=codes))
 
 
 def raw_agreement(ratings: Floats) -> float:

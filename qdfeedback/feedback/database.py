@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from qdfeedback.feedback.tables import SCHEMA, meta, versions
 POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 60, "hide_parameters": True}
 """Threads wait for one of a few connections, which costs less than opening more; no error tells what was stored."""
 
+FORGET = 50  # tries
+
 
 class Database:
     """Connections to one database.
@@ -28,7 +31,7 @@ class Database:
     """
 
     def __init__(self, where: Path | str) -> None:
-        url = str(where) if "://" in str(where) else f"sqlite:///{where}"
+        url = _url(where)
         self.engine = _engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         if self.is_sqlite:
@@ -52,11 +55,20 @@ class Database:
         self.engine.dispose()
         self._reading.dispose()
 
-    def _readers(self, url: str) -> sa.Engine:
+    def _readers(self, url: sa.URL) -> sa.Engine:
         """Returns the engine for single queries, each a transaction of its own."""
         if self.is_sqlite:
             return self.engine.execution_options(isolation_level="AUTOCOMMIT")
         return sa.create_engine(url, isolation_level="AUTOCOMMIT", pool_reset_on_return=None, **POOL)
+
+    def forget(self) -> None:
+        """Writes over what SQLite still keeps of deleted rows beside the database; others that write have to pause."""
+        for _ in range(FORGET if self.is_sqlite else 0):
+            with self._turn, self._reading.connect() as connection:
+                busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+            if not busy:
+                return
+            time.sleep(0.1)
 
     @contextmanager
     def writing(self, *, lock: str | None = None) -> Iterator[sa.Connection]:
@@ -74,7 +86,7 @@ class Database:
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(lock, 0))))
                 yield connection
         except sa.exc.OperationalError as error:
-            where = _safe(str(self.engine.url))
+            where = _safe(self.engine.url)
             raise OSError(f"cannot write judgments to {where}: {error.orig}") from error
 
     def rows(self, query: sa.Select[*tuple[Any, ...]], **values: Any) -> Sequence[sa.RowMapping]:
@@ -93,14 +105,24 @@ class Database:
         return dialect.insert(table).on_conflict_do_nothing()
 
 
-def _engine(url: str) -> sa.Engine:
+def _url(where: Path | str) -> sa.URL:
+    """Returns where the database is; a path may hold what means something in a URL."""
+    if "://" not in str(where):
+        return sa.URL.create("sqlite", database=str(where))
+    try:
+        return sa.make_url(str(where))
+    except sa.exc.ArgumentError as error:
+        raise ValueError(f"the judgment store needs a file path or a database URL: {error}") from error
+
+
+def _engine(url: sa.URL) -> sa.Engine:
     try:
         engine = sa.create_engine(url, **POOL)
     except ModuleNotFoundError as error:
         line = 'pip install "qdfeedback[postgres]"' if "psycopg" in str(error) else "use SQLite or PostgreSQL"
         raise ValueError(f"cannot open the judgment store {_safe(url)}: {error.name} is missing; {line}") from error
     except sa.exc.ArgumentError as error:
-        raise ValueError(f"the judgment store needs a file path or a database URL: {error}") from error
+        raise ValueError(f"the judgment store {_safe(url)} needs a file path or a database URL: {error}") from error
     if engine.dialect.name not in ("sqlite", "postgresql"):
         raise ValueError(f"the judgment store must be SQLite or PostgreSQL, got {engine.dialect.name}")
     return engine
@@ -138,5 +160,5 @@ def _create(engine: sa.Engine) -> None:
             raise
 
 
-def _safe(url: str) -> str:
-    return sa.make_url(url).render_as_string(hide_password=True)
+def _safe(url: sa.URL) -> str:
+    return url.render_as_string(hide_password=True)

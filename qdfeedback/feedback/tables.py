@@ -46,6 +46,7 @@ judgments = sa.Table(
     sa.Column("shown_utc", sa.String),
     sa.Column("answered_utc", sa.String, nullable=False),
     sa.UniqueConstraint("study_id", "trial_id", "kind", "annotator_id"),
+    sqlite_autoincrement=True,  # an id is never given twice: models name the last answer they know
 )
 
 items = sa.Table(
@@ -75,6 +76,7 @@ trials = sa.Table(
     sa.Column("expected", sa.String),  # an item id, or a label: what a catch or practice trial wants
     sa.Column("published_utc", sa.String, nullable=False),
     sa.UniqueConstraint("study_id", "trial_id"),
+    sqlite_autoincrement=True,
 )
 
 raters = sa.Table(

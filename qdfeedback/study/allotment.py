@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 
 from qdfeedback.feedback.tables import assignments, items, judgments, raters, trials
-from qdfeedback.study.plan import Slot, plan, rng_of, sides
+from qdfeedback.study.plan import Slot, plan, rng_of
 from qdfeedback.study.register import Rater, Register
+
+AHEAD = 3
+"""Main trials that a person of a live study holds at once: what a batch asks is for all who are there."""
 
 Pools = dict[str, list[Any]]
 """Kind → trials that a person could get, as (trial id, question), the first one next."""
@@ -50,6 +54,8 @@ class Allotment:
         """
         with self.database.writing(lock=self.study.study_id) as connection:
             mine = connection.execute(_MINE, {"study": self.study.study_id, "rater": rater.rater_id}).all()
+            if connection.scalar(self.register.is_taking_part(rater.rater_id)) is None:
+                return  # they have left, or were removed, meanwhile
             pools = {
                 "main": self._main_pool(connection, rater, {row.trial_id for row in mine if row.kind == "main"}),
                 "catch": self._catch_pool(connection, rater, {row.trial_id for row in mine if row.kind == "catch"}),
@@ -74,38 +80,77 @@ class Allotment:
         return plan(self.study, rater.rater_id, main=main, catch=catch), first
 
     def _filled(self, rater: Rater, slots: list[Slot], first: int, mine: Any, pools: Pools) -> list[dict[str, Any]]:
-        planned = {row.position: (row.trial_id, row.swapped) for row in mine}
-        given = Counter((row.question, row.kind) for row in mine)
-        lots: dict[tuple[str, str], list[bool]] = {}
-        rows: list[dict[str, Any]] = []
+        taken = {row.position for row in mine}
+        new: dict[int, tuple[str, str, str]] = {}  # position → trial id, question, kind
+        repeats = []
+        ahead = AHEAD if self.study.live else len(slots)
         for position, slot in enumerate(slots, first):
-            if position in planned:
+            if position in taken:
                 continue
             if slot.kind == "repeat":
                 assert slot.repeats is not None, "a repeat is of something"
-                original = planned.get(first + slot.repeats)
-                if original is None:
-                    continue
-                trial, swapped = original[0], not original[1]
-            elif pools[slot.kind]:
-                trial, question = pools[slot.kind].pop(0)
-                key = question, slot.kind
-                if key not in lots:
-                    lots[key] = sides(self.study, rater.rater_id, *key, given[key] + len(slots))
-                swapped = lots[key][given[key]]
-                given[key] += 1
-            elif slot.kind == "main":
+                repeats.append((position, first + slot.repeats))
+            elif slot.kind == "main" and (not pools["main"] or not ahead):
                 break  # what lies behind waits for more trials
-            else:
-                continue
-            planned[position] = trial, swapped
-            rows.append(
-                {
-                    "study_id": self.study.study_id, "rater_id": rater.rater_id, "position": position,
-                    "trial_id": trial, "kind": slot.kind, "swapped": swapped, "shown_utc": None, "answered": False,
-                }
-            )  # fmt: skip
-        return rows
+            elif pools[slot.kind]:
+                new[position] = (*pools[slot.kind].pop(0), slot.kind)
+                ahead -= slot.kind == "main"
+        swapped = self._sides(rater, mine, new)
+        shown = {row.position: (row.trial_id, row.swapped) for row in mine}
+        shown |= {position: (trial, swapped[position]) for position, (trial, _, _) in new.items()}
+        rows = [(position, trial, kind, swapped[position]) for position, (trial, _, kind) in new.items()]
+        for position, original in repeats:
+            if original in shown:
+                rows.append((position, shown[original][0], "repeat", not shown[original][1]))
+        return [
+            {
+                "study_id": self.study.study_id, "rater_id": rater.rater_id, "position": position, "trial_id": trial,
+                "kind": kind, "swapped": side, "shown_utc": None, "answered": False,
+            }
+            for position, trial, kind, side in rows
+        ]  # fmt: skip
+
+    def _sides(self, rater: Rater, mine: Any, new: dict[int, tuple[str, str, str]]) -> dict[int, bool]:
+        """Returns for each new position whether the trial's second item stands left.
+
+        Of each question, and of all together, as many are swapped as not, or one more or less; what the person has
+        already counts. A single thing has no sides.
+        """
+        found = dict.fromkeys(new, False)
+        two = {question.name for question in self.study.questions if question.task in ("triplet", "pair")}
+        for kind in ("main", "catch"):
+            excess = Counter[str]()  # question → swapped less not swapped
+            for row in mine:
+                excess[row.question] += (2 * row.swapped - 1) * (row.kind == kind and row.question in two)
+            by_question: dict[str, list[int]] = {}
+            for position, (_, question, own) in new.items():
+                if own == kind and question in two:
+                    by_question.setdefault(question, []).append(position)
+            odd = [name for name, places in by_question.items() if (len(places) - excess[name]) % 2]
+            for name in sorted(by_question, key=lambda name: name in odd):  # the odd ones even out the whole
+                places = by_question[name]
+                rng = rng_of(self.study, rater.rater_id, "sides", kind, name, str(places[0]))
+                more = 0 if name not in odd else int(np.sign(-excess.total())) or int(rng.choice((-1, 1)))
+                n = min(max((len(places) - excess[name] + more) // 2, 0), len(places))
+                chosen = set(rng.permutation(places)[:n].tolist())
+                found |= {place: place in chosen for place in places}
+                excess[name] += 2 * n - len(places)
+        return found
+
+    def has_room(self) -> bool:
+        """True where a trial wants answers that nobody is about to give; a live study may get one at any time."""
+        if self.study.live:
+            return True
+        held = self._counted()
+        want = sa.func.coalesce(held.c.n, 0) < self.study.raters_per_trial
+        query = sa.select(trials.c.number).select_from(trials.outerjoin(held, held.c.trial_id == trials.c.trial_id))
+        main = trials.c.study_id == self.study.study_id, trials.c.kind == "main"
+        return self.database.value(query.where(*main, want).limit(1)) is not None
+
+    def _counted(self) -> sa.Subquery:
+        """Returns for each trial that anybody counts against how many do."""
+        held = self._holding().subquery()
+        return sa.select(held.c.trial_id, sa.func.count().label("n")).group_by(held.c.trial_id).subquery()
 
     def visible(self, rater: Rater, kind: str) -> list[sa.ColumnElement[bool]]:
         """Returns the conditions for trials, of a kind, that the person may see."""
@@ -150,8 +195,7 @@ class Allotment:
 
     def _main_pool(self, connection: sa.Connection, rater: Rater, mine: set[str]) -> list[Any]:
         """Returns trials that want answers, those with the fewest first, in an order of the person's own."""
-        held = self._holding().subquery()
-        counted = sa.select(held.c.trial_id, sa.func.count().label("n")).group_by(held.c.trial_id).subquery()
+        counted = self._counted()
         n = sa.func.coalesce(counted.c.n, 0)
         found = connection.execute(
             sa.select(trials.c.trial_id, trials.c.question, n)

@@ -34,6 +34,7 @@ from qdfeedback.study.owner import Owner
 from qdfeedback.study.pages import Pages
 from qdfeedback.study.place import Place
 from qdfeedback.study.register import CookieTakenError, OtherSessionError, Platform, Rater, Register, StudyFullError
+from qdfeedback.study.settings import read_study
 from qdfeedback.study.still import still
 from qdfeedback.study.view import expected_choice, view
 
@@ -72,8 +73,9 @@ def create_app(
         clock: seconds since 1970.
     """
     secure = public_url.lower().startswith("https://")
+    name = visit.cookie_name("rater", place.study.study_id)
     register = Register(place.database, place.study, key, clock=clock)
-    site = Site(place, Desk(register), visit.Cookies(secure=secure, embedded=place.study.mturk and secure))
+    site = Site(place, Desk(register), visit.Cookies(name, secure, place.study.mturk and secure))
     owner = Owner(place, site.pages, public_url, secure=secure, logins=limits.logins)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     for method, path, page in (*site.routes(), *owner.routes()):
@@ -81,7 +83,7 @@ def create_app(
     app.mount("/static", StaticFiles(directory=STATIC))
     for error in (AppError, HTTPException, RequestValidationError, TooLargeError, OSError, Exception):
         app.add_exception_handler(error, site.explain)
-    return Guard(app, limits=limits, embedded=place.study.mturk, secure=secure)
+    return Guard(app, limits=limits, cookie=name, embedded=place.study.mturk, secure=secure)
 
 
 class Site:
@@ -114,7 +116,7 @@ class Site:
         if visit.is_preview(params):
             return self._message(200, "A preview", f"{self.study.title}. Accept the HIT to take part.")
         platform = self._platform(visit.platform_of(params))
-        token = visit.token_of(request) or visit.new_token()
+        token = self.cookies.token(request) or visit.new_token()
         rater = self.register.rater(token)
         other = rater and platform.person and rater.rater_id != self.register.pseudonym(platform, token)
         if other or (params.get("new") and rater and rater.stage in ("done", "withdrawn")):
@@ -147,7 +149,10 @@ class Site:
             raise AppError(400, "Please tick the box", "Nobody takes part without agreeing.", ("./", "Go back"))
         who = self._platform(visit.checked(Platform(platform, person, session, submit_to)))
         try:
-            rater = self.register.join(who, cookie)
+            known = who.person and self.register.returning(who, cookie)
+            if not known and not self.desk.allotment.has_room():
+                raise StudyFullError
+            rater = known or self.register.join(who, cookie)
         except StudyFullError as error:
             raise AppError(409, "The study is full", "Thank you for your interest: it has all its people.") from error
         except (CookieTakenError, OtherSessionError) as error:
@@ -186,7 +191,11 @@ class Site:
         if found == "done":
             return self._to("done")
         if found == "waiting":
-            return self._page(request, "waiting.html", seconds=WAIT, done=self.desk.progress(rater)[0])
+            done, is_over = self.desk.progress(rater)[0], self._is_over()
+            if done and is_over:
+                self.register.enter(rater, "done")
+                return self._to("done")
+            return self._page(request, "waiting.html", seconds=WAIT, done=done, more=self.study.live and not is_over)
         return self._trial(request, rater, found)
 
     def answer(
@@ -287,6 +296,10 @@ class Site:
         except ValueError as error:
             raise HTTPException(404) from error
 
+    def _is_over(self) -> bool:
+        """True where a search asked, and has ended since the server began."""
+        return self.study.live and not read_study(self.place.folder).live
+
     def _trial(self, request: Request, rater: Rater, shown: Shown, *, given: str | None = None) -> Response:
         seen = view(self.place, self.desk, shown)
         done, total = self.desk.progress(rater)
@@ -318,7 +331,7 @@ class Site:
 
     def _cookie(self, request: Request, form_token: str) -> str:
         """Returns the visitor's cookie if the form was made for it."""
-        cookie = visit.token_of(request)
+        cookie = self.cookies.token(request)
         if cookie is None:
             text = "The page needs a cookie to know you again, and your browser sent none."
             raise AppError(403, "Cookies are needed", text, ("./", "Begin again"))
@@ -327,14 +340,14 @@ class Site:
         return cookie
 
     def _rater(self, request: Request) -> Rater:
-        rater = self.register.rater(visit.token_of(request))
+        rater = self.register.rater(self.cookies.token(request))
         if rater is None:
             text = "Open the link that you were given, and agree to take part."
             raise AppError(401, "We do not know you yet", text, ("./", "Begin"))
         return rater
 
     def _page(self, request: Request, template: str, **values: Any) -> Response:
-        return self.pages(template, token=self.register.form_token(visit.token_of(request) or ""), **values)
+        return self.pages(template, token=self.register.form_token(self.cookies.token(request) or ""), **values)
 
     def _to(self, path: str) -> Response:
         return RedirectResponse(path, 303)

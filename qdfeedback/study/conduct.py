@@ -69,7 +69,8 @@ def rules(study: Study) -> list[str]:
     """Returns the rules, each as a sentence."""
     share = f"{min(study.catch_pass, study.catch_per_rater)} of {study.catch_per_rater}"
     return [
-        f"Fewer right answers to trials with an obvious answer than {share}, or that share of those seen.",
+        f"Fewer right answers to trials with an obvious answer than {share}, or that share of those seen; "
+        f"a skipped one is not right.",
         f"A median response time below {study.fast_ms:g} ms.",
         f"A share of left answers that chance gives more rarely than {BAND:.1%} of the time.",
         f"One and the same side or rating in more than {SAME_SHARE:.0%} of at least {SAME_ANSWERS} answers.",

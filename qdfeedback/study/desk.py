@@ -15,7 +15,7 @@ from qdfeedback.feedback.store import append_judgments, utc_now
 from qdfeedback.feedback.tables import judgments, trials
 from qdfeedback.study import statements
 from qdfeedback.study.allotment import Allotment, marked_items
-from qdfeedback.study.register import Rater, Register
+from qdfeedback.study.register import ENDED, Rater, Register
 
 SIDES = ("left", "right")
 
@@ -73,11 +73,13 @@ class Desk:
     def next(self, rater: Rater) -> Shown | Literal["waiting", "done"]:
         """Returns the first trial that the person has not answered, "done" after the last.
 
-        In a live study, "waiting" when there is nothing to ask just now.
+        "waiting" when there is nothing to ask just now: in a live study, and for who has not answered anything yet.
         """
-        if rater.stage in ("done", "withdrawn"):
+        if rater.stage in ENDED:
             return "done"
         if rater.stage == "practice":
+            if self.study.live and not self._is_begun():
+                return "waiting"
             for shown in self._practice(rater):
                 if self.given(rater, shown) is None:
                     return shown
@@ -88,7 +90,10 @@ class Desk:
             open_ = self._open(rater)
         if open_ is not None:
             return open_
-        if self.study.live and self.progress(rater)[0] < self.progress(rater)[1]:
+        mine = {"study": self.study.study_id, "rater": rater.rater_id}
+        if self.study.live and self.database.value(statements.MAIN, **mine) < self.study.trials_per_rater:
+            return "waiting"
+        if not self.progress(rater)[0]:
             return "waiting"
         self.register.enter(rater, "done")
         return "done"
@@ -101,7 +106,7 @@ class Desk:
         return self._assigned(rater, statements.AT, at=position)
 
     def answer(self, rater: Rater, shown: Shown, choice: str, *, response_ms: float | None) -> bool:
-        """Keeps an answer; False when there was one already, which stands.
+        """Keeps an answer; False when there was one already, which stands, or it is not the person's to give any more.
 
         Args:
             rater: whose.
@@ -116,16 +121,19 @@ class Desk:
         row["response_ms"] = response_ms
         this = {"study": self.study.study_id, "rater": rater.rater_id, "at": shown.position}
         with self.database.writing(lock=self.study.study_id) as connection:
+            if shown.position < 0:
+                here = connection.scalar(self.register.is_taking_part(rater.rater_id)) is not None
+                return here and append_judgments(self.database, connection, [row]) == 1
             planned = connection.execute(statements.PLANNED, this).first()
-            if planned is not None and planned.answered:
+            if planned is None or planned.answered or planned.trial_id != shown.trial_id:
                 return False
-            row["shown_utc"] = planned.shown_utc if planned is not None else None
-            held = planned is not None and self.register.is_there(planned.active_until)
+            row["shown_utc"] = planned.shown_utc
+            held = self.register.is_there(planned.active_until)
             if shown.kind == "main" and not held and self.allotment.is_full(connection, rater, shown.trial_id):
                 row["kind"] = "surplus"  # the trial was given to another while this person was away
             new = append_judgments(self.database, connection, [row]) == 1
             connection.execute(statements.ANSWERED, this)
-            self._welcome(connection, rater, planned.active_until if planned is not None else rater.active_until)
+            self._welcome(connection, rater, planned.active_until)
         return new
 
     def progress(self, rater: Rater) -> tuple[int, int]:
@@ -161,6 +169,11 @@ class Desk:
         return self.database.value(marked_items(self.study.study_id).limit(1)) is not None
 
     # --- within
+
+    def _is_begun(self) -> bool:
+        """True where something is asked already."""
+        asked = sa.select(trials.c.number).where(trials.c.study_id == self.study.study_id)
+        return self.database.value(asked.limit(1)) is not None
 
     def _practice(self, rater: Rater) -> list[Shown]:
         query = sa.select(trials).where(*self.allotment.visible(rater, "practice"))
@@ -199,9 +212,9 @@ class Desk:
         """Holds a person's trials again; what others have filled while the person was away is no longer theirs."""
         if not self.register.is_there(active_until):
             mine = {"study": self.study.study_id, "rater": rater.rater_id}
-            for position, trial_id in connection.execute(statements.UNANSWERED, mine).all():
+            for trial_id in connection.scalars(statements.UNANSWERED, mine).all():
                 if self.allotment.is_full(connection, rater, trial_id):
-                    connection.execute(statements.DROPPED, mine | {"at": position})
+                    connection.execute(statements.DROPPED, mine | {"trial": trial_id})
         self.register.keep(connection, rater.rater_id, active_until)
 
     def _judgment(self, rater: Rater, shown: Shown, choice: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +22,12 @@ class Erased:
     Attributes:
         judgments: how many answers.
         models: models in the run folder that were trained with some of them, as paths within it.
+        reports: reports in the folder that told of the person, and were removed too.
     """
 
     judgments: int
     models: list[str]
+    reports: list[str]
 
 
 def delete_rater(folder: Path, database: Database, study: Study, rater_id: str) -> Erased:
@@ -47,7 +50,11 @@ def delete_rater(folder: Path, database: Database, study: Study, rater_id: str) 
             connection.execute(sa.delete(table).where(table.c.study_id == study.study_id, table.c.rater_id == rater_id))
         row = {"study_id": study.study_id, "deleted_utc": utc_now(), "judgments": n, "first_judgment": first}
         connection.execute(sa.insert(tombstones).values(empty(tombstones) | row))
-    return Erased(n, trained_since(folder, first) if first is not None else [])
+    database.forget()
+    reports = [path for path in (Path(folder) / "report.json", Path(folder) / "report.html") if path.exists()]
+    for path in reports:
+        path.unlink()
+    return Erased(n, trained_since(folder, first) if first is not None else [], [path.name for path in reports])
 
 
 def _find(connection: sa.Connection, study: Study, name: str) -> tuple[str, int | None, int]:
@@ -57,7 +64,7 @@ def _find(connection: sa.Connection, study: Study, name: str) -> tuple[str, int 
     """
     known = sa.select(raters.c.rater_id).where(raters.c.study_id == study.study_id, raters.c.rater_id == name)
     platform = sa.select(identities.c.rater_id).where(
-        identities.c.study_id == study.study_id, identities.c.platform_id == name
+        identities.c.study_id == study.study_id, identities.c.platform_id.in_((name, name_on_static_page(study, name)))
     )
     for rater_id in (name, connection.scalar(platform)):
         if rater_id is None:
@@ -67,6 +74,11 @@ def _find(connection: sa.Connection, study: Study, name: str) -> tuple[str, int 
         if n or rater_id != name or connection.scalar(known) is not None:
             return rater_id, first, n
     raise ValueError(f"study {study.study_id} has no rater {name!r}")
+
+
+def name_on_static_page(study: Study, platform_id: str) -> str:
+    """Returns what the jsPsych page calls a person who came to it from a platform."""
+    return hashlib.sha256(f"{study.study_id}|{study.seed}|{platform_id}".encode()).hexdigest()[:16]
 
 
 def _answers_of(study: Study, rater_id: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -50,8 +50,9 @@ _README = """\
 Put this folder on any web server, or on a host for jsPsych studies, and open `index.html`.
 
 {library}
-- Each person gets an order and sides of their own, made from a pseudonym. With PROLIFIC_PID in the address, the
-  pseudonym is a hash of it (over https), and the id itself is not kept; without, it is random.
+- Each person gets an order and sides of their own, at random. With PROLIFIC_PID in the address, they are known by a
+  hash of it (over https), and the id itself is not kept; without, by a random name. The import replaces either by a
+  pseudonym that only the study's key can make.
 - Who reloads the page goes on where they were: answers are kept in the browser until the end.
 - At the end the answers are downloaded as one JSON file per person{datapipe}. Hand these files to the import.
 - `index.html?simulate=data-only` answers at random, to try it out; such answers are marked as a simulation.
@@ -115,7 +116,9 @@ def _content(material: Material, asked: list[Row], names: dict[str, tuple[str, .
     return settings | {
         "schema_version": SCHEMA,
         "questions": questions,
-        "trials": [{field: trial[field] for field in fields} for trial in asked],
+        "trials": [
+            {field: trial[field] for field in fields} | {"sensitive": material.is_sensitive(trial)} for trial in asked
+        ],
         "items": {
             item: [
                 {"text": material.shown.text(name)} if name.endswith(".txt") else {"image": f"media/{name}"}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from qdfeedback import files
 from qdfeedback.feedback.database import Database
-from qdfeedback.feedback.tables import SCHEMA
+from qdfeedback.feedback.tables import SCHEMA, judgments
+from qdfeedback.study.answers import read_answers
+from qdfeedback.study.conduct import conduct
 from qdfeedback.study.export_jspsych import export_jspsych
 from qdfeedback.study.export_pages import export_label_studio, export_potato
 from qdfeedback.study.formats import FORMATS, Format
@@ -32,6 +36,19 @@ class Jspsych:
     datapipe: str = ""
 
 
+@dataclass(frozen=True)
+class Training:
+    """Whose judgments training data are made of.
+
+    Attributes:
+        by: kinds of annotators: person, model, simulation.
+        exclude: leave out people whom the report's rules exclude.
+    """
+
+    by: tuple[str, ...] = ("person",)
+    exclude: bool = False
+
+
 def export(
     folder: Path,
     database: Database,
@@ -41,6 +58,7 @@ def export(
     fmt: Format,
     public: bool = False,
     jspsych: Jspsych = Jspsych(),
+    training: Training = Training(),
 ) -> int:
     """Writes a study's data; returns how many records: judgments, trials of a page, or rows of training data.
 
@@ -53,6 +71,7 @@ def export(
         public: for publication: times to the day, people numbered r1, r2, …, no completion code. Texts and labels
             stay. Who the people are on their platforms never leaves the database, public or not.
         jspsych: for that format.
+        training: for trl, hf-triplets, nights and things.
 
     Raises:
         ValueError: The format cannot hold this study, something to show is missing, or `out` is there already.
@@ -71,7 +90,24 @@ def export(
     }
     if fmt not in writers:
         raise ValueError(f"fmt must be one of {', '.join(FORMATS)}, got {fmt!r}")
-    return writers[fmt](read_material(folder, database, study, public=public), Path(out))
+    material = read_material(folder, database, study, public=public)
+    if fmt in ("trl", "hf-triplets", "nights", "things"):
+        material = _chosen(material, training, database)
+    return writers[fmt](material, Path(out))
+
+
+def _chosen(material: Material, training: Training, database: Database) -> Material:
+    """Returns the material with the judgments that are trained on."""
+    if unknown := set(training.by) - {"person", "model", "simulation"}:
+        raise ValueError(f"training.by must name person, model or simulation, got {', '.join(sorted(unknown))}")
+    excluded: set[int] = set()
+    if training.exclude:
+        out = {one.rater for one in conduct(read_answers(database, material.study), material.study) if one.reasons}
+        person = judgments.c.annotator_kind == "person", judgments.c.study_id == material.study.study_id
+        theirs = sa.select(judgments.c.id).where(*person, judgments.c.annotator_id.in_(out))
+        excluded = {row["id"] for row in database.rows(theirs)}
+    kept = [row for row in material.judgments if row["annotator_kind"] in training.by and row["id"] not in excluded]
+    return replace(material, judgments=kept)
 
 
 def _export_records(material: Material, out: Path, *, fmt: RecordFormat) -> int:

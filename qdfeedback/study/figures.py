@@ -105,7 +105,8 @@ def _agreement(
     except ValueError:
         alpha = None
         notes.append("All answers are the same: Krippendorff's alpha is not defined.")
-    kappa, pairs = mean_kappa(answers, weights="quadratic" if rated else None, rng=rng)
+    scale = [float(step) for step in question.steps] if rated else None
+    kappa, pairs = mean_kappa(answers, weights="quadratic" if rated else None, codes=scale, rng=rng)
     return {
         "alpha": alpha,
         "level": level,

@@ -74,13 +74,15 @@ class Guard:
     Args:
         app: what is guarded.
         limits: how much a visitor may ask.
+        cookie: name of the one by which people are known.
         embedded: MTurk shows the pages within its own.
         secure: the pages are reached by https only.
     """
 
-    def __init__(self, app: ASGIApp, *, limits: Limits, embedded: bool, secure: bool) -> None:
+    def __init__(self, app: ASGIApp, *, limits: Limits, cookie: str, embedded: bool, secure: bool) -> None:
         self.app = app
         self.limits = limits
+        self.cookie = cookie
         self.people = Buckets(limits.per_person, limits.person_burst)
         self.hosts = Buckets(limits.per_host, limits.host_burst)
         self.headers = headers(embedded=embedded, secure=secure)
@@ -114,7 +116,7 @@ class Guard:
         if not re.fullmatch("[0-9]{1,9}", length) or int(length) > self.limits.body:
             return PlainTextResponse("This is too much for one form.", 413)
         host = network_of(request)
-        cookie = request.cookies.get("rater", "")
+        cookie = request.cookies.get(self.cookie, "")
         is_page = not request.scope["path"].startswith(("/static/", "/shown/", "/still/"))
         if not self.hosts.take(host) or (is_page and cookie and not self.people.take(cookie[:64])):
             return PlainTextResponse("Too many requests: wait a little and try again.", 429, {"Retry-After": "5"})

@@ -158,15 +158,15 @@ def human_qd(
         for category in [question for question in study.questions if question.task == "label"]:
             for source in sorted({item.source or "" for item in known.values()}):
                 of = [a for a in main if a.first in known and (known[a.first].source or "") == source]
-                score = _human_qd(of, quality, category)
-                if not np.isnan(score):
-                    found = sorted({str(a.given) for a in of if a.question == category.name})
+                placed = _by_label(of, quality, category)
+                if placed:
+                    found = sorted(placed)
                     rows.append(
                         {
                             "source": source,
                             "rating": quality.name,
                             "label": category.name,
-                            "items": len({answer.first for answer in of}),
+                            "items": len({name for rows in placed.values() for name, _ in rows}),
                             "found": found,
                             "missing": [option for option in category.options if option not in found],
                             "score": _over_raters(of, quality, category, rng=rng),
@@ -175,21 +175,27 @@ def human_qd(
     return rows
 
 
-def _human_qd(answers: Sequence[Answer], quality: Question, category: Question) -> float:
+def _by_label(answers: Sequence[Answer], quality: Question, category: Question) -> dict[str, list[tuple[str, float]]]:
+    """Returns category → (item, rating) for each label that somebody gave to an item that is rated."""
     rated: dict[str, list[float]] = defaultdict(list)
     own = {}
     for answer in answers:
         if answer.question == quality.name:
             rated[answer.first].append(code(answer, quality))
             own[answer.rater, answer.first] = code(answer, quality)
-    by_label = defaultdict(list)
+    by_label: dict[str, list[tuple[str, float]]] = defaultdict(list)
     for answer in answers:
         if answer.question == category.name and answer.given in category.options and rated[answer.first]:
             mean = float(np.mean(rated[answer.first]))
-            by_label[answer.given].append(own.get((answer.rater, answer.first), mean))
+            by_label[answer.given].append((answer.first, own.get((answer.rater, answer.first), mean)))
+    return by_label
+
+
+def _human_qd(answers: Sequence[Answer], quality: Question, category: Question) -> float:
+    by_label = _by_label(answers, quality, category)
     if not by_label:
         return float("nan")
-    total = sum(float(np.mean(values)) for values in by_label.values())
+    total = sum(float(np.mean([rating for _, rating in rows])) for rows in by_label.values())
     return total / quality.scale[1] / len(category.options)
 
 

@@ -30,7 +30,7 @@ class Answer:
         right: item id that stood right, None = not told.
         swapped: whether the trial's second item stood left, None = `left` tells.
         choice: "left", "right", "tie", "skip", a rating or an option.
-        annotator_id: a pseudonym.
+        annotator_id: what the page calls the person.
         annotator_kind: person or simulation.
         times: the other columns that the page knows.
         refused: why it cannot be taken, "" = it can.

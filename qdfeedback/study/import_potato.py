@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from qdfeedback.study.material import Row
 from qdfeedback.study.settings import Study
 
 
-def read_potato(path: Path, study: Study) -> list[Answer]:
+def read_potato(path: Path, _: Study) -> list[Answer]:
     """Returns the answers in an `annotation_output` folder of Potato: `<user>/user_state.json`.
 
     Raises:
@@ -22,16 +21,15 @@ def read_potato(path: Path, study: Study) -> list[Answer]:
     states = sorted(path.glob("*/user_state.json")) if path.is_dir() else []
     if not states:
         raise ValueError(f"{path} must be Potato's annotation_output: it holds no <user>/user_state.json")
-    return [answer for state in states for answer in _potato_answers(state, study)]
+    return [answer for state in states for answer in _potato_answers(state)]
 
 
-def _potato_answers(path: Path, study: Study) -> Iterator[Answer]:
+def _potato_answers(path: Path) -> Iterator[Answer]:
     state = read_json(path)
     given = state.get("instance_id_to_label_to_value") if isinstance(state, dict) else None
     if not isinstance(given, dict) or "user_id" not in state:
         raise ValueError(f"{path} is no user state of Potato: user_id or instance_id_to_label_to_value is missing")
-    text = f"{study.study_id}|{study.seed}|{state['user_id']}"
-    rater = f"potato-{hashlib.sha256(text.encode()).hexdigest()[:16]}"  # what stands there is the platform's own id
+    rater = str(state["user_id"])  # the platform's own id
     behaviour = state.get("instance_id_to_behavioral_data") or {}
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     for item, labels in given.items():

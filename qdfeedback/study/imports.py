@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ import sqlalchemy as sa
 from qdfeedback import files
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.store import append_judgments
-from qdfeedback.feedback.tables import SCHEMA, empty, items, judgments, trials
+from qdfeedback.feedback.tables import SCHEMA, empty, identities, items, judgments, trials
 from qdfeedback.shown import is_name
 from qdfeedback.study.formats import IMPORT_FORMATS, ImportFormat
 from qdfeedback.study.import_pages import Answer, read_jspsych, read_label_studio
 from qdfeedback.study.import_potato import read_potato
 from qdfeedback.study.material import Row
 from qdfeedback.study.records import TABLES, RecordFormat, read_records
+from qdfeedback.study.register import Platform, Register, identity
+from qdfeedback.study.secrets import study_key
 from qdfeedback.study.settings import Study, read_study
 from qdfeedback.study.verdicts import RefusedError, check, completed
 
@@ -51,9 +53,12 @@ class _Batch:
     judgments: list[tuple[str, Row]] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     public: bool = False
+    people: dict[str, Platform] = field(default_factory=dict)
 
 
-def import_answers(folder: Path, database: Database, study: Study, path: Path, *, fmt: ImportFormat) -> Imported:
+def import_answers(
+    folder: Path, database: Database, study: Study, path: Path, *, fmt: ImportFormat, key: bytes | None = None
+) -> Imported:
     """Adds answers to a study; one that is there already, of the same person to the same trial, stands.
 
     A file that cannot be read as a whole adds nothing. In one that can, an answer that cannot be (a trial that the
@@ -66,6 +71,7 @@ def import_answers(folder: Path, database: Database, study: Study, path: Path, *
         path: an exported folder, or its file of responses alone; for "jspsych" a saved file or a folder of such; for
             "label-studio" the JSON export; for "potato" the folder `annotation_output`.
         fmt: what it is.
+        key: of the study, which makes pseudonyms of the names on jsPsych pages and in Potato; this user's if None.
 
     Raises:
         ValueError: The file is damaged, has wrong columns, or belongs to another study or version.
@@ -79,6 +85,8 @@ def import_answers(folder: Path, database: Database, study: Study, path: Path, *
     }
     if fmt in pages:
         batch = _Batch(answers=pages[fmt](path, study))
+        if fmt != "label-studio":  # which gives people numbers of its own
+            batch = _renamed(batch, Register(database, study, key or study_key(study.study_id)), fmt)
     elif fmt in ("jsonl", "csv", "parquet"):
         batch = _read_folder(path, study, fmt) if path.is_dir() else _Batch(judgments=_responses(path, study, fmt))
     else:
@@ -87,6 +95,18 @@ def import_answers(folder: Path, database: Database, study: Study, path: Path, *
         _take_files(path / "shown", Path(folder) / "shown", batch.items)
     with database.writing(lock=study.study_id) as connection:
         return _store(database, connection, study, batch)
+
+
+def _renamed(batch: _Batch, register: Register, platform: str) -> _Batch:
+    """Returns the batch with a pseudonym for each person that the page names, and who they are."""
+    answers, people = [], {}
+    for answer in batch.answers:
+        if answer.annotator_kind == "person" and not answer.refused:
+            who = Platform(platform, answer.annotator_id)
+            people[register.pseudonym(who, "")] = who
+            answer = replace(answer, annotator_id=register.pseudonym(who, ""))
+        answers.append(answer)
+    return replace(batch, answers=answers, people=people)
 
 
 # --- reading an exported folder
@@ -168,6 +188,10 @@ def _store(database: Database, connection: sa.Connection, study: Study, batch: _
     if batch.trials:
         connection.execute(database.insert_new(trials), [empty(trials) | row for row in batch.trials])
     new = append_judgments(database, connection, rows) if rows else 0
+    there_now = {row["annotator_id"] for row in rows}
+    known_as = [identity(study, name, who) for name, who in batch.people.items() if name in there_now]
+    if known_as:
+        connection.execute(database.insert_new(identities), known_as)
     return Imported(new, len(rows) - new, refused)
 
 

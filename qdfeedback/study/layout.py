@@ -42,7 +42,8 @@ class Placed:
 def lay_out(material: Material, question: Question, rater: str) -> list[Placed]:
     """Returns all main trials of a question with catch trials and repeats among them.
 
-    Sides are balanced over the trials, and a repeat stands the other way round; whoever answers sees the same.
+    Sides are balanced over the trials, and a repeat stands the other way round; whoever answers sees the same. Trials
+    about items that are marked as sensitive are left out: these platforms do not ask who wants to see them.
 
     Args:
         material: the study.
@@ -50,7 +51,7 @@ def lay_out(material: Material, question: Question, rater: str) -> list[Placed]:
         rater: stands for all who will see this order.
     """
     study = material.study
-    asked = [row for row in material.trials if row["question"] == question.name]
+    asked = [row for row in material.trials if row["question"] == question.name and not material.is_sensitive(row)]
     pools = {kind: [row for row in asked if row["kind"] == kind] for kind in ("main", "catch")}
     pools["catch"] = pools["catch"][: study.catch_per_rater]
     for kind, pool in pools.items():

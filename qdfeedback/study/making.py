@@ -124,6 +124,7 @@ class _Draft:
     items: dict[str, dict[str, Any]] = field(default_factory=dict)
     trials: list[dict[str, Any]] = field(default_factory=list)
     files: set[tuple[Path, str]] = field(default_factory=set)
+    orders: dict[str, Ints] = field(default_factory=dict)
     asked: set[tuple[str, frozenset[str], tuple[str, ...]]] = field(default_factory=set)
 
     def write(self, database: str | None) -> None:
@@ -167,12 +168,14 @@ class _Draft:
                 a, b, anchor = self._new(question, partial(self._three, everything))
                 self._add(question, "main", anchor, a, b)
         else:
-            for sources in of.values():
+            for label, sources in of.items():
                 n = wanted.ratings if question.name == QUALITY.name else wanted.labels
                 pool = [(source, i) for source in sources for i in range(len(source))]
                 if n > len(pool):
-                    raise ValueError(f"{sources[0].label} has {len(pool)} elites, fewer than the {n} wanted")
-                for at in self.rng.choice(len(pool), n, replace=False):
+                    raise ValueError(f"{label} has {len(pool)} elites, fewer than the {n} wanted")
+                if label not in self.orders:  # what is rated is labelled too: the human QD score needs both
+                    self.orders[label] = self.rng.permutation(len(pool))
+                for at in self.orders[label][:n]:
                     self._add(question, "main", None, self._single(*pool[at]), None)
 
     def check(self, question: Question, sources: Sequence[Source], wanted: Wanted, *, kind: str, number: int) -> None:

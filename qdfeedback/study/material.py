@@ -65,6 +65,11 @@ class Material:
             raise ValueError(f"item {item_id!r} is a set of {len(names)}; the format {fmt} shows one thing per item")
         return names[0]
 
+    def is_sensitive(self, trial: Row) -> bool:
+        """True where an item that the trial is about is marked as sensitive."""
+        about = (self.items.get(trial[side]) for side in ("anchor_id", "a_id", "b_id"))
+        return any(item is not None and item["sensitive"] for item in about)
+
 
 def read_material(folder: Path, database: Database, study: Study, *, public: bool) -> Material:
     """Returns what there is of a study.

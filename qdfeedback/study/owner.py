@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -15,8 +16,8 @@ from qdfeedback.study.guard import Buckets, network_of
 from qdfeedback.study.pages import Pages
 from qdfeedback.study.place import Place
 from qdfeedback.study.secrets import is_owner
+from qdfeedback.study.visit import cookie_name
 
-COOKIE = "owner"
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 PROLIFIC = "PROLIFIC_PID={{%PROLIFIC_PID%}}&STUDY_ID={{%STUDY_ID%}}&SESSION_ID={{%SESSION_ID%}}"
 
@@ -28,7 +29,10 @@ class Owner:
         self.place = place
         self.pages = pages
         self.public_url = public_url
+        self._cookie = cookie_name("owner", place.study.study_id)
         self._secure = secure
+        self._making = threading.Lock()
+        self._made: tuple[Any, dict[str, Any]] | None = None
         self._logins = Buckets(logins / 60, logins)
 
     def routes(self) -> list[tuple[str, str, Callable[..., Response]]]:
@@ -53,7 +57,7 @@ class Owner:
         ):
             return self.pages("login.html", status=401, wrong=True)
         response = RedirectResponse("owner", 303)
-        response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=self._secure)
+        response.set_cookie(self._cookie, token, httponly=True, samesite="strict", secure=self._secure)
         return response
 
     def report(self, request: Request) -> Response:
@@ -69,13 +73,21 @@ class Owner:
         return JSONResponse(self._report()) if self._knows(request) else RedirectResponse("owner", 303)
 
     def _report(self) -> dict[str, Any]:
+        """Returns the report, made anew where something has changed; one at a time, for it is much work."""
         from qdfeedback.study.report import report  # these load much, and few look at the report
         from qdfeedback.study.run_models import run_probabilities
 
-        return report(self.place.database, self.place.study, probabilities=run_probabilities(self.place))
+        with self._making:
+            last = self.place.database.value(sa.select(sa.func.max(judgments.c.id)))
+            refits = self.place.folder / "refits.json"
+            now = last, self._figures(), refits.stat().st_mtime_ns if refits.exists() else 0
+            if self._made is None or self._made[0] != now:
+                found = report(self.place.database, self.place.study, probabilities=run_probabilities(self.place))
+                self._made = now, found
+            return self._made[1]
 
     def _knows(self, request: Request) -> bool:
-        return is_owner(self.place.database, self.place.study.study_id, request.cookies.get(COOKIE))
+        return is_owner(self.place.database, self.place.study.study_id, request.cookies.get(self._cookie))
 
     def _figures(self) -> list[tuple[str, int]]:
         this = self.place.study.study_id

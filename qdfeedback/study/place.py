@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from qdfeedback.feedback.database import Database
+from qdfeedback.feedback.tables import trials
 from qdfeedback.run_settings import read_settings
 from qdfeedback.shown import Shown
 from qdfeedback.study.settings import Study, read_study
@@ -52,7 +55,16 @@ def open_study(folder: Path, database: str | None = None) -> Place:
         raise ValueError(f"{folder} has no judgments.db: name the study's database with --database")
     if where is not None and "://" not in where and not Path(where).exists():
         raise ValueError(f"there is no database {where}")
-    return Place(folder, study, Database(where or folder / "judgments.db"), Shown(folder / "shown"))
+    place = Place(folder, study, Database(where or folder / "judgments.db"), Shown(folder / "shown"))
+    asked = sa.select(trials.c.question).where(trials.c.study_id == study.study_id).distinct()
+    unknown = {row["question"] for row in place.database.rows(asked)} - {question.name for question in study.questions}
+    if unknown:
+        place.database.close()
+        raise ValueError(
+            f"{folder / 'study.json'} has no question {sorted(unknown)[0]!r}, about which there are trials: "
+            f"a question's wording can be changed, its name cannot"
+        )
+    return place
 
 
 def _database(folder: Path) -> str | None:

@@ -38,7 +38,8 @@ def plan(study: Study, rater_id: str, *, main: int | None = None, catch: int | N
 
     Sides are balanced, not thrown: half of the main trials are swapped (with an odd number, one more or less), and half
     of the catch trials; a repeat is shown the other way round than its original. Repeats lie at least `repeat_gap`
-    trials after their originals where the plan is long enough, catch trials are spread over the whole.
+    trials after their originals where the plan is long enough, catch trials are spread over the whole. The web page,
+    whose trials may come bit by bit, takes order and repeats from here and balances the sides itself (`allotment`).
 
     Args:
         study: its rules.
@@ -70,12 +71,6 @@ def plan(study: Study, rater_id: str, *, main: int | None = None, catch: int | N
                 originals.append(place)
             slots.append(Slot(kind, sides[kind].pop()))
     return slots
-
-
-def sides(study: Study, rater_id: str, question: str, kind: str, n: int) -> list[bool]:
-    """Returns n sides for trials that come bit by bit: of any even number from the first on, half are swapped."""
-    first = rng_of(study, rater_id, "sides", question, kind).random((n + 1) // 2) < 0.5
-    return [bool(side) for pair in zip(first, ~first, strict=True) for side in pair][:n]
 
 
 def _balanced(n: int, rng: np.random.Generator) -> list[bool]:

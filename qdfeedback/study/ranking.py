@@ -9,14 +9,18 @@ from qdfeedback.study.statistics import both, library
 from qdfeedback.types import Floats, Ints
 
 
-def bradley_terry(wins: Floats) -> Floats:
+def bradley_terry(wins: Floats, *, start: Floats | None = None) -> Floats:
     """Returns (n,) strengths, log-odds with mean 0, from (n, n) wins of row over column; a tie is half a win of each.
+
+    Args:
+        wins: (n, n).
+        start: (n,) strengths near which they may lie.
 
     Raises:
         ValueError: The fit did not converge.
     """
     try:
-        found: Floats = library("choix").ilsr_pairwise_dense(wins, alpha=0.01)
+        found: Floats = library("choix").ilsr_pairwise_dense(wins, alpha=0.01, initial_params=start)
     except RuntimeError as error:
         raise ValueError(f"wins could not be ranked: {error}") from error
     centred: Floats = found - found.mean()
@@ -41,11 +45,11 @@ def ranking(
     """
     n = int(games.max()) + 1
 
-    def strengths(weights: Floats) -> Floats:
+    def strengths(weights: Floats, start: Floats | None = None) -> Floats:
         wins = np.zeros((n, n))
         np.add.at(wins, (games[:, 0], games[:, 1]), weights * share)
         np.add.at(wins, (games[:, 1], games[:, 0]), weights * (1 - share))
-        return bradley_terry(wins)
+        return bradley_terry(wins, start=start)
 
     value = strengths(np.ones(len(games)))
     edges = []
@@ -53,7 +57,7 @@ def ranking(
         _, inverse = np.unique(groups, return_inverse=True)
         size = int(inverse.max()) + 1
         drawn = rng.multinomial(size, np.full(size, 1 / size), size=times if size > 1 else 1)
-        samples = [strengths(weights[inverse].astype(float)) for weights in drawn]
+        samples = [strengths(weights[inverse].astype(float), value) for weights in drawn]
         edges.append(np.quantile(samples, [0.025, 0.975], axis=0))
     parts = [[Interval(value[i], edge[0, i], edge[1, i]) for edge in edges] for i in range(n)]
     return [both(float(value[i]), *part) for i, part in enumerate(parts)]

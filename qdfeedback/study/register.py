@@ -16,6 +16,8 @@ from qdfeedback.feedback.store import utc_now
 from qdfeedback.feedback.tables import empty, identities, raters
 from qdfeedback.study.settings import Study
 
+ENDED = ("done", "withdrawn")
+CLOCKS = 300.0  # seconds by which the clocks of two servers may differ
 RENEWED = 60.0  # seconds: a lease is not written anew before it is so much shorter
 
 Stage = Literal["warning", "practice", "trials", "done", "withdrawn"]
@@ -44,7 +46,7 @@ class Rater:
 class Platform:
     """How a person came: with what a recruiting platform puts into the address."""
 
-    name: str  # prolific, mturk, link
+    name: str  # prolific, mturk, link; jspsych, potato: answers from there
     person: str = ""
     session: str = ""
     submit_to: str = ""
@@ -144,16 +146,7 @@ class Register:
             )
         )
         if platform.person:
-            connection.execute(
-                self.database.insert_new(identities).values(
-                    study_id=self.study.study_id,
-                    rater_id=rater_id,
-                    platform=platform.name,
-                    platform_id=platform.person,
-                    session_id=platform.session,
-                    submit_to=platform.submit_to,
-                )
-            )
+            connection.execute(self.database.insert_new(identities).values(identity(self.study, rater_id, platform)))
 
     def returning(self, platform: Platform, token: str) -> Rater | None:
         """Returns the person who agreed before, to whom the cookie now belongs; None for one who has not agreed.
@@ -200,26 +193,30 @@ class Register:
         return self.enter(replace(rater, filtered=filtered), "practice")
 
     def enter(self, rater: Rater, stage: Stage) -> Rater:
-        """Notes how far a person is, and returns them so."""
+        """Notes how far a person is, and returns them so; who has finished or left stays so."""
         with self.database.writing() as connection:
             connection.execute(
                 sa.update(raters)
-                .where(*self._is(rater.rater_id))
-                .values(stage=stage, finished_utc=utc_now() if stage in ("done", "withdrawn") else None)
+                .where(*self._is(rater.rater_id), raters.c.stage.not_in(ENDED))
+                .values(stage=stage, finished_utc=utc_now() if stage in ENDED else None)
             )
         return replace(rater, stage=stage)
 
+    def is_taking_part(self, rater_id: str) -> sa.Select[tuple[str]]:
+        """Returns the query for a person's stage; it finds nobody who has finished, left, or was removed."""
+        return sa.select(raters.c.stage).where(*self._is(rater_id), raters.c.stage.not_in(ENDED))
+
     def is_there(self, active_until: float) -> bool:
         """True where a lease runs; one that ends later than a new one is of a clock that went back, and is over."""
-        return self.now() <= active_until <= self.lease() + 1
+        return self.now() <= active_until <= self.lease() + CLOCKS
 
     def are_there(self) -> sa.ColumnElement[bool]:
         """Returns the condition on the table of raters that `is_there` is for one of them."""
-        return raters.c.active_until.between(self.now(), self.lease() + 1)
+        return raters.c.active_until.between(self.now(), self.lease() + CLOCKS)
 
     def is_fresh(self, active_until: float) -> bool:
         """True where a lease need not be written anew yet."""
-        return self.lease() - RENEWED <= active_until <= self.lease() + 1
+        return self.lease() - RENEWED <= active_until <= self.lease() + CLOCKS
 
     def keep(self, connection: sa.Connection, rater_id: str, active_until: float) -> None:
         """Notes within a transaction that a person is there: their trials are held for them again."""
@@ -248,6 +245,14 @@ class Register:
             .where(raters.c.study_id == self.study.study_id, raters.c.stage != "withdrawn", sa.not_(gone))
         )
         return int(connection.scalar(here) or 0)
+
+
+def identity(study: Study, rater_id: str, platform: Platform) -> dict[str, str]:
+    """Returns the row that tells who stands behind a pseudonym."""
+    return {
+        "study_id": study.study_id, "rater_id": rater_id, "platform": platform.name, "platform_id": platform.person,
+        "session_id": platform.session, "submit_to": platform.submit_to,
+    }  # fmt: skip
 
 
 _BY_TOKEN = sa.select(raters).where(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
+from threadpoolctl import threadpool_limits
 
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.tables import judgments, raters, tombstones
@@ -39,6 +40,11 @@ def report(database: Database, study: Study, *, probabilities: Probabilities | N
     Raises:
         ImportError: A library of the study extra is missing.
     """
+    with threadpool_limits(1):  # many small matrices: threads would only wait for each other
+        return _report(database, study, probabilities or {})
+
+
+def _report(database: Database, study: Study, probabilities: Probabilities) -> dict[str, Any]:
     answers = read_answers(database, study)
     people = conduct(answers, study)
     excluded = {person.rater for person in people if person.reasons}
@@ -46,7 +52,7 @@ def report(database: Database, study: Study, *, probabilities: Probabilities | N
         [answer for answer in answers if answer.by == "person"],
         [answer for answer in answers if answer.by != "person" and answer.kind == "main"],
         read_items(database, study),
-        probabilities or {},
+        probabilities,
         study.seed,
     )
     kept = replace(given, people=[answer for answer in given.people if answer.rater not in excluded])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,6 +84,8 @@ class Question:
                 raise ValueError(
                     f"question {self.name!r} needs options that differ, of 1 to {LONGEST_OPTION} characters"
                 )
+            if any(len(option.splitlines()) > 1 for option in self.options):
+                raise ValueError(f"question {self.name!r} has an option of several lines: forms do not keep line ends")
             if "skip" in self.options:
                 raise ValueError(f"question {self.name!r} has an option that would be taken for the skip button")
 
@@ -197,6 +199,17 @@ def similarity_study(study_id: str, *, title: str, text: str, **rules: Any) -> S
 def write_study(folder: Path, study: Study) -> None:
     """Writes `study.json`."""
     files.write_json(Path(folder) / "study.json", {"schema_version": FORMAT} | asdict(study))
+
+
+def begin_study(folder: Path, study: Study) -> None:
+    """Opens a live study: the one that lies in the folder, which its owner may have edited, or else this one."""
+    known = (Path(folder) / "study.json").exists()
+    write_study(folder, replace(read_study(folder), live=True) if known else study)
+
+
+def end_study(folder: Path) -> None:
+    """Notes that a live study has no more questions to come."""
+    write_study(folder, replace(read_study(folder), live=False))
 
 
 def read_study(folder: Path) -> Study:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import importlib
 import math
 import warnings
-from collections.abc import Callable
-from itertools import combinations
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -93,7 +92,7 @@ def agreement_over(
     packed = packed[~np.isnan(packed).all(axis=1)]
     drawn = (packed[:, rng.integers(table.shape[1], size=table.shape[1])] for _ in range(times))
     samples = _defined(figure, drawn)
-    fewer = _defined(figure, (np.delete(table, rater, axis=0) for rater in range(len(table))))
+    fewer = _defined(figure, (_without(packed, answers) for answers in table))
     trials = raters = NOTHING
     if len(samples):
         trials = Interval(value, *(float(edge) for edge in np.quantile(samples, [0.025, 0.975])))
@@ -102,6 +101,14 @@ def agreement_over(
         raters = Interval(value, value - half, value + half)
     found = both(value, trials, raters)
     return Interval(value, max(found.low, -1.0), min(found.high, 1.0))
+
+
+def _without(packed: Floats, answers: Floats) -> Floats:
+    """Returns a packed table without one person's (trials,) answers."""
+    trials = np.flatnonzero(~np.isnan(answers))
+    left = packed.copy()
+    left[(packed[:, trials] == answers[trials]).argmax(axis=0), trials] = np.nan
+    return left
 
 
 def _defined(figure: Callable[[Floats], float], tables: Any) -> Floats:
@@ -120,22 +127,32 @@ def _defined(figure: Callable[[Floats], float], tables: Any) -> Floats:
 
 
 def mean_kappa(
-    table: Floats, *, rng: np.random.Generator, weights: Literal["linear", "quadratic"] | None = None
+    table: Floats,
+    *,
+    rng: np.random.Generator,
+    weights: Literal["linear", "quadratic"] | None = None,
+    codes: Sequence[float] | None = None,
 ) -> tuple[float, int]:
     """Returns Cohen's kappa, the mean over pairs of raters, and how many pairs that is; NaN where there is none.
 
     A pair counts if it has five trials in common (two raters alone always count); of very many pairs 1000 are drawn.
+
+    Args:
+        table: (raters, trials) codes.
+        rng: draws pairs.
+        weights: of disagreements.
+        codes: all that there could be, which weights need: how far 1 is from 3 must not depend on who said 2.
     """
-    pairs = list(combinations(range(len(table)), 2))
-    if len(pairs) > KAPPA_PAIRS:
-        pairs = [pairs[i] for i in rng.choice(len(pairs), KAPPA_PAIRS, replace=False)]
+    given = (~np.isnan(table)).astype(np.float32)
     least = 1 if len(table) == 2 else KAPPA_TRIALS
+    pairs = np.argwhere(np.triu(given @ given.T, 1) >= least)
+    if len(pairs) > KAPPA_PAIRS:
+        pairs = pairs[rng.choice(len(pairs), KAPPA_PAIRS, replace=False)]
     found = []
     for first, second in pairs:
-        if (~np.isnan(table[[first, second]]).any(axis=0)).sum() >= least:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # one answer throughout: kappa is NaN, and left out
-                found.append(cohen_kappa(table[first], table[second], weights=weights))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one answer throughout: kappa is NaN, and left out
+            found.append(cohen_kappa(table[first], table[second], weights=weights, codes=codes))
     kappas = [kappa for kappa in found if not math.isnan(kappa)]
     return (float(np.mean(kappas)), len(kappas)) if kappas else (math.nan, 0)
 

@@ -1,7 +1,7 @@
 """Judgments as the training data that others read: TRL, sentence-transformers, NIGHTS, THINGS.
 
-Only decided main answers go in; ties are dropped, but for NIGHTS, where a tie is half a vote for either side. These
-files name neither raters nor trials, so they cannot be imported again.
+Only decided main answers of the annotators who are asked for go in; ties are dropped, but for NIGHTS, where a tie is
+half a vote for either side. These files name neither raters nor trials, so they cannot be imported again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def export_trl(material: Material, out: Path) -> int:
     """Writes one JSON line {chosen, rejected} for each decided pair of texts; returns how many.
 
     Raises:
-        ValueError: A pair is not of texts, or there is no pair.
+        ValueError: A pair is not of texts, there is no pair, or the file is there already.
     """
     found = []
     for row in _decided(material, "pair"):
@@ -31,6 +31,8 @@ def export_trl(material: Material, out: Path) -> int:
         found.append({"chosen": chosen, "rejected": rejected})
     if not found:
         raise ValueError(f"study {material.study.study_id} has no decided pair; trl is for pairs of texts")
+    if Path(out).exists():
+        raise ValueError(f"{out} is there already")
     write_jsonl(Path(out), found)
     return len(found)
 

@@ -55,7 +55,7 @@ def completed(answer: Answer, asked: dict[str, Row], study: Study) -> Row:
 
 
 def check(row: Row, asked: dict[str, Row], study: Study) -> None:
-    """Refuses a judgment that cannot be.
+    """Refuses a judgment that cannot be; one that does not name its question gets its trial's.
 
     A model's or a simulation's judgment may stand without a trial: a search that asks those publishes none.
 
@@ -64,6 +64,7 @@ def check(row: Row, asked: dict[str, Row], study: Study) -> None:
     """
     trial = asked.get(row["trial_id"])
     if trial is not None:
+        row["question"] = trial["question"] if row.get("question") is None else row["question"]
         _fits_trial(row, trial)
     elif row["annotator_kind"] == "person":
         raise RefusedError(f"the study has no trial {row['trial_id']!r}")
@@ -85,7 +86,7 @@ def check(row: Row, asked: dict[str, Row], study: Study) -> None:
 def _fits_trial(row: Row, trial: Row) -> None:
     if row["kind"] not in _KINDS.get(trial["kind"], (trial["kind"],)):
         raise RefusedError(f"a {trial['kind']} trial has no answer of the kind {row['kind']!r}")
-    if row["task"] != trial["task"] or row.get("question") not in (None, trial["question"]):
+    if row["task"] != trial["task"] or row["question"] != trial["question"]:
         raise RefusedError(f"trial {row['trial_id']!r} asks {trial['question']!r}, a {trial['task']}")
     shown = {row["left_id"], row.get("right_id")}
     if row.get("anchor_id") != trial["anchor_id"] or shown != {trial["a_id"], trial["b_id"]}:

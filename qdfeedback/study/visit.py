@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from collections.abc import Mapping
@@ -14,7 +15,6 @@ from qdfeedback.study.guard import SUBMIT
 from qdfeedback.study.register import Platform
 from qdfeedback.study.settings import Study
 
-COOKIE = "rater"
 PREVIEW = "ASSIGNMENT_ID_NOT_AVAILABLE"  # what MTurk sends before a HIT is accepted
 PROLIFIC = "https://app.prolific.com/submissions/complete?cc={code}"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
@@ -59,27 +59,35 @@ def new_token() -> str:
     return secrets.token_urlsafe(24)
 
 
-def token_of(request: Request) -> str | None:
-    """Returns the visitor's cookie, None where there is none that `new_token` could have made."""
-    found = request.cookies.get(COOKIE, "")
-    return found if _TOKEN.fullmatch(found) else None
+def cookie_name(kind: str, study_id: str) -> str:
+    """Returns the name of a study's cookie: studies on one host, which ports do not tell apart, must not share it."""
+    return f"{kind}-{hashlib.sha256(study_id.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
 class Cookies:
-    """How the cookie is given.
+    """How the cookie is given and taken.
 
     Attributes:
+        name: of the cookie.
         secure: by https only.
         embedded: within a page of another site, as MTurk does it.
     """
 
+    name: str
     secure: bool
     embedded: bool
+
+    def token(self, request: Request) -> str | None:
+        """Returns the visitor's cookie, None where there is none that `new_token` could have made."""
+        found = request.cookies.get(self.name, "")
+        return found if _TOKEN.fullmatch(found) else None
 
     def give(self, response: Response, token: str) -> Response:
         """Returns the response with the cookie, which lasts for 60 days."""
         rules = "SameSite=None; Partitioned" if self.embedded else "SameSite=Lax"
         secure = "; Secure" if self.secure else ""
-        response.headers.append("Set-Cookie", f"{COOKIE}={token}; Path=/; Max-Age=5184000; HttpOnly; {rules}{secure}")
+        response.headers.append(
+            "Set-Cookie", f"{self.name}={token}; Path=/; Max-Age=5184000; HttpOnly; {rules}{secure}"
+        )
         return response

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.queries import ask
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.tables import judgments
 from qdfeedback.types import Answers, Queries
 
 
@@ -100,6 +101,27 @@ def test_bad_answers_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be 0"):
         store.add("s", queries(1), answers([5]), ME)
     assert store.append([]) == 0
+
+
+def test_an_id_is_never_given_again(where: str) -> None:
+    store = Store(where)
+    study = os.urandom(4).hex()
+    store.add(study, queries(3), answers([0, 1, 0]), ME)
+    last = store.last(study)
+    with store.database.writing() as connection:
+        connection.execute(sa.delete(judgments).where(judgments.c.id == last))
+    store.add(study, queries(3, "later"), answers([0, 1, 0]), ME)
+    known, all_ = (store.triplets(study, until=until).ids.tolist() for until in (last, None))
+    assert known == all_[:2], "a model that was trained up to the one that is gone has not seen the new ones"
+    store.close()
+
+
+def test_a_path_may_look_like_a_part_of_a_url(tmp_path: Path) -> None:
+    for name in ("a?b", "a%41b", "a#b"):
+        (tmp_path / name).mkdir()
+        Store(tmp_path / name / "judgments.db").close()
+        assert (tmp_path / name / "judgments.db").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a#b", "a%41b", "a?b"]
 
 
 def test_a_place_that_is_no_store_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from qdfeedback.feedback.tables import identities, raters
 from qdfeedback.shown import Shown
 from qdfeedback.study.export_jspsych import LIBRARY
-from qdfeedback.study.exports import FORMATS, Jspsych, export
+from qdfeedback.study.exports import FORMATS, Jspsych, Training, export
 from tests.study.small_study import HOSTILE, Small, small_study
 
 
@@ -106,13 +106,43 @@ def test_trl_is_chosen_and_rejected_without_ties(small: Small, tmp_path: Path) -
     assert lines(tmp_path / "pairs.jsonl") == [{"chosen": "=cmd|calc", "rejected": HOSTILE}]
 
 
+def test_trl_replaces_nothing(small: Small, tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text("mine")
+    with pytest.raises(ValueError, match="is there already"):
+        run(small, tmp_path / "pairs.jsonl", "trl")
+    assert (tmp_path / "pairs.jsonl").read_text() == "mine"
+
+
+def test_people_whom_the_rules_exclude_can_be_left_out_of_training(small: Small, tmp_path: Path) -> None:
+    assert run(small, tmp_path / "all", "hf-triplets") == 2
+    with small.database.writing() as connection:
+        connection.exec_driver_sql("UPDATE judgments SET response_ms = 1 WHERE annotator_kind = 'person'")
+    assert run(small, tmp_path / "none", "hf-triplets", training=Training(exclude=True)) == 0
+    with pytest.raises(ValueError, match="must name person, model or simulation, got nobody"):
+        run(small, tmp_path / "x", "hf-triplets", training=Training(("nobody",)))
+
+
+def test_pages_that_cannot_ask_leave_out_what_is_sensitive(small: Small, tmp_path: Path) -> None:
+    run(small, tmp_path / "all", "label-studio")
+    with small.database.writing() as connection:
+        connection.exec_driver_sql("UPDATE items SET sensitive = 1 WHERE item_id = 't0'")
+    n = run(small, tmp_path / "out", "label-studio")
+    for path in (tmp_path / "out").rglob("tasks.json"):
+        assert '"t0"' not in path.read_text()
+    assert 0 < n < sum(len(json.loads(path.read_text())) for path in (tmp_path / "all").rglob("tasks.json"))
+    run(small, tmp_path / "js", "jspsych")
+    script = (tmp_path / "js" / "trials.js").read_text().removeprefix("window.STUDY = ").removesuffix(";\n")
+    marked = {row["trial_id"] for row in json.loads(script)["trials"] if row["sensitive"]}
+    assert marked == {"p/0", "g/0"}
+
+
 def test_trl_wants_pairs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no decided pair"):
         run(one(tmp_path, "alike"), tmp_path / "x.jsonl", "trl")
 
 
 def test_triplets_point_at_files(small: Small, tmp_path: Path) -> None:
-    assert run(small, tmp_path / "out", "hf-triplets") == 3
+    assert run(small, tmp_path / "out", "hf-triplets") == 2
     first = lines(tmp_path / "out" / "triplets.jsonl")[0]
     names = {item: f"media/{name}" for item, name in contents(small).items()}
     assert first == {"anchor": names["i0"], "positive": names["i1"], "negative": names["i2"]}
@@ -127,7 +157,9 @@ def contents(small: Small) -> dict[str, str]:
 
 
 def test_nights_has_its_columns_in_their_places(small: Small, tmp_path: Path) -> None:
-    assert run(small, tmp_path / "out", "nights") == 2
+    everybody = Training(("person", "simulation"))
+    assert run(small, tmp_path / "people", "nights") == 1
+    assert run(small, tmp_path / "out", "nights", training=everybody) == 2
     with (tmp_path / "out" / "data.csv").open(newline="") as file:
         head, first, second = csv.reader(file)
     assert ",".join(head) == "id,left_vote,right_vote,votes,ref_path,left_path,right_path,split,is_imagenet"
@@ -138,7 +170,8 @@ def test_nights_has_its_columns_in_their_places(small: Small, tmp_path: Path) ->
 
 
 def test_things_names_the_odd_one_last(small: Small, tmp_path: Path) -> None:
-    assert run(small, tmp_path / "out", "things") == 3
+    assert run(small, tmp_path / "people", "things") == 2
+    assert run(small, tmp_path / "out", "things", training=Training(("person", "simulation"))) == 3
     with (tmp_path / "out" / "items.csv").open(newline="") as file:
         ids = [row["item_id"] for row in csv.DictReader(file)]
     with (tmp_path / "out" / "triplets.csv").open(newline="") as file:

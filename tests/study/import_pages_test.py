@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from qdfeedback.study.erase import delete_rater, name_on_static_page
 from qdfeedback.study.exports import export
 from qdfeedback.study.imports import Imported, import_answers
+from qdfeedback.study.register import Platform, Register
 from tests.study.small_study import Small, small_study
+from tests.study.visitor import KEY
 
 
 @pytest.fixture
@@ -19,7 +22,7 @@ def small(tmp_path: Path) -> Small:
 
 
 def take(small: Small, path: Path, fmt: str) -> Imported:
-    return import_answers(small.folder, small.database, small.study, path, fmt=fmt)
+    return import_answers(small.folder, small.database, small.study, path, fmt=fmt, key=KEY)
 
 
 def give(small: Small, out: Path, fmt: str) -> Path:
@@ -139,7 +142,12 @@ def test_potato_comes_back_under_a_pseudonym(small: Small, tmp_path: Path) -> No
     assert (found.new, found.known) == (8, 0)
     assert ["no trial 'p/9'" in found.refused[0], "is not from a study" in found.refused[1]] == [True, True]
     assert take(small, path, "potato").known == 8
-    rows = [row for row in records(small) if row["annotator_id"].startswith("potato-")]
+    register = Register(small.database, small.study, KEY)
+    potato_id = register.pseudonym(Platform("potato", "PLATFORM-ID"), "")
+    assert potato_id != Register(small.database, small.study, b"x" * 32).pseudonym(
+        Platform("potato", "PLATFORM-ID"), ""
+    )
+    rows = [row for row in records(small) if row["annotator_id"] == potato_id]
     assert [row["choice"] for row in rows] == ["left", "right", "tie", "left", "right", "tie", "label", "value"]
     assert rows[0]["response_ms"] == 1234
     assert rows[0]["answered_utc"].startswith("2026-09-21")
@@ -148,6 +156,7 @@ def test_potato_comes_back_under_a_pseudonym(small: Small, tmp_path: Path) -> No
     both = [trial for trial, kind in sides if kind == "repeat"]
     assert both
     assert all(sides[trial, "main"] != sides[trial, "repeat"] for trial in both)
+    assert delete_rater(small.folder, small.database, small.study, "PLATFORM-ID").judgments == 8
 
 
 def test_potato_damage_is_named(small: Small, tmp_path: Path) -> None:
@@ -240,6 +249,16 @@ def test_jspsych_damage_is_named(small: Small, tmp_path: Path, change: dict, err
         take(small, save(tmp_path / "data.json", rows), "jspsych")
     with pytest.raises(ValueError, match="no row has a trial_id"):
         take(small, save(tmp_path / "data.json", rows[:1]), "jspsych")
+
+
+def test_jspsych_people_get_a_pseudonym_and_can_leave_by_their_platform_id(small: Small, tmp_path: Path) -> None:
+    named = name_on_static_page(small.study, "PROLIFIC-ID")
+    rows = [row | {"rater_id": named, "simulated": False} if "rater_id" in row else row for row in saved()]
+    n = take(small, save(tmp_path / "data.json", rows), "jspsych").new
+    assert n > 0
+    assert take(small, tmp_path / "data.json", "jspsych") == Imported(0, n, [])
+    assert named not in json.dumps(records(small)), "whoever knows the id could make that name"
+    assert delete_rater(small.folder, small.database, small.study, "PROLIFIC-ID").judgments == n
 
 
 def test_jspsych_foreign_answers_are_named(small: Small, tmp_path: Path) -> None:

@@ -585,6 +585,15 @@ def test_no_question_is_asked_twice(tmp_path: Path) -> None:
         assert not (tmp_path / "more").exists()
 
 
+def test_what_is_labelled_is_rated_too(sources: list[Source], tmp_path: Path) -> None:
+    wanted = Wanted(ratings=6, labels=4, options=("straight", "bent"))
+    make_study(tmp_path / "s", settings(wanted), sources, wanted)
+    made = Made(tmp_path / "s")
+    rated, labelled = ({row["a_id"] for row in made.of(name)} for name in ("quality", "kind"))
+    assert len(rated) == 12
+    assert labelled < rated
+
+
 # --- people answer
 
 

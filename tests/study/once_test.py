@@ -9,13 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.tables import assignments, trials
 from qdfeedback.study.desk import Desk
+from qdfeedback.study.erase import delete_rater
 from qdfeedback.study.place import open_study
 from qdfeedback.study.register import Platform, Register
+from qdfeedback.study.settings import end_study
 from tests.study.plain import plain_study
-from tests.study.visitor import KEY, Visitor, sealed, site
+from tests.study.visitor import KEY, Visitor, forms, sealed, site
 
 
 class Clock:
@@ -124,9 +128,7 @@ def test_quotas_are_exact_when_all_come_at_once(study) -> None:
         list(pool.map(lambda person: person.join().answer_all(left), people))
     assert set(per_trial(place).values()) == {2}
     assert len(per_trial(place)) == 10
-    late = Visitor(app).join()
-    late.get("/task")
-    assert late.where == "/done", "nothing is left to ask"
+    assert "The study is full" in Visitor(app).join().page.text, "nothing is left to ask"
 
 
 def test_a_trial_goes_to_others_when_somebody_is_gone(study) -> None:
@@ -144,6 +146,125 @@ def test_a_trial_goes_to_others_when_somebody_is_gone(study) -> None:
     assert [row["choice"] for row in records(place, "surplus")] == ["right"], "kept, but not counted"
     gone.get("/task")
     assert gone.where == "/done"
+
+
+def test_who_was_late_waits_and_gets_no_code_for_nothing(study) -> None:
+    place, app, clock = study(4, raters_per_trial=1, trials_per_rater=4)
+    quick, late = Visitor(app).join(), Visitor(app).join()
+    quick.get("/task")  # all are held for this one
+    late.get("/task")
+    assert late.where == "/task"
+    assert "Every question has its answers" in late.page.text
+    assert "code" not in late.get("/done").text
+    clock.now += 31 * 60
+    assert len(late.answer_all(left)) == 4
+    assert late.where == "/done"
+    assert "completion code" in late.page.text
+    assert per_trial(place) == {f"t{i}": 1 for i in range(4)}
+
+
+def test_a_batch_of_a_live_study_is_for_all_who_are_there(study) -> None:
+    place, app, _ = study(8, live=True, raters_per_trial=1, trials_per_rater=60)
+    people = [Visitor(app).join() for _ in range(2)]
+    for person in people:
+        person.get("/task")
+        assert person.form("answer")
+    for _ in range(5):
+        for person in people:
+            if any(form.action == "answer" for form in forms(person.page.text)):
+                person.answer("left")
+    assert per_trial(place) == {f"t{i}": 1 for i in range(8)}
+    assert {person.page.text.count("Nothing to ask just now") for person in people} == {1}
+    for person in {row["annotator_id"] for row in records(place)}:
+        mine = [row for row in records(place) if row["annotator_id"] == person]
+        unswapped = [row["left_id"] == str((int(row["trial_id"][1:]) + 1) % 10) for row in mine]
+        assert abs(2 * sum(unswapped) - len(mine)) <= 1, "sides are balanced bit by bit"
+
+
+def test_a_live_study_has_an_end(study) -> None:
+    place, app, _ = study(3, live=True, trials_per_rater=3, catch_per_rater=40, raters_per_trial=2)
+    person = Visitor(app).join()
+    person.answer_all(left)
+    assert person.where == "/done", "there are fewer catch trials than are wanted"
+    place, app, _ = study(3, live=True, trials_per_rater=9)
+    one, late = Visitor(app).join(), Visitor(app).join()
+    one.answer_all(left)
+    assert "will have new questions soon" in one.page.text
+    end_study(place.folder)
+    assert one.get("/task").url.path == "/done"
+    assert late.get("/task").url.path == "/task"
+    assert "will have new questions soon" not in late.page.text
+
+
+def test_practice_is_not_missed_by_who_comes_before_the_first_question(study) -> None:
+    place, app, _ = study(2, live=True, practice=2)
+    with place.database.writing() as connection:
+        connection.execute(sa.update(trials).where(trials.c.study_id == place.study.study_id).values(study_id="later"))
+    person = Visitor(app).join()
+    assert "Nothing to ask just now" in person.get("/task").text
+    with place.database.writing() as connection:
+        connection.execute(sa.update(trials).where(trials.c.study_id == "later").values(study_id=place.study.study_id))
+    person.get("/task")
+    assert person.form("answer").fields["position"] == "-1"
+
+
+def test_what_was_given_away_takes_its_repeat_along(study) -> None:
+    place, app, clock = study(6, raters_per_trial=1, trials_per_rater=6, repeats=0.5, repeat_gap=1)
+    gone = Visitor(app).join()
+    gone.get("/task")
+    gone.answer("left")
+    clock.now += 31 * 60
+    assert len(Visitor(app).join().answer_all(left)) >= 5
+    gone.answer_all(left)
+    me = records(place)[0]["annotator_id"]
+    mine = {row["trial_id"] for row in records(place) if row["annotator_id"] == me}
+    assert {row["trial_id"] for row in records(place, "repeat") if row["annotator_id"] == me} <= mine
+
+
+def test_who_was_removed_or_has_left_answers_no_more(study) -> None:
+    place, _, _ = study(4, raters_per_trial=1, trials_per_rater=4)
+    register = Register(place.database, place.study, KEY)
+    desk = Desk(register)
+    gone, left_ = (register.join(Platform("link"), letter * 32) for letter in "xy")
+    shown = desk.next(gone)
+    delete_rater(place.folder, place.database, place.study, gone.rater_id)
+    assert not desk.answer(gone, shown, "left", response_ms=None)
+    desk.allotment.fill(gone)
+    assert place.database.rows(sa.select(assignments).where(assignments.c.rater_id == gone.rater_id)) == []
+    shown = desk.next(left_)
+    register.leave(left_)
+    register.enter(left_, "trials")  # another tab, a moment behind
+    assert register.rater("y" * 32).stage == "withdrawn"
+    assert not desk.answer(left_, shown, "left", response_ms=None)
+    assert records(place) == []
+
+
+def test_two_late_answers_to_what_was_given_away_are_one(study) -> None:
+    place, _, clock = study(4, raters_per_trial=1, trials_per_rater=4)
+    register = Register(place.database, place.study, KEY, clock=clock)
+    desk = Desk(register)
+    slow = register.join(Platform("link"), "x" * 32)
+    shown = desk.next(slow)
+    clock.now += 31 * 60
+    quick = register.join(Platform("link"), "y" * 32)
+    while (other := desk.next(quick)) != "done":
+        desk.answer(quick, other, "left", response_ms=None)
+    slow = register.rater("x" * 32)
+    desk.next(slow)  # drops what others have answered
+    assert not desk.answer(slow, shown, "left", response_ms=None)
+    assert not desk.answer(slow, shown, "right", response_ms=None)
+    assert Counter(row["annotator_id"] for row in records(place)) == {quick.rater_id: 4}
+    assert records(place, "surplus") == []
+
+
+def test_servers_whose_clocks_differ_a_little_agree(study) -> None:
+    place, _, clock = study(4, raters_per_trial=1, trials_per_rater=4)
+    ahead = Register(place.database, place.study, KEY, clock=lambda: clock.now + 100)
+    rater = ahead.join(Platform("link"), "x" * 32)
+    Desk(ahead).next(rater)
+    behind = Desk(Register(place.database, place.study, KEY, clock=clock))
+    assert not behind.allotment.has_room()
+    assert behind.next(behind.register.join(Platform("link"), "y" * 32)) == "waiting"
 
 
 def test_who_stays_keeps_their_trials(study) -> None:

@@ -126,6 +126,9 @@ def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
         lambda content: content["questions"][0].update(colour="red"),
         lambda content: content["questions"][2].update(scale=["a", "b"]),
         lambda content: content.update(trials_per_rater="many"),
+        lambda content: content["questions"].append(
+            {"name": "lines", "task": "label", "text": "?", "options": ["a\nb", "c"]}
+        ),
         lambda content: content.update(repeats="0.1"),
         lambda content: content.update(repeats=None),
     ],

@@ -57,6 +57,33 @@ def test_figures_are_those_of_the_libraries() -> None:
     assert (share.low, share.high) == pytest.approx(proportion_confint(30, 42, method="wilson"))
 
 
+def test_people_left_out_one_at_a_time_are_those_left_out_of_the_table() -> None:
+    rng = np.random.default_rng(1)
+    table = answers(rng, 7, 40, 3, 0.2)
+    packed = np.sort(table, axis=0)
+    for rater in range(7):
+        fewer = np.delete(table, rater, axis=0)
+        without = statistics._without(packed, table[rater])
+        assert raw_agreement(without) == raw_agreement(fewer)
+        assert krippendorff_alpha(without) == pytest.approx(krippendorff_alpha(fewer))
+
+
+def test_kappa_is_of_all_pairs_that_can_be_compared() -> None:
+    rng = np.random.default_rng(0)
+    table = np.full((200, 600), np.nan)
+    for pair in range(100):  # of 19,900 pairs, 100 have trials in common
+        table[2 * pair : 2 * pair + 2, 6 * pair : 6 * pair + 6] = rng.integers(2, size=(2, 6))
+    assert statistics.mean_kappa(table, rng=rng)[1] > 80
+
+
+def test_weights_go_by_the_whole_scale() -> None:
+    first, second = np.array([1.0, 1, 5, 5, 5, 4]), np.array([1.0, 1, 5, 5, 4, 5])
+    whole = statistics.mean_kappa(np.array([first, second]), rng=np.random.default_rng(0), weights="quadratic",
+                                  codes=[1.0, 2, 3, 4, 5])[0]  # fmt: skip
+    assert whole == pytest.approx(cohen_kappa_score(first, second, weights="quadratic", labels=[1, 2, 3, 4, 5]))
+    assert whole > cohen_kappa_score(first, second, weights="quadratic") + 0.05
+
+
 def test_fleiss_needs_one_number_of_answers() -> None:
     assert math.isnan(statistics.fleiss(np.array([[0, 1, np.nan], [1, 1, 0], [0, np.nan, np.nan]])))
     assert math.isnan(statistics.fleiss(np.ones((3, 4))))

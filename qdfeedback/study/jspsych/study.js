@@ -55,9 +55,11 @@ function shuffled(list, random) {
 }
 const sides = (n, random) => shuffled(Array.from({ length: n }, (_, i) => i % 2 === 0), random);
 
-function plan(rater) {
-  const random = numbers([study.seed, study.study_id, rater].join("|"));
-  const pool = (kind, n) => shuffled(study.trials.filter((t) => t.kind === kind), random).slice(0, n);
+// a person's own seed is thrown, not made from who they are: order and sides tell nobody afterwards whose answers they are
+function plan(seed, filtered) {
+  const random = numbers([study.seed, study.study_id, seed].join("|"));
+  const asked = study.trials.filter((t) => !(filtered && t.sensitive));
+  const pool = (kind, n) => shuffled(asked.filter((t) => t.kind === kind), random).slice(0, n);
   const pools = { main: pool("main", study.trials_per_rater), catch: pool("catch", study.catch_per_rater) };
   const repeats = Math.round(study.repeats * pools.main.length);
   const total = pools.main.length + pools.catch.length + repeats;
@@ -80,7 +82,7 @@ function plan(rater) {
       slots.push({ trial: pools[kind].pop(), kind, swapped: swapped[kind].pop(), position: place });
     }
   });
-  const practice = study.trials.filter((t) => t.kind === "practice").slice(0, study.practice);
+  const practice = asked.filter((t) => t.kind === "practice").slice(0, study.practice);
   return [...practice.map((trial, i) => ({ trial, kind: "practice", swapped: i % 2 === 1, position: -1 - i })), ...slots];
 }
 
@@ -150,9 +152,9 @@ const page = (stimulus, ...choices) => ({ type: jsPsychHtmlButtonResponse, stimu
 
 function timeline(jsPsych, rater, state) {
   const answered = new Set(state.answers.map((row) => `${row.kind}|${row.trial_id}`));
-  const open = plan(rater).filter((slot) => !answered.has(`${slot.kind}|${slot.trial.trial_id}`));
+  const open = (filtered) => plan(state.seed, filtered).filter((slot) => !answered.has(`${slot.kind}|${slot.trial.trial_id}`));
   const images = [...new Set(Object.values(study.items).flat().map((part) => part.image).filter(Boolean))];
-  const pages = [];
+  const pages = [], marked = study.trials.some((t) => t.sensitive);
   if (state.consent_utc === null) {
     const kept = study.retention ? `\n\nThe data are kept until ${study.retention}.` : "";
     pages.push({
@@ -164,16 +166,22 @@ function timeline(jsPsych, rater, state) {
       },
     });
     pages.push(page(words(study.instructions), "Begin"));
-    if (study.sensitive) pages.push(page(words(study.sensitive), "Go on"));
+    if (study.sensitive) pages.push({
+      ...page(words(study.sensitive), "Go on", ...(marked ? ["Go on without such things"] : [])),
+      simulation_options: { data: { response: 0 } },
+      on_finish: (data) => {
+        state.filtered = data.response === 1;
+        remember(`${here}/${rater}`, state);
+      },
+    });
   }
   if (images.length) pages.push({ type: jsPsychPreload, images, message: "Loading …", continue_after_error: false });
-  for (const slot of open) {
-    pages.push(trial(slot, rater, state));
-    if (slot.kind === "practice")
-      pages.push(page(() => (jsPsych.data.getLastTrialData().values()[0].correct ? "<p>That is right.</p>"
-        : "<p>Look again: the other answer was meant.</p>"), "Go on"));
-  }
-  return pages;
+  const asking = (slots) => slots.flatMap((slot) => slot.kind !== "practice" ? [trial(slot, rater, state)]
+    : [trial(slot, rater, state), page(() => (jsPsych.data.getLastTrialData().values()[0].correct ? "<p>That is right.</p>"
+      : "<p>Look again: the other answer was meant.</p>"), "Go on")]);
+  if (!marked) return [...pages, ...asking(open(false))];
+  return [...pages, ...[false, true].map((filtered) => (
+    { timeline: asking(open(filtered)), conditional_function: () => state.filtered === filtered }))];
 }
 
 function download(rows) {
@@ -211,7 +219,9 @@ async function finish(rater, state) {
 async function begin() {
   const rater = await pseudonym();
   const key = `${here}/${rater}`;
-  const state = recall(key) ?? { consent_utc: null, answers: [], sent: false, done: false };
+  const fresh = { seed: hex(crypto.getRandomValues(new Uint8Array(8))), filtered: false };
+  const state = { ...fresh, consent_utc: null, answers: [], sent: false, done: false, ...recall(key) };
+  remember(key, state);
   if (state.done) return finish(rater, state);
   const jsPsych = initJsPsych({
     show_progress_bar: true,
