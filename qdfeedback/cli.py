@@ -66,6 +66,8 @@ class New:
     """Elites of each method to be put into one of the OPTIONS."""
     options: tuple[str, ...] = ()
     """Categories for --labels."""
+    label_axis: int | None = None
+    """The archive's axis, from 0, along which the OPTIONS lie from low to high: the report compares people with it."""
     title: str = "What do you think of these?"
     """Title of the pages."""
     sensitive: str = ""
@@ -93,7 +95,9 @@ class New:
         if words and not self.sensitive:
             raise ValueError("--sensitive-words needs --sensitive: people are to know what is left out")
         sources = read_all(self.runs)
-        wanted = Wanted(self.sets, self.grid, self.pairs, self.triplets, self.ratings, self.labels, self.options)
+        wanted = Wanted(
+            self.sets, self.grid, self.pairs, self.triplets, self.ratings, self.labels, self.options, self.label_axis
+        )
         questions = wanted.questions()
         study = Study(
             self.study.resolve().name,

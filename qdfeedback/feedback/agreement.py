@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 
-from qdfeedback.types import Bools, Floats, Ints
+from qdfeedback.types import Floats, Ints
 
 DRAWN = 1_000_000  # numbers of a bootstrap held at once
 
@@ -113,16 +113,3 @@ def raw_agreement(ratings: Floats) -> float:
     given = counts.sum(axis=0)
     pairs = int((given * (given - 1)).sum())
     return int((counts * (counts - 1)).sum()) / pairs if pairs else float("nan")
-
-
-def model_agreement(says_near: Bools, *, rng: np.random.Generator, groups: Floats | Ints | None = None) -> Interval:
-    """Returns how often a model orders a triplet as its judge did, with an interval.
-
-    Args:
-        says_near: (t,) True where the model finds the judge's choice nearer.
-        rng: draws the bootstrap.
-        groups: (t,) as in `bootstrap`; without it the interval is Wilson's.
-    """
-    if groups is None:
-        return proportion(int(np.count_nonzero(says_near)), len(says_near))
-    return bootstrap(says_near.astype(float), rng=rng, groups=groups)

@@ -73,13 +73,14 @@ def rules(study: Study) -> list[str]:
         f"a skipped one is not right.",
         f"A median response time below {study.fast_ms:g} ms.",
         f"A share of left answers that chance gives more rarely than {BAND:.1%} of the time.",
-        f"One and the same side or rating in more than {SAME_SHARE:.0%} of at least {SAME_ANSWERS} answers.",
+        f"One and the same side or rating (ties apart) in more than {SAME_SHARE:.0%} of at least "
+        f"{SAME_ANSWERS} answers.",
     ]
 
 
 def wanted(seen: int, study: Study) -> int:
     """Returns how many of the catch trials seen must be right: the study's share of them, rounded up."""
-    share = min(study.catch_pass / max(study.catch_per_rater, 1), 1.0)
+    share = min(study.catch_pass / study.catch_per_rater, 1.0) if study.catch_per_rater else 0.0
     return math.ceil(share * seen - 1e-9)
 
 
@@ -110,7 +111,7 @@ def _most_frequent(answers: Sequence[Answer]) -> tuple[int, int]:
     """Returns how often the most frequent answer was given, of how many, for the question where that is most."""
     by_question = defaultdict(list)
     for answer in answers:
-        if answer.given is not None and answer.task != "label":
+        if answer.given not in (None, "tie") and answer.task != "label":
             by_question[answer.question].append(answer.shown)
     found = [(Counter(shown).most_common(1)[0][1], len(shown)) for shown in by_question.values()]
     long = [pair for pair in found if pair[1] >= SAME_ANSWERS] or found

@@ -32,7 +32,8 @@ Export the answers as JSON, not as JSON-MIN or CSV.
 _POTATO = """\
 Start Potato with `config.yaml`. Answers appear in `annotation_output/`; that folder can be imported.
 
-Sides are shuffled already, and repeats stand among the items. Images are part of `items.jsonl`.
+Sides are shuffled already. Nothing is asked twice: Potato gives items in an order of its own, in which a repeat could
+come before what it repeats. Images are part of `items.jsonl`.
 Catch trials are Potato's attention checks; they are in `attention_checks.json`.
 """
 
@@ -104,6 +105,7 @@ def export_potato(material: Material, out: Path) -> int:
             media = media_of(material, placed, "potato")
             folder = top / name
             folder.mkdir(exist_ok=True)
+            placed = [one for one in placed if one.kind != "repeat"]
             items = [_potato_item(material, one, i) for i, one in enumerate(placed)]
             checks = [
                 item | {"expected_answer": {"choice": _potato_answer(question, one.expected)}}
@@ -173,7 +175,7 @@ def _potato_answer(question: Question, expected: str | None) -> str | None:
 
 
 def _potato_config(study: Study, question: Question, media: str, n: int, checks: int) -> dict[str, Any]:
-    two = question.task in ("triplet", "pair")
+    two, per_user = question.task in ("triplet", "pair"), min(n, study.trials_per_rater)
     sides = (*(("ref",) if question.task == "triplet" else ()), "left", *(("right",) if two else ()))
     scheme: dict[str, Any] = {"name": "choice", "description": question.text, "label_requirement": {"required": True}}
     if two:
@@ -193,7 +195,7 @@ def _potato_config(study: Study, question: Question, media: str, n: int, checks:
         "user_config": {"allow_all_users": True, "users": []},
         "login": {"type": "url_direct", "url_argument": "PROLIFIC_PID"},
         "assignment_strategy": "random",
-        "max_annotations_per_user": min(n, study.trials_per_rater),
+        "max_annotations_per_user": per_user,
         "max_annotations_per_item": study.raters_per_trial,
         "instance_display": {
             "layout": {"direction": "horizontal"},
@@ -205,7 +207,7 @@ def _potato_config(study: Study, question: Question, media: str, n: int, checks:
         config |= {"completion_code": study.completion_code, "auto_redirect_on_completion": True}
     if checks:
         config["attention_checks"] = {
-            "enabled": True, "items_file": "attention_checks.json", "frequency": max(1, n // checks),
+            "enabled": True, "items_file": "attention_checks.json", "frequency": max(1, per_user // checks),
             "failure_handling": {"warn_threshold": 2, "block_threshold": checks + 1},
         }  # fmt: skip
     return config

@@ -98,7 +98,7 @@ def _agreement(
     if not ((~np.isnan(answers)).sum(axis=0) >= 2).any():
         return None, ["No trial has answers from two people: agreement between people is not defined."]
     rated = question.task == "rating"
-    notes, raw = [], agreement_over(raw_agreement, answers, rng=rng)
+    notes, raw = [], agreement_over(raw_agreement, answers, rng=rng, least=0.0)
     level: Literal["nominal", "ordinal"] = "ordinal" if rated else "nominal"
     try:
         alpha = agreement_over(partial(krippendorff_alpha, level=level), answers, rng=rng)

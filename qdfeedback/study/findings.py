@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from qdfeedback.feedback.agreement import proportion
 from qdfeedback.study.answers import Answer, Item, code, numbers
-from qdfeedback.study.ranking import ranking
+from qdfeedback.study.ranking import parts, ranking
 from qdfeedback.study.settings import Question
-from qdfeedback.study.statistics import answers_needed, chance, mean_over, shares
+from qdfeedback.study.statistics import answers_needed, clustered_p, mean_over, shares
 
 EFFECTS = (0.55, 0.6, 0.65, 0.7)
 ICC = 0.05
@@ -60,20 +59,37 @@ def pairs(answers: Sequence[Answer], _: Question, known: Items, *, rng: np.rando
     games = np.array([[at[first], at[second]] for first, second in sides])
     share = np.array([{"first": 1.0, "second": 0.0, "tie": 0.5}[str(answer.given)] for answer in answers])
     raters, trials = numbers([answer.rater for answer in answers]), numbers([answer.trial for answer in answers])
-    try:
-        times = 100 if len(names) <= 100 else 20
-        strength = ranking(games, share, raters=raters, trials=trials, rng=rng, times=times)
-    except ValueError:  # it did not converge: no ranking is better than a wrong one
-        strength = []
-    counts = np.bincount(games.ravel(), minlength=len(names))
-    rows = [
-        {"item": name, "source": _source(known, name), "strength": strength[i], "answers": int(counts[i])}
-        for i, name in enumerate(names[: len(strength)])
-    ]
+    part = parts(games)
+    ranked: list[dict[str, Any]] = []
+    notes = []
+    for number in sorted(np.unique(part), key=lambda number: -int((part == number).sum())):
+        chosen = part[games[:, 0]] == number
+        mine = np.flatnonzero(part == number)
+        try:
+            times = 100 if len(mine) <= 100 else 20
+            local = np.searchsorted(mine, games[chosen])
+            strength = ranking(local, share[chosen], raters=raters[chosen], trials=trials[chosen], rng=rng, times=times)
+        except ValueError:
+            notes.append(f"The strengths of {len(mine)} items could not be fitted: they are left out.")
+            continue
+        counts = np.bincount(local.ravel(), minlength=len(mine))
+        for place in np.argsort([-one.value for one in strength]):
+            name = names[mine[place]]
+            row = {"item": name, "source": _source(known, name), "part": int(number)}
+            ranked.append(row | {"strength": strength[place], "answers": int(counts[place])})
+    if (n := len({row["part"] for row in ranked})) > 1:
+        notes.append(
+            f"The items fall into {n} parts that were never compared with each other: each is ranked by itself."
+        )
     return {
-        "ranking": sorted(rows, key=lambda row: -row["strength"].value),
-        "sources": _sources(answers, known),
-        "needed": needed([answer for answer in answers if answer.given != "tie"]),
+        "ranking": ranked,
+        "notes": notes,
+        "sources": (sources := _sources(answers, known, rng=rng)),
+        "needed": min(
+            (row["needed"] for row in sources),
+            key=lambda rows: -rows[0]["more"],
+            default=needed([answer for answer in answers if answer.given != "tie"]),
+        ),
     }
 
 
@@ -83,7 +99,7 @@ def ratings(answers: Sequence[Answer], question: Question, known: Items, *, rng:
     def mean(chosen: Sequence[Answer]) -> dict[str, Any]:
         values = np.array([code(answer, question) for answer in chosen])
         groups = [numbers([getattr(answer, name) for answer in chosen]) for name in ("rater", "first")]
-        return {"mean": mean_over(values, *groups, rng=rng), "answers": len(values)}
+        return {"mean": mean_over(values, *groups, rng=rng, limits=question.scale), "answers": len(values)}
 
     by_source, by_item = _grouped(answers, lambda a: _source(known, a.first)), _grouped(answers, lambda a: a.first)
     rows = [{"item": name, "source": _source(known, name)} | mean(chosen) for name, chosen in by_item.items()]
@@ -124,24 +140,27 @@ def needed(decided: Sequence[Answer]) -> list[dict[str, Any]]:
     return found
 
 
-def _sources(answers: Sequence[Answer], known: Items) -> list[dict[str, Any]]:
-    """Returns for each two sources how often either was chosen, with Wilson intervals."""
+def _sources(answers: Sequence[Answer], known: Items, *, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Returns for each two sources how often either was chosen; intervals and p are for other people and trials."""
     rows = []
     for one, other in combinations(sorted({_source(known, name) for a in answers for name in _sides(a)}), 2):
         between = [a for a in answers if {_source(known, name) for name in _sides(a)} == {one, other}]
         if not between:
             continue
-        chosen = Counter(_chosen(answer, known) for answer in between)
-        counts = [chosen[name] for name in (one, other, None)]
-        decided = counts[0] + counts[1]
+        chosen = [_chosen(answer, known) for answer in between]
+        groups = [numbers([getattr(answer, name) for answer in between]) for name in ("rater", "trial")]
+        hits = [np.array([name == wanted for name in chosen], dtype=float) for wanted in (one, other, None)]
+        is_decided = np.array([name is not None for name in chosen])
+        decided = hits[0][is_decided], *(group[is_decided] for group in groups)
         rows.append(
             {
                 "sources": [one, other],
                 "answers": len(between),
-                "counts": counts,  # the first, the second, neither
-                "shares": [proportion(n, len(between)) for n in counts],
-                "of_decided": proportion(counts[0], decided),
-                "p": chance(counts[0], decided),
+                "counts": [int(hit.sum()) for hit in hits],  # the first, the second, neither
+                "shares": [mean_over(hit, *groups, rng=rng) for hit in hits],
+                "of_decided": mean_over(*decided, rng=rng),
+                "p": clustered_p(*decided),
+                "needed": needed([answer for answer, yes in zip(between, is_decided, strict=True) if yes]),
             }
         )
     return rows

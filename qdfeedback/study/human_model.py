@@ -1,8 +1,7 @@
-"""Whether models judge as people do: triplets and pairs, labels, ratings, and the human QD score of QDAIF."""
+"""Whether models judge as people do: triplets and pairs, labels, ratings."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,14 +11,12 @@ import sqlalchemy as sa
 from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score, log_loss
 
-from qdfeedback.feedback.agreement import Interval, proportion
-from qdfeedback.study.answers import SIDED, Answer, Item, code, numbers
+from qdfeedback.feedback.agreement import proportion
+from qdfeedback.study.answers import Answer, Item, code, numbers
 from qdfeedback.study.findings import majority
-from qdfeedback.study.settings import Question, Study
+from qdfeedback.study.settings import Question
 from qdfeedback.study.statistics import mean_over
 from qdfeedback.types import Diversity, Floats
-
-RATER_SAMPLES = 500
 
 
 def nearer(diversity: Diversity, features: Mapping[str, Floats], asked: Sequence[sa.RowMapping]) -> dict[str, float]:
@@ -102,7 +99,8 @@ def label_agreement(
     """Returns how often people give an item the model's label; None where no model labelled.
 
     "single" counts single answers, "agreed" the items on which at least two people answered and all agree (QDAIF,
-    Bradley 2024, gives both: about 73 % and 82 %); "kappa" compares the model with the majority.
+    Bradley 2024, gives both: about 73 % and 82 %); "kappa" compares the model with the majority, "sources" holds
+    the single answers of each source.
     """
     of = [(answer, known[answer.first].label(question.name)) for answer in answers if answer.first in known]
     of = [(answer, label) for answer, label in of if label is not None]
@@ -113,6 +111,9 @@ def label_agreement(
     by_item: dict[str, Counter[str]] = defaultdict(Counter)
     for answer, _ in of:
         by_item[answer.first][str(answer.given)] += 1
+    by_source = defaultdict(list)
+    for (answer, _), one in zip(of, same.tolist(), strict=True):
+        by_source[known[answer.first].source or ""].append(one)
     model = {answer.first: label for answer, label in of}
     agreed = [name for name, counts in by_item.items() if len(counts) == 1 and counts.total() >= 2]
     decided = {name: found for name, counts in by_item.items() if (found := majority(counts)) is not None}
@@ -125,6 +126,10 @@ def label_agreement(
         "agreed_items": len(agreed),
         "agreed": proportion(sum(model[name] in by_item[name] for name in agreed), len(agreed)),
         "kappa": float(cohen_kappa_score(*zip(*pairs, strict=True))) if differ else float("nan"),
+        "sources": [
+            {"source": name, "answers": len(rows), "single": proportion(sum(rows), len(rows))}
+            for name, rows in sorted(by_source.items())
+        ],
     }
 
 
@@ -140,77 +145,3 @@ def rating_agreement(answers: Sequence[Answer], question: Question, known: Mappi
         return None
     found = spearmanr(people, model)
     return {"items": len(names), "spearman": float(found.statistic), "p": float(found.pvalue)}
-
-
-def human_qd(
-    answers: Sequence[Answer], study: Study, known: Mapping[str, Item], *, rng: np.random.Generator
-) -> list[dict[str, Any]]:
-    """Returns the human QD score of each source's elites, for each rating question with each label question.
-
-    The score is the sum, over the categories that people find in the set, of the mean rating there as a share of the
-    highest rating, over the number of categories (Bradley 2024, App. A.1): 1 = all categories found, all rated the
-    highest. A label counts with the rating by the same person, or with the item's mean rating where that person gave
-    none. The interval is from drawing people anew, NaN with fewer than two. Scales that begin below 0 have no score.
-    """
-    main = [answer for answer in answers if answer.given is not None and answer.task not in SIDED]
-    rows = []
-    for quality in [question for question in study.questions if question.task == "rating" and question.scale[0] >= 0]:
-        for category in [question for question in study.questions if question.task == "label"]:
-            for source in sorted({item.source or "" for item in known.values()}):
-                of = [a for a in main if a.first in known and (known[a.first].source or "") == source]
-                placed = _by_label(of, quality, category)
-                if placed:
-                    found = sorted(placed)
-                    rows.append(
-                        {
-                            "source": source,
-                            "rating": quality.name,
-                            "label": category.name,
-                            "items": len({name for rows in placed.values() for name, _ in rows}),
-                            "found": found,
-                            "missing": [option for option in category.options if option not in found],
-                            "score": _over_raters(of, quality, category, rng=rng),
-                        }
-                    )
-    return rows
-
-
-def _by_label(answers: Sequence[Answer], quality: Question, category: Question) -> dict[str, list[tuple[str, float]]]:
-    """Returns category → (item, rating) for each label that somebody gave to an item that is rated."""
-    rated: dict[str, list[float]] = defaultdict(list)
-    own = {}
-    for answer in answers:
-        if answer.question == quality.name:
-            rated[answer.first].append(code(answer, quality))
-            own[answer.rater, answer.first] = code(answer, quality)
-    by_label: dict[str, list[tuple[str, float]]] = defaultdict(list)
-    for answer in answers:
-        if answer.question == category.name and answer.given in category.options and rated[answer.first]:
-            mean = float(np.mean(rated[answer.first]))
-            by_label[answer.given].append((answer.first, own.get((answer.rater, answer.first), mean)))
-    return by_label
-
-
-def _human_qd(answers: Sequence[Answer], quality: Question, category: Question) -> float:
-    by_label = _by_label(answers, quality, category)
-    if not by_label:
-        return float("nan")
-    total = sum(float(np.mean([rating for _, rating in rows])) for rows in by_label.values())
-    return total / quality.scale[1] / len(category.options)
-
-
-def _over_raters(
-    answers: Sequence[Answer], quality: Question, category: Question, *, rng: np.random.Generator
-) -> Interval:
-    value = _human_qd(answers, quality, category)
-    by_rater = defaultdict(list)
-    for answer in answers:
-        by_rater[answer.rater].append(answer)
-    people = sorted(by_rater)
-    if len(people) < 2:
-        return Interval(value, math.nan, math.nan)
-    samples = []
-    for drawn in rng.integers(len(people), size=(RATER_SAMPLES, len(people))):
-        samples.append(_human_qd([a for i in drawn for a in by_rater[people[i]]], quality, category))
-    low, high = np.nanquantile(samples, [0.025, 0.975])
-    return Interval(value, float(low), float(high))

@@ -49,7 +49,14 @@ def _potato_answers(path: Path) -> Iterator[Answer]:
 
 def _potato_choice(labels: Any) -> str | None:
     """Returns what was chosen, None where nothing was, "" where that cannot be told."""
-    pairs = [(one[0].get("name"), one[1]) for one in labels if _is_label(one)] if isinstance(labels, list) else []
+    if isinstance(labels, dict):  # another form of the same: schema → name → value
+        labels = [[{"schema": schema, "name": name}, value] for schema, of in labels.items() if isinstance(of, dict)
+                  for name, value in of.items()]  # fmt: skip
+    if not isinstance(labels, list):
+        return "" if labels else None
+    pairs = [(one[0].get("name"), one[1]) for one in labels if _is_label(one)]
+    if labels and not pairs:
+        return ""  # there is something that cannot be read
     pairs = [(name, value) for name, value in pairs if value not in (None, "", False, "false")]
     if not pairs:
         return None

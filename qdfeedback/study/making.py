@@ -43,6 +43,8 @@ class Wanted:
         ratings: of single things, for each method.
         labels: single things to be put into a category, for each method.
         options: the categories.
+        label_axis: along which of the archive's axes, from 0, the categories lie, from low to high: the map's own label
+            of each thing is noted, so that the report can say how often people give the same; None = along none.
     """
 
     sets: int = 0
@@ -52,6 +54,7 @@ class Wanted:
     ratings: int = 0
     labels: int = 0
     options: tuple[str, ...] = ()
+    label_axis: int | None = None
 
     def questions(self) -> tuple[Question, ...]:
         """Returns what is asked.
@@ -98,8 +101,13 @@ def make_study(
     of = {label: [source for source in sources if source.label == label] for label in labels}
     if wanted.sets and len(labels) < 2:
         raise ValueError("sets are compared between methods: name at least two runs with different labels")
+    axes = min(source.bounds.shape[1] for source in sources)
+    if wanted.label_axis is not None and (not wanted.labels or not 0 <= wanted.label_axis < axes):
+        raise ValueError(
+            f"label_axis must be one of the {axes} axes, from 0, and needs labels; got {wanted.label_axis}"
+        )
     try:
-        draft = _Draft(study, folder, np.random.default_rng(study.seed), sensitive)
+        draft = _Draft(study, folder, np.random.default_rng(study.seed), sensitive, wanted.label_axis)
         for question in study.questions:
             draft.ask(question, of, wanted)
         for kind, n in CHECKS.items():
@@ -121,6 +129,7 @@ class _Draft:
     folder: Path
     rng: np.random.Generator
     sensitive: Callable[[str], bool] | None
+    label_axis: int | None
     items: dict[str, dict[str, Any]] = field(default_factory=dict)
     trials: list[dict[str, Any]] = field(default_factory=list)
     files: set[tuple[Path, str]] = field(default_factory=set)
@@ -235,8 +244,16 @@ class _Draft:
         raise ValueError(f"{question.name!r}: the elites give hardly more than {n} different questions; ask for fewer")
 
     def _single(self, source: Source, row: int) -> str:
-        note = {"objective": float(source.objective[row]), "measures": source.measures[row].tolist()}
+        note: dict[str, Any] = {"objective": float(source.objective[row]), "measures": source.measures[row].tolist()}
+        if self.label_axis is not None:
+            note["label"] = {KIND: self._own_label(source, row, self.label_axis)}
         return self._item(f"{source.key}/{source.ids[row]}", [source.names[row]], source, note)
+
+    def _own_label(self, source: Source, row: int, axis: int) -> str:
+        options = self.study.question(KIND).options
+        low, high = source.bounds[:, axis]
+        place = (source.measures[row, axis] - low) / (high - low)
+        return options[min(max(int(place * len(options)), 0), len(options) - 1)]
 
     def _set(self, sources: Sequence[Source], number: int, side: int, part: str = "set") -> str:
         """Returns the item id of the method's i-th set; asked for again, it is the same set."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from qdfeedback.feedback.agreement import Interval
-from qdfeedback.study.statistics import both, library
+from qdfeedback.study.statistics import both, library, widened
 from qdfeedback.types import Floats, Ints
 
 
@@ -27,10 +31,24 @@ def bradley_terry(wins: Floats, *, start: Floats | None = None) -> Floats:
     return centred
 
 
+def parts(games: Ints) -> Ints:
+    """Returns (n,) for each item the number of the part to which it belongs.
+
+    Within a part, comparisons lead from each item to each other one; parts cannot be ranked against each other.
+    """
+    n = int(games.max()) + 1
+    graph = coo_array((np.ones(len(games)), (games[:, 0], games[:, 1])), shape=(n, n))
+    found: Ints = connected_components(graph, directed=False)[1].astype(np.int64)
+    return found
+
+
 def ranking(
     games: Ints, share: Floats, *, raters: Ints, trials: Ints, rng: np.random.Generator, times: int = 100
 ) -> list[Interval]:
-    """Returns the Bradley-Terry strength of each of n items, with bootstrap intervals.
+    """Returns the Bradley-Terry strength of each of n items that hang together (see `parts`), with bootstrap intervals.
+
+    An item that won or lost all its comparisons has no interval: its strength has no bound on one side. Neither has any
+    where one person answered, or one trial.
 
     Args:
         games: (g, 2) numbers of the items compared, from 0 to n-1.
@@ -52,12 +70,19 @@ def ranking(
         return bradley_terry(wins, start=start)
 
     value = strengths(np.ones(len(games)))
-    edges = []
+    won, played = np.zeros(n), np.bincount(games.ravel(), minlength=n)
+    np.add.at(won, games[:, 0], share)
+    np.add.at(won, games[:, 1], 1 - share)
+    bounded = (won > 0) & (won < played)
+    found: list[list[Interval]] = [[] for _ in range(n)]
     for groups in (raters, trials):
         _, inverse = np.unique(groups, return_inverse=True)
         size = int(inverse.max()) + 1
-        drawn = rng.multinomial(size, np.full(size, 1 / size), size=times if size > 1 else 1)
+        if size < 2:
+            return [Interval(float(strength), math.nan, math.nan) for strength in value]
+        drawn = rng.multinomial(size, np.full(size, 1 / size), size=times)
         samples = [strengths(weights[inverse].astype(float), value) for weights in drawn]
-        edges.append(np.quantile(samples, [0.025, 0.975], axis=0))
-    parts = [[Interval(value[i], edge[0, i], edge[1, i]) for edge in edges] for i in range(n)]
-    return [both(float(value[i]), *part) for i, part in enumerate(parts)]
+        low, high = np.quantile(samples, [0.025, 0.975], axis=0)
+        for i in range(n):
+            found[i].append(widened(Interval(float(value[i]), float(low[i]), float(high[i])), size))
+    return [both(float(value[i]), *(found[i] if bounded[i] else [])) for i in range(n)]

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.store import utc_now
 from qdfeedback.feedback.tables import empty, identities, raters
+from qdfeedback.study.secrets import token_hash
 from qdfeedback.study.settings import Study
 
 ENDED = ("done", "withdrawn")
@@ -111,7 +112,7 @@ class Register:
             if connection.scalar(sa.select(raters.c.rater_id).where(*this)) is not None:
                 if platform.person and not self._same_session(connection, rater_id, platform):
                     raise OtherSessionError
-                connection.execute(sa.update(raters).where(*this).values(token_hash=_hash(token)))
+                connection.execute(sa.update(raters).where(*this).values(token_hash=token_hash(token)))
             else:
                 if self.study.max_raters is not None and self._taking_part(connection) >= self.study.max_raters:
                     raise StudyFullError
@@ -134,7 +135,7 @@ class Register:
                 | {
                     "study_id": self.study.study_id,
                     "rater_id": rater_id,
-                    "token_hash": _hash(token),
+                    "token_hash": token_hash(token),
                     "platform": platform.name,
                     "joined_utc": now,
                     "consent_utc": now,
@@ -162,7 +163,7 @@ class Register:
         """Returns the person with this cookie."""
         if not token:
             return None
-        for row in self.database.rows(_BY_TOKEN, study=self.study.study_id, token=_hash(token)):
+        for row in self.database.rows(_BY_TOKEN, study=self.study.study_id, token=token_hash(token)):
             return Rater(row["rater_id"], row["stage"], row["platform"], row["filtered"], row["active_until"])
         return None
 
@@ -224,7 +225,7 @@ class Register:
             connection.execute(sa.update(raters).where(*self._is(rater_id)).values(active_until=self.lease()))
 
     def _has(self, token: str) -> tuple[sa.ColumnElement[bool], ...]:
-        return raters.c.study_id == self.study.study_id, raters.c.token_hash == _hash(token)
+        return raters.c.study_id == self.study.study_id, raters.c.token_hash == token_hash(token)
 
     def _is(self, rater_id: str) -> tuple[sa.ColumnElement[bool], ...]:
         return raters.c.study_id == self.study.study_id, raters.c.rater_id == rater_id
@@ -258,7 +259,3 @@ def identity(study: Study, rater_id: str, platform: Platform) -> dict[str, str]:
 _BY_TOKEN = sa.select(raters).where(
     raters.c.study_id == sa.bindparam("study"), raters.c.token_hash == sa.bindparam("token")
 )
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

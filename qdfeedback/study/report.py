@@ -22,7 +22,7 @@ from qdfeedback.feedback.tables import judgments, raters, tombstones
 from qdfeedback.study.answers import Answer, read_answers, read_items
 from qdfeedback.study.conduct import conduct, rules
 from qdfeedback.study.figures import Given, Probabilities, question_figures
-from qdfeedback.study.human_model import human_qd
+from qdfeedback.study.human_qd import human_qd
 from qdfeedback.study.settings import Study
 
 FORMAT = 1

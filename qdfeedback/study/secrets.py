@@ -76,7 +76,7 @@ def new_token(database: Database, study_id: str, *, replace: bool = False) -> st
     with database.writing(lock=study_id) as connection:
         if replace:
             connection.execute(sa.delete(owners).where(owners.c.study_id == study_id))
-        row = {"study_id": study_id, "token_hash": _hash(token)}
+        row = {"study_id": study_id, "token_hash": token_hash(token)}
         made = connection.execute(database.insert_new(owners).returning(owners.c.study_id), [row]).all()
     return token if made else None
 
@@ -84,8 +84,9 @@ def new_token(database: Database, study_id: str, *, replace: bool = False) -> st
 def is_owner(database: Database, study_id: str, token: str | None) -> bool:
     """True for the token of the study's owner."""
     known = database.value(sa.select(owners.c.token_hash).where(owners.c.study_id == study_id))
-    return bool(token) and known is not None and hmac.compare_digest(known, _hash(str(token)))
+    return bool(token) and known is not None and hmac.compare_digest(known, token_hash(str(token)))
 
 
-def _hash(token: str) -> str:
+def token_hash(token: str) -> str:
+    """Returns what is stored of a token that opens something: who reads the database cannot use it."""
     return hashlib.sha256(token.encode()).hexdigest()

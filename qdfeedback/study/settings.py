@@ -117,6 +117,7 @@ class Study:
         lease_minutes: a trial is kept for a person who has gone quiet for so long.
         skip: whether a trial can be skipped.
         sensitive: a warning before people see the first content; "" = none is needed.
+        sources: the runs that a study of its own was made of, as they were named; not in exports for publication.
         live: trials are still being published: who has answered all is asked to wait, not thanked.
         fast_ms: a median response time below this is flagged.
         completion_code: shown at the end; "" makes one for each person.

@@ -3,7 +3,7 @@
 A table of answers is (raters, trials) float64: codes that do not depend on the sides shown, NaN = not answered.
 Intervals are of 95 %. People and trials are both a sample, so that an interval holds two parts: one from drawing trials
 anew, one from drawing or leaving out people. Their distances from the figure are added in squares, which errs on the
-wide side.
+wide side; where there are few of either, Student's t makes them wider.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import binomtest, entropy
+from scipy.stats import binomtest, entropy, t
 
 from qdfeedback.feedback.agreement import Interval, bootstrap, cohen_kappa, proportion
 from qdfeedback.types import Floats, Ints
@@ -52,36 +52,92 @@ def both(value: float, first: Interval, second: Interval) -> Interval:
     return Interval(value, value - low, value + high)
 
 
-def mean_over(values: Floats, raters: Ints, trials: Ints, *, rng: np.random.Generator) -> Interval:
+def mean_over(
+    values: Floats, raters: Ints, trials: Ints, *, rng: np.random.Generator, limits: tuple[float, float] = (0.0, 1.0)
+) -> Interval:
     """Returns the mean of (n,) values; NaN where n is 0.
+
+    An interval needs two people or more and two trials or more, and values that differ: from one person nothing can be
+    told about others. Of shares that are all 0 or all 1 it is Wilson's, of as many answers as there are people or
+    trials, whichever are fewer.
 
     Args:
         values: (n,).
         raters: (n,) who gave each.
         trials: (n,) what each is about.
         rng: draws people, and trials.
+        limits: the least and the greatest value that there can be.
     """
     if not len(values):
         return NOTHING
-    parts = [bootstrap(values, groups=groups, rng=rng) for groups in (raters, trials)]
-    found = both(float(np.mean(values)), *parts)
-    return Interval(found.value, max(found.low, float(np.min(values))), min(found.high, float(np.max(values))))
+    value, sizes = float(np.mean(values)), [len(np.unique(groups)) for groups in (raters, trials)]
+    if min(sizes) < 2:
+        return Interval(value, math.nan, math.nan)
+    if (values == values[0]).all():
+        is_share = limits == (0.0, 1.0) and value in limits
+        found = proportion(round(value * min(sizes)), min(sizes)) if is_share else NOTHING
+        return Interval(value, found.low, found.high)
+    parts = [
+        widened(bootstrap(values, groups=groups, rng=rng), size)
+        for groups, size in zip((raters, trials), sizes, strict=True)
+    ]
+    found = both(value, *parts)
+    return Interval(value, max(found.low, limits[0]), min(found.high, limits[1]))
+
+
+def widened(found: Interval, groups: int) -> Interval:
+    """Returns a bootstrap's interval as wide as it has to be where few groups were drawn (Student's t)."""
+    wide = float(t.ppf(0.975, groups - 1)) / Z * math.sqrt(groups / (groups - 1))
+    return Interval(
+        found.value, found.value - wide * (found.value - found.low), found.value + wide * (found.high - found.value)
+    )
+
+
+def clustered_p(values: Floats, raters: Ints, trials: Ints, *, null: float = 0.5) -> float:
+    """Returns how likely a mean so far from `null` is by chance; NaN with fewer than two people or trials.
+
+    Answers of one person go together, and so do answers to one trial: the variance is the sum of that over people and
+    that over trials (Cameron, Gelbach and Miller 2011, without the part that it takes off again, so p errs upward).
+
+    Args:
+        values: (n,).
+        raters: (n,) who gave each.
+        trials: (n,) what each is about.
+        null: the mean if there is no effect.
+    """
+    sizes = [len(np.unique(groups)) for groups in (raters, trials)]
+    if min(sizes, default=0) < 2:
+        return math.nan
+    rest, variance = values - values.mean(), 0.0
+    for groups, size in zip((raters, trials), sizes, strict=True):
+        sums = np.bincount(np.unique(groups, return_inverse=True)[1], rest)
+        variance += size / (size - 1) * float(np.square(sums).sum()) / len(values) ** 2
+    if variance == 0:  # all said the same: as if each person, or each trial, were one answer
+        n = min(sizes)
+        return chance(round(float(values.mean()) * n), n)
+    return 2 * float(t.sf(abs(float(values.mean()) - null) / math.sqrt(variance), min(sizes) - 1))
 
 
 def agreement_over(
-    figure: Callable[[Floats], float], table: Floats, *, rng: np.random.Generator, times: int = 300
+    figure: Callable[[Floats], float],
+    table: Floats,
+    *,
+    rng: np.random.Generator,
+    times: int = 300,
+    least: float = -1.0,
 ) -> Interval:
     """Returns a figure of agreement.
 
     Trials are drawn with replacement. People are left out one at a time (a jackknife) and not drawn: somebody drawn
-    twice would agree with themselves, and every sample would agree more than the people do. With fewer than three
-    people the interval is that of the trials alone.
+    twice would agree with themselves, and every sample would agree more than the people do. An interval needs three
+    people or more, two trials or more, and answers that are not all the same.
 
     Args:
         figure: of a table; a ValueError or NaN says that it is not defined.
         table: (raters, trials) codes.
         rng: draws trials.
         times: samples.
+        least: what the figure can be at least; at most it is 1.
 
     Raises:
         ValueError: The figure is not defined on the whole table.
@@ -93,14 +149,13 @@ def agreement_over(
     drawn = (packed[:, rng.integers(table.shape[1], size=table.shape[1])] for _ in range(times))
     samples = _defined(figure, drawn)
     fewer = _defined(figure, (_without(packed, answers) for answers in table))
-    trials = raters = NOTHING
-    if len(samples):
-        trials = Interval(value, *(float(edge) for edge in np.quantile(samples, [0.025, 0.975])))
-    if len(fewer) >= 3:
-        half = Z * math.sqrt((len(fewer) - 1) / len(fewer) * float(np.square(fewer - fewer.mean()).sum()))
-        raters = Interval(value, value - half, value + half)
-    found = both(value, trials, raters)
-    return Interval(value, max(found.low, -1.0), min(found.high, 1.0))
+    if len(fewer) < 3 or table.shape[1] < 2 or not len(samples) or np.ptp(samples) == 0:
+        return Interval(value, math.nan, math.nan)
+    trials = Interval(value, *(float(edge) for edge in np.quantile(samples, [0.025, 0.975])))
+    spread = math.sqrt((len(fewer) - 1) / len(fewer) * float(np.square(fewer - fewer.mean()).sum()))
+    half = float(t.ppf(0.975, len(fewer) - 1)) * spread
+    found = both(value, widened(trials, table.shape[1]), Interval(value, value - half, value + half))
+    return Interval(value, max(found.low, least), min(found.high, 1.0))
 
 
 def _without(packed: Floats, answers: Floats) -> Floats:

@@ -19,6 +19,14 @@ NIGHTS = (
 """The columns of a NIGHTS `data.csv`: what reads it goes by their places."""
 
 
+NIGHTS_VOTES = 6
+_NIGHTS_README = """\
+`data.csv` holds {n} triplets with the columns of NIGHTS, `media/` what they are about. NIGHTS' own loader keeps
+triplets with at least {votes} votes: {enough} of these have as many (`raters_per_trial` in `study.json` says how many
+are asked for).
+"""
+
+
 def export_trl(material: Material, out: Path) -> int:
     """Writes one JSON line {chosen, rejected} for each decided pair of texts; returns how many.
 
@@ -79,6 +87,8 @@ def export_nights(material: Material, out: Path) -> int:
             found.append([number, 1 - right, right, len(rows), *paths, _split(first["anchor_id"]), False])
         copy_files(material.shown, files, folder / "media")
         write_csv(folder / "data.csv", list(NIGHTS), found)
+        enough = sum(len(rows) >= NIGHTS_VOTES for rows in by_trial.values())
+        (folder / "README.md").write_text(_NIGHTS_README.format(n=len(found), enough=enough, votes=NIGHTS_VOTES))
     return len(found)
 
 

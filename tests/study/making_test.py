@@ -594,6 +594,26 @@ def test_what_is_labelled_is_rated_too(sources: list[Source], tmp_path: Path) ->
     assert labelled < rated
 
 
+def test_the_maps_own_label_is_noted(sources: list[Source], tmp_path: Path) -> None:
+    wanted = Wanted(labels=8, options=("low", "middle", "high"), label_axis=1)
+    make_study(tmp_path / "s", settings(wanted), sources, wanted)
+    made = Made(tmp_path / "s")
+    of = {source.key: source for source in sources}
+    for row in made.of("kind"):
+        note, source = made.note(row["a_id"]), of[row["a_id"].rpartition("/")[0]]
+        low, high = source.bounds[:, 1]
+        place = (note["measures"][1] - low) / (high - low)
+        assert note["label"] == {"kind": wanted.options[min(int(3 * place), 2)]}
+    _, app = site(tmp_path / "s")
+    Visitor(app).join().answer_all(lambda form: form.buttons[0][1])
+    (question,) = report(made.place.database, made.place.study)["questions"]
+    assert question["everybody"]["models"]["labels"]["answers"] == 16
+    assert [row["source"] for row in question["everybody"]["models"]["labels"]["sources"]] == ["first", "moving"]
+    for axis in (2, -1):
+        with pytest.raises(ValueError, match="label_axis must be one of the 2 axes"):
+            make_study(tmp_path / "x", settings(wanted), sources, replace(wanted, label_axis=axis))
+
+
 # --- people answer
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,14 @@ import krippendorff
 import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
-from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
+from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss_kappa
 
 from qdfeedback.diversity.columns import Columns
 from qdfeedback.feedback.store import Store
 from qdfeedback.study.answers import published
 from qdfeedback.study.conduct import wanted
 from qdfeedback.study.human_model import nearer
-from qdfeedback.study.report_page import page
+from qdfeedback.study.report_page import page, place
 from qdfeedback.study.settings import Question, Study
 from tests.study.written import BETTER, GENRE, QUALITY, SIMILAR, Written, simulated
 
@@ -47,6 +48,71 @@ def test_a_noisy_study_shows_its_noise(written: Callable[..., Written]) -> None:
     assert [needed[p]["independent"] for p in (0.55, 0.6, 0.65, 0.7)] == [783, 194, 85, 47]
     assert needed[0.6]["more"] == needed[0.6]["needed"] - 360
     assert needed[0.7]["more"] == 0
+
+
+@pytest.mark.parametrize("flip", [0.0, 0.05, 0.15, 0.3])
+def test_noise_is_recovered(tmp_path: Path, flip: float) -> None:
+    found = []
+    for seed in range(6):
+        study = Written(Store(tmp_path / f"{seed}.db"), Study("s", (SIMILAR,)))
+        simulated(study, SIMILAR, people=5, n=60, flip=flip, repeats=60, seed=seed)
+        figures = study.report()["questions"][0]["everybody"]
+        found.append([figures["agreement"], figures["repeats"]])
+    for parts, name in zip(zip(*found, strict=True), ("raw", "same"), strict=True):
+        same = np.mean([part[name]["value"] for part in parts])
+        assert same == pytest.approx(flip**2 + (1 - flip) ** 2, abs=0.03)
+        known = [part["flip_rate"] for part in parts if part["flip_rate"]["low"] is not None]
+        assert sum(rate["low"] <= flip <= rate["high"] for rate in known) >= len(known) - 1
+
+
+def test_a_preference_for_one_side_is_recovered(written: Callable[..., Written]) -> None:
+    study, rng = written(SIMILAR), np.random.default_rng(0)
+    for number in range(120):
+        name = f"t{number:03}"
+        study.trial(name, SIMILAR, f"{name}a", f"{name}b", anchor_id="anchor")
+        for person in range(5):
+            swapped = bool((number + person) % 2)
+            left = rng.random() < 0.65  # people who look at nothing, and like what is left
+            study.choose(f"p{person}", name, SIMILAR, first=left != swapped, swapped=swapped)
+    sides = study.report()["questions"][0]["everybody"]["sides"]
+    assert sides["share"]["low"] < 0.65 < sides["share"]["high"]
+    assert sides["p"] < 1e-6
+
+
+def test_a_sparse_study_has_the_libraries_figures(written: Callable[..., Written]) -> None:
+    study, rng = written(QUALITY), np.random.default_rng(3)
+    table = rng.choice([1.0, 2, 5], size=(6, 40))  # 3 and 4 were never given
+    table[rng.random((6, 40)) < 0.4] = np.nan
+    for trial in range(40):
+        study.trial(f"q{trial}", QUALITY, f"i{trial}")
+        for person in np.flatnonzero(~np.isnan(table[:, trial])):
+            value = float(table[person, trial])
+            study.answer(f"p{person}", f"q{trial}", QUALITY, f"i{trial}", choice="value", value=value)
+    found = study.report()["questions"][0]["everybody"]["agreement"]
+    expected = krippendorff.alpha(table, level_of_measurement="ordinal", value_domain=[1.0, 2, 5])
+    assert found["alpha"]["value"] == pytest.approx(expected)
+    kappas = []
+    for i in range(6):
+        for j in range(i):
+            both = ~np.isnan(table[i] + table[j])
+            counted = np.zeros((5, 5))
+            np.add.at(counted, (table[i, both].astype(int) - 1, table[j, both].astype(int) - 1), 1)
+            kappas.append(cohens_kappa(counted, wt="fc", return_results=False))
+    assert found["kappa"] == pytest.approx(np.mean(kappas))
+
+
+def test_what_comes_late_or_is_skipped_does_not_enter(written: Callable[..., Written]) -> None:
+    study = written(SIMILAR)
+    for number in range(12):
+        name = f"t{number:02}"
+        study.trial(name, SIMILAR, f"{name}a", f"{name}b", anchor_id="anchor")
+        for person in ("p", "q", "r"):
+            study.choose(person, name, SIMILAR, first=number % 3 != 0, swapped=bool(number % 2))
+        study.choose("late", name, SIMILAR, first=number % 3 == 0, swapped=False, kind="surplus")
+        study.answer("p", name, SIMILAR, f"{name}a", f"{name}b", anchor_id="anchor", choice="skip", kind="repeat")
+    found = study.report()["questions"][0]["everybody"]
+    assert found["agreement"]["raw"]["value"] == found["agreement"]["alpha"]["value"] == 1.0
+    assert found["repeats"] is None, "a skipped repeat is no changed answer"
 
 
 def test_the_same_store_gives_the_same_report(written: Callable[..., Written]) -> None:
@@ -144,7 +210,7 @@ def test_catch_trials_wanted_go_with_those_seen() -> None:
     study = Study("s", (SIMILAR,))
     assert [wanted(seen, study) for seen in (0, 1, 4, 8)] == [0, 1, 4, 7]
     assert wanted(4, Study("s", (SIMILAR,), catch_per_rater=10, catch_pass=5)) == 2
-    assert wanted(3, Study("s", (SIMILAR,), catch_per_rater=0)) == 3
+    assert wanted(3, Study("s", (SIMILAR,), catch_per_rater=0)) == 0, "the rule says 0 of 0"
 
 
 def test_pairs_rank_items_and_compare_sets(written: Callable[..., Written]) -> None:
@@ -164,7 +230,73 @@ def test_pairs_rank_items_and_compare_sets(written: Callable[..., Written]) -> N
     assert sets["counts"] == [6, 21, 3]
     assert sets["shares"][1]["value"] == 0.7
     assert sets["of_decided"]["value"] == pytest.approx(6 / 27)
-    assert sets["p"] < 0.01
+    assert 0.15 < sets["p"] < 0.25, "nine people who never waver are nine opinions, however often they are asked"
+    assert sets["of_decided"]["low"] < 0.05
+    assert sets["of_decided"]["high"] > 0.45
+    assert found["needed"] == sets["needed"]
+    assert found["notes"] == []
+
+
+def test_what_was_never_compared_is_not_ranked_together(written: Callable[..., Written]) -> None:
+    study = written(BETTER)
+    games = [("a", "b", 8, 2), ("b", "c", 7, 3), ("x", "y", 1, 0)]
+    for number, (first, second, won, lost) in enumerate(games):
+        study.trial(f"t{number}", BETTER, first, second)
+        for person in range(won + lost):
+            choice = "left" if person < won else "right"
+            study.answer(f"p{(person + number) % 10}", f"t{number}", BETTER, first, second, choice=choice)
+    found = study.report()["questions"][0]["everybody"]["findings"]
+    assert [row["item"] for row in found["ranking"]] == ["a", "b", "c", "x", "y"]
+    assert [row["part"] for row in found["ranking"]] == [0, 0, 0, 1, 1]
+    assert found["ranking"][1]["strength"]["low"] is not None
+    assert found["ranking"][3]["strength"]["low"] is None, "one game says nothing about others"
+    assert "2 parts that were never compared" in found["notes"][0]
+
+
+def test_a_tie_is_half_a_win(written: Callable[..., Written]) -> None:
+    study = written(BETTER)
+    for number in range(4):
+        study.trial(f"t{number}", BETTER, "a", "b")
+        for person in range(4):
+            choice = "tie" if person < 2 else ("left" if person == 2 else "right")
+            study.answer(f"p{person}", f"t{number}", BETTER, "a", "b", choice=choice)
+    found = study.report()["questions"][0]["everybody"]["findings"]
+    assert [row["strength"]["value"] for row in found["ranking"]] == pytest.approx([0, 0], abs=1e-6)
+
+
+def test_who_sees_no_difference_is_not_left_out_for_it(written: Callable[..., Written]) -> None:
+    study = written(BETTER, catch_per_rater=0)
+    for number in range(25):
+        study.trial(f"t{number}", BETTER, f"a{number}", f"b{number}")
+        study.answer("even", f"t{number}", BETTER, f"a{number}", f"b{number}", choice="tie")
+        study.answer("same", f"t{number}", QUALITY, f"a{number}", choice="left", right=f"b{number}")
+    reasons = {row["rater"]: row["reasons"] for row in study.report()["conduct"]}
+    assert reasons["even"] == []
+
+
+def test_the_page_shows_what_the_report_says(written: Callable[..., Written]) -> None:
+    study = written(SIMILAR, QUALITY, GENRE)
+    simulated(study, SIMILAR, people=3, n=20, flip=0.2, repeats=5)
+    for number in range(6):
+        study.item(f"i{number}", "mine")
+        for question, answer in (
+            (QUALITY, {"choice": "value", "value": 4.0}),
+            (GENRE, {"choice": "label", "label": "horror"}),
+        ):
+            study.trial(f"{question.name}{number}", question, f"i{number}")
+            for person in range(3):
+                study.answer(f"p{person}", f"{question.name}{number}", question, f"i{number}", **answer)
+                study.answer("hasty", f"{question.name}{number}", question, f"i{number}", response_ms=1.0, **answer)
+    found = study.report()
+    text = re.sub(r"<svg.*?</svg>|\s+", " ", page(found), flags=re.DOTALL)
+    one = found["questions"][0]["everybody"]
+    alpha, raw = one["agreement"]["alpha"], one["agreement"]["raw"]
+    assert f"alpha, nominal</th> <td>{alpha['value']:.2f} ({alpha['low']:.2f} to {alpha['high']:.2f})" in text
+    assert f"say the same</th> <td>{raw['value']:.0%}" in text.replace(" %", "%")
+    assert "people, trials, answers</th> <td>4, 6, 24</td><td>3, 6, 18</td>" in text.replace("</td> <td>", "</td><td>")
+    assert "<h2>Human QD score</h2>" in text
+    assert "quality by genre</th><td>6</td><td>romance</td><td>0.400 " in text.replace("</td> <td>", "</td><td>")
+    assert [place(value, 0, 1) for value in (0.25, 2, -1)] == [25, 100, 0]
 
 
 def test_ratings_labels_and_models(written: Callable[..., Written]) -> None:

@@ -116,6 +116,46 @@ def test_intervals_of_agreement_hold_the_truth(raters: int, trials: int, per_tri
     assert np.mean(widths) < 0.35
 
 
+def test_nothing_is_said_about_others_where_there_are_none() -> None:
+    rng, n = np.random.default_rng(0), np.arange(4)
+    one = np.zeros(4, dtype=int)
+    for raters, trials in ((one, n), (n, one)):
+        found = statistics.mean_over(np.array([1.0, 0, 1, 1]), raters, trials, rng=rng)
+        assert (found.value, math.isnan(found.low)) == (0.75, True)
+    same = statistics.mean_over(np.ones(40), np.arange(40) % 4, np.arange(40) // 4, rng=rng)
+    assert (same.low, same.high) == pytest.approx(proportion_confint(4, 4, method="wilson")), "four people, not forty"
+    assert math.isnan(statistics.mean_over(np.full(4, 5.0), n, n, rng=rng, limits=(1, 5)).low)
+    for table in (np.array([[1.0, 0], [1, 0]]), np.array([[1.0], [0], [1]]), np.tile([[0.0, 1, 0, 1]], (5, 1))):
+        found = statistics.agreement_over(raw_agreement, table, rng=rng, times=50)
+        assert math.isnan(found.low)
+
+
+@pytest.mark.parametrize("people", [2, 3, 5, 10])
+def test_intervals_of_few_people_are_wide_enough(people: int) -> None:
+    rng = np.random.default_rng(0)
+    raters, trials = np.repeat(np.arange(people), 40), np.tile(np.arange(40), people)
+    inside = 0
+    for _ in range(100):
+        values = (rng.normal(scale=0.4, size=people)[raters] + rng.normal(size=40 * people) > 0).astype(float)
+        found = statistics.mean_over(values, raters, trials, rng=rng)
+        inside += found.low <= 0.5 <= found.high
+    assert inside >= 91
+
+
+def test_p_keeps_its_promise_when_people_differ() -> None:
+    rng = np.random.default_rng(1)
+    raters, trials = np.repeat(np.arange(20), 20), np.tile(np.arange(20), 20)
+    small = []
+    for _ in range(400):
+        latent = rng.normal(scale=0.35, size=20)[raters] + rng.normal(scale=0.35, size=20)[trials]
+        small.append(statistics.clustered_p((latent + rng.normal(size=400) > 0).astype(float), raters, trials) < 0.05)
+    assert np.mean(small) < 0.07, "answers taken as independent would find an effect in a fifth of such studies"
+    assert math.isnan(statistics.clustered_p(np.ones(3), np.zeros(3), np.arange(3)))
+    assert statistics.clustered_p(np.ones(30), np.arange(30) % 5, np.arange(30) // 5) == pytest.approx(2 * 0.5**5)
+    shown = rng.random(400) < 0.7
+    assert statistics.clustered_p(shown.astype(float), raters, trials) < 0.001
+
+
 def test_flip_rate() -> None:
     same = 0.9**2 + 0.1**2
     found = statistics.flip_rate(Interval(same, 0.4, 1.0))

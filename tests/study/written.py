@@ -71,9 +71,11 @@ class Written:
         return found
 
 
-def simulated(study: Written, question: Question, *, people: int, n: int, flip: float, repeats: int = 0) -> np.ndarray:
+def simulated(
+    study: Written, question: Question, *, people: int, n: int, flip: float, repeats: int = 0, seed: int = 5
+) -> np.ndarray:
     """Everybody answers all trials; each answer is the truth, flipped with a probability. Returns who said what."""
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(seed)
     truth = rng.integers(2, size=n)
     table = truth ^ (rng.random((people, n)) < flip)
     again = truth ^ (rng.random((people, n)) < flip)
