@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, subcommand
 
-from qdfeedback.study.formats import Format, ImportFormat
+from qdfeedback.study.exchange.formats import Format, ImportFormat
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Serve:
     def run(self) -> None:
         """Serves until it is stopped."""
         from qdfeedback.study.place import open_study
-        from qdfeedback.study.serve import serve
+        from qdfeedback.study.web.serve import serve
 
         place = open_study(self.study, self.database)
         serve(place, host=self.host, port=self.port, public_url=self.public_url, fresh_token=self.new_token)
@@ -147,7 +147,7 @@ class Export:
 
     def run(self) -> None:
         """Writes the export."""
-        from qdfeedback.study.exports import Jspsych, Training, export
+        from qdfeedback.study.exchange.exports import Jspsych, Training, export
         from qdfeedback.study.place import open_study
 
         place = open_study(self.study, self.database)
@@ -180,7 +180,7 @@ class Import:
 
     def run(self) -> None:
         """Imports, and names what could not be taken."""
-        from qdfeedback.study.imports import import_answers
+        from qdfeedback.study.exchange.imports import import_answers
         from qdfeedback.study.place import open_study
 
         place = open_study(self.study, self.database)
@@ -206,10 +206,10 @@ class Report:
     def run(self) -> None:
         """Writes the report."""
         from qdfeedback import files
+        from qdfeedback.study.analysis.page import page
+        from qdfeedback.study.analysis.report import report
+        from qdfeedback.study.analysis.run_models import run_probabilities
         from qdfeedback.study.place import open_study
-        from qdfeedback.study.report import report
-        from qdfeedback.study.report_page import page
-        from qdfeedback.study.run_models import run_probabilities
 
         place = open_study(self.study, self.database)
         found = report(place.database, place.study, probabilities=run_probabilities(place))

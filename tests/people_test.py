@@ -17,8 +17,8 @@ from qdfeedback.feedback.store import Store, utc_now
 from qdfeedback.feedback.tables import items, trials
 from qdfeedback.history import History
 from qdfeedback.shown import Shown
+from qdfeedback.study.analysis.run_models import NAME, run_probabilities
 from qdfeedback.study.place import open_study
-from qdfeedback.study.run_models import NAME, run_probabilities
 from qdfeedback.study.settings import read_study
 
 HAND = [ArmEncoder.names.index("x"), ArmEncoder.names.index("y")]

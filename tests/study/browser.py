@@ -8,7 +8,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from qdfeedback.study.exports import Jspsych, export
+from qdfeedback.study.exchange.exports import Jspsych, export
 from tests.study.small_study import Small
 
 FLAGS = [

@@ -16,14 +16,14 @@ from qdfeedback import files
 from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.tables import items, trials
 from qdfeedback.shown import Shown
+from qdfeedback.study.analysis.report import report
 from qdfeedback.study.desk import Desk
 from qdfeedback.study.making import CHECKS, Wanted, make_study
 from qdfeedback.study.place import Place, open_study
 from qdfeedback.study.register import Platform, Register
-from qdfeedback.study.report import report
 from qdfeedback.study.settings import Study, read_study
 from qdfeedback.study.sources import Source, read_all, read_sources, spaced
-from qdfeedback.study.view import expected_choice, view
+from qdfeedback.study.web.view import expected_choice, view
 from tests.study.visitor import KEY, Form, Visitor, images, sealed, site
 
 TINY = ["--iterations", "6", "--batch-size", "20", "--method", "gt"]

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from qdfeedback.feedback.tables import trials
-from qdfeedback.study.app import create_app
-from qdfeedback.study.guard import Limits
 from qdfeedback.study.place import Place, open_study
 from qdfeedback.study.register import Register
+from qdfeedback.study.web.app import create_app
+from qdfeedback.study.web.guard import Limits
 
 KEY = b"k" * 32
 AMPLE = Limits(per_person=1e6, person_burst=1_000_000, per_host=1e6, host_burst=1_000_000)

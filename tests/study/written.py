@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.tables import empty, items, raters, trials
-from qdfeedback.study.report import report
-from qdfeedback.study.report_page import page
+from qdfeedback.study.analysis.page import page
+from qdfeedback.study.analysis.report import report
 from qdfeedback.study.settings import Question, Study
 
 NOW = "2025-01-01T00:00:00.000+00:00"

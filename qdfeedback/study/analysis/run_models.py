@@ -1,0 +1,76 @@
+"""What a search's own axes said about each question before it was answered."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import sqlalchemy as sa
+
+from qdfeedback import files
+from qdfeedback.diversity import models
+from qdfeedback.feedback.tables import judgments
+from qdfeedback.history import History, names_of
+from qdfeedback.run_settings import read_settings
+from qdfeedback.study.analysis.answers import published
+from qdfeedback.study.analysis.human_model import nearer
+from qdfeedback.study.place import Place
+from qdfeedback.types import Floats
+
+NAME = "the search's axes, before each answer"
+
+
+def run_probabilities(place: Place) -> dict[str, dict[str, float]]:
+    """Returns {name of the model: trial id → probability of its first item}, {} where the folder is no live run.
+
+    Each trial is judged by the last model that was fitted before anybody answered it, so that no model is asked about
+    what it has learned.
+    """
+    noted, history = place.folder / "refits.json", place.folder / "history.arrows"
+    if not noted.exists() or not history.exists():
+        return {}
+    learned = read_settings(place.folder).get("learned")
+    fitted = [
+        (int(last), place.folder / "models" / f"axes-{int(iteration):06d}.npz")
+        for iteration, last in files.read_json(noted).items()
+    ]
+    fitted = sorted((last, path) for last, path in fitted if path.exists())
+    if not learned or not fitted:
+        return {}
+    trials = [row for row in published(place.database, place.study) if row["task"] == "triplet"]
+    first = _first_answers(place)
+    features = _features(place, sorted({row[side] for row in trials for side in _SIDES}), learned)
+    found: dict[str, float] = {}
+    for (last, path), following in zip(fitted, [*(last for last, _ in fitted[1:]), None], strict=True):
+        later = [
+            row
+            for row in trials
+            if (number := first.get(row["trial_id"])) and number > last and (following is None or number <= following)
+        ]
+        if later:
+            found |= nearer(models.load(path), features, later)
+    return {NAME: found} if found else {}
+
+
+_SIDES = ("anchor_id", "a_id", "b_id")
+
+
+def _first_answers(place: Place) -> dict[str, int]:
+    query = (
+        sa.select(judgments.c.trial_id, sa.func.min(judgments.c.id).label("first"))
+        .where(judgments.c.study_id == place.study.study_id, judgments.c.annotator_kind == "person")
+        .group_by(judgments.c.trial_id)
+    )
+    return {row["trial_id"]: int(row["first"]) for row in place.database.rows(query)}
+
+
+def _features(place: Place, items: list[str], learned: list[str]) -> dict[str, Floats]:
+    path = place.folder / "history.arrows"
+    names = names_of(path)
+    columns = [names.index(name) for name in learned]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a search that is at work leaves the end of the file torn for a moment
+        history = History(path, names)
+    ids = [int(item) for item in items if item.isdigit() and int(item) < len(history)]
+    rows = history.take(np.array(ids, dtype=np.int64), "features")
+    return {str(candidate): row[columns] for candidate, row in zip(ids, rows, strict=True)} if ids else {}

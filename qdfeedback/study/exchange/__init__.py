@@ -1,0 +1,1 @@
+"""A study's data out to other tools, and what they give back."""

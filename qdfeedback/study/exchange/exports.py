@@ -1,0 +1,132 @@
+"""A study's data for others: records to exchange, training data, and the same questions for other platforms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from qdfeedback import files
+from qdfeedback.feedback.database import Database
+from qdfeedback.feedback.tables import SCHEMA, judgments
+from qdfeedback.study.analysis.answers import read_answers
+from qdfeedback.study.analysis.conduct import conduct
+from qdfeedback.study.exchange.export_jspsych import export_jspsych
+from qdfeedback.study.exchange.export_pages import export_label_studio, export_potato
+from qdfeedback.study.exchange.formats import FORMATS, Format
+from qdfeedback.study.exchange.material import Material, copy_files, new_folder, read_material
+from qdfeedback.study.exchange.records import RecordFormat, records, write_records
+from qdfeedback.study.exchange.training import export_nights, export_things, export_triplets, export_trl
+from qdfeedback.study.settings import Study, write_study
+
+
+@dataclass(frozen=True)
+class Jspsych:
+    """How a jsPsych page gets its library and where its data go.
+
+    Attributes:
+        packages: a `node_modules` folder to copy jsPsych from; None = the page loads it from a content network.
+        datapipe: id of a DataPipe experiment that takes the answers; "" = they are downloaded.
+    """
+
+    packages: Path | None = None
+    datapipe: str = ""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Whose judgments training data are made of.
+
+    Attributes:
+        by: kinds of annotators: person, model, simulation.
+        exclude: leave out people whom the report's rules exclude.
+    """
+
+    by: tuple[str, ...] = ("person",)
+    exclude: bool = False
+
+
+def export(
+    folder: Path,
+    database: Database,
+    study: Study,
+    out: Path,
+    *,
+    fmt: Format,
+    public: bool = False,
+    jspsych: Jspsych = Jspsych(),
+    training: Training = Training(),
+) -> int:
+    """Writes a study's data; returns how many records: judgments, trials of a page, or rows of training data.
+
+    Args:
+        folder: the run or study folder, with `shown/` in it.
+        database: where the study is kept.
+        study: its settings.
+        out: a new folder; for "trl" a file.
+        fmt: what to write.
+        public: for publication: times to the day, people numbered r1, r2, …, no completion code. Texts and labels
+            stay. Who the people are on their platforms never leaves the database, public or not.
+        jspsych: for that format.
+        training: for trl, hf-triplets, nights and things.
+
+    Raises:
+        ValueError: The format cannot hold this study, something to show is missing, or `out` is there already.
+    """
+    writers: dict[Format, Callable[[Material, Path], int]] = {
+        "jsonl": partial(_export_records, fmt="jsonl"),
+        "csv": partial(_export_records, fmt="csv"),
+        "parquet": partial(_export_records, fmt="parquet"),
+        "jspsych": partial(export_jspsych, packages=jspsych.packages, datapipe=jspsych.datapipe),
+        "label-studio": export_label_studio,
+        "potato": export_potato,
+        "trl": export_trl,
+        "hf-triplets": export_triplets,
+        "nights": export_nights,
+        "things": export_things,
+    }
+    if fmt not in writers:
+        raise ValueError(f"fmt must be one of {', '.join(FORMATS)}, got {fmt!r}")
+    material = read_material(folder, database, study, public=public)
+    if fmt in ("trl", "hf-triplets", "nights", "things"):
+        material = _chosen(material, training, database)
+    return writers[fmt](material, Path(out))
+
+
+def _chosen(material: Material, training: Training, database: Database) -> Material:
+    """Returns the material with the judgments that are trained on."""
+    if unknown := set(training.by) - {"person", "model", "simulation"}:
+        raise ValueError(f"training.by must name person, model or simulation, got {', '.join(sorted(unknown))}")
+    excluded: set[int] = set()
+    if training.exclude:
+        out = {one.rater for one in conduct(read_answers(database, material.study), material.study) if one.reasons}
+        person = judgments.c.annotator_kind == "person", judgments.c.study_id == material.study.study_id
+        theirs = sa.select(judgments.c.id).where(*person, judgments.c.annotator_id.in_(out))
+        excluded = {row["id"] for row in database.rows(theirs)}
+    kept = [row for row in material.judgments if row["annotator_kind"] in training.by and row["id"] not in excluded]
+    return replace(material, judgments=kept)
+
+
+def _export_records(material: Material, out: Path, *, fmt: RecordFormat) -> int:
+    """Writes a folder: study.json, items, trials, responses, and `shown/` with what there is to look at."""
+    tables = {"items": list(material.items.values()), "trials": material.trials, "responses": material.judgments}
+    names = {name for row in tables["items"] for name in row["content"].split(" ")}
+    there = {name for name in names if (material.shown.folder / name).is_file()}
+    with new_folder(out) as folder:
+        write_study(folder, material.study)
+        for name, rows in tables.items():
+            write_records(folder, name, fmt, records(name, rows))
+        copy_files(material.shown, there, folder / "shown")
+        manifest = {
+            "schema_version": SCHEMA,
+            "study_id": material.study.study_id,
+            "format": fmt,
+            "public": material.public,
+            "counts": {name: len(rows) for name, rows in tables.items()},
+            "missing_files": sorted(names - there),
+        }
+        files.write_json(folder / "export.json", manifest)
+    return len(material.judgments)

@@ -1,0 +1,1 @@
+"""The pages on which people answer, and those of the study's owner."""

@@ -1,0 +1,50 @@
+"""What a visitor is told when something goes wrong: what it is and what to do, never how the server works."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from qdfeedback.study.web.pages import Pages
+
+AGAIN = ("task", "Go on")
+
+
+class AppError(Exception):
+    """Says to a visitor what is wrong, and what to do."""
+
+    def __init__(self, status: int, heading: str, text: str, link: tuple[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.page = {"heading": heading, "text": text, "link": link}
+        self.status = status
+
+
+def message(pages: Pages, status: int, heading: str, text: str, link: tuple[str, str] | None = None) -> Response:
+    """Returns a page with a heading, a sentence, and perhaps a way on."""
+    return pages("message.html", status=status, heading=heading, text=text, link=link)
+
+
+def explainer(pages: Pages) -> Callable[[Request, Exception], Response]:
+    """Returns what makes a page of an error."""
+
+    def explain(_: Request, error: Exception) -> Response:
+        if isinstance(error, AppError):
+            return pages("message.html", status=error.status, **error.page)
+        if isinstance(error, RequestValidationError):
+            return message(pages, 400, "That did not work", "A part of the form is missing.", AGAIN)
+        if isinstance(error, HTTPException) and error.status_code == 413:
+            return message(pages, 413, "Too much", "This is too much for one form.")
+        if isinstance(error, HTTPException):
+            heading = "There is no such page" if error.status_code == 404 else "That did not work"
+            return message(pages, error.status_code, heading, "Please go back to where you were.", AGAIN)
+        logging.getLogger(__name__).error("a page could not be made", exc_info=error)
+        text = "Something went wrong on our side. All answers up to the last page are stored; please try again."
+        status = 503 if isinstance(error, OSError) else 500
+        return message(pages, status, "That did not work", text, ("task", "Try again"))
+
+    return explain

@@ -1,0 +1,377 @@
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from qdfeedback.feedback.tables import items
+from qdfeedback.study.analysis.answers import published
+from qdfeedback.study.erase import delete_rater, name_on_static_page
+from qdfeedback.study.exchange.exports import export
+from qdfeedback.study.exchange.imports import Imported, import_answers
+from qdfeedback.study.register import Platform, Register
+from tests.study.small_study import Small, small_study
+from tests.study.visitor import KEY
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Small:
+    return small_study(tmp_path / "study")
+
+
+def take(small: Small, path: Path, fmt: str) -> Imported:
+    return import_answers(small.folder, small.database, small.study, path, fmt=fmt, key=KEY)
+
+
+def give(small: Small, out: Path, fmt: str) -> Path:
+    export(small.folder, small.database, small.study, out, fmt=fmt)
+    return out
+
+
+def records(small: Small) -> list[dict]:
+    return small.store.records(small.study.study_id)
+
+
+# --- Label Studio
+
+
+def label_studio(small: Small, tmp_path: Path) -> Path:
+    """The export after two people have answered the pair tasks: the left one, a tie, a cancelled one, …"""
+    folder = give(small, tmp_path / "ls", "label-studio") / "2-better"
+    tasks = json.loads((folder / "tasks.json").read_text())
+    for number, task in enumerate(tasks):
+        value = {"choices": [("left", "tie", "right")[number % 3]]}
+        result = [{"id": "x", "from_name": "choice", "to_name": "left", "type": "choices", "value": value}]
+        done = {"completed_by": 3, "lead_time": 2.5, "created_at": "2026-11-20T10:00:00.5Z", "was_cancelled": False}
+        task |= {"id": number, "annotations": [done | {"result": result}]}
+    tasks[0]["annotations"].append(done | {"completed_by": {"id": 4, "email": "a@b.c"}, "was_cancelled": True})
+    (folder / "answers.json").write_text(json.dumps(tasks))
+    return folder / "answers.json"
+
+
+def test_label_studio_comes_back(small: Small, tmp_path: Path) -> None:
+    path = label_studio(small, tmp_path)
+    assert take(small, path, "label-studio") == Imported(7, 0, [])
+    assert take(small, path, "label-studio") == Imported(0, 7, [])
+    found = [row for row in records(small) if row["annotator_id"].startswith("label-studio-")]
+    assert {row["annotator_id"] for row in found} == {"label-studio-3", "label-studio-4"}
+    assert [row["choice"] for row in found] == ["left", "skip", "tie", "right", "left", "tie", "right"]
+    assert found[0]["winner_id"] == found[0]["left_id"]
+    assert found[0]["response_ms"] == 2500
+    assert found[0]["answered_utc"] == "2026-11-20T10:00:00.500+00:00"
+    assert {row["kind"] for row in found} == {"main", "repeat"}
+    assert "a@b.c" not in json.dumps(found)
+
+
+def test_label_studio_pairwise_and_ratings_come_back(small: Small, tmp_path: Path) -> None:
+    out = give(small, tmp_path / "ls", "label-studio")
+    done = {"completed_by": 3, "lead_time": None, "created_at": "2026-11-20T10:00:00Z"}
+    for folder, kind, value, said in (
+        ("1-alike", "pairwise", {"selected": "right"}, "right"),
+        ("3-grade", "choices", {"choices": ["2"]}, "value"),
+        ("3-grade", "rating", {"rating": 2}, "value"),
+        ("4-mood", "choices", {"choices": ["sad & blue"]}, "label"),
+    ):
+        task = json.loads((out / folder / "tasks.json").read_text())[0]
+        result = [{"from_name": "choice", "to_name": "choice", "type": kind, "value": value}]
+        path = tmp_path / "answers.json"
+        path.write_text(json.dumps([task | {"id": 1, "annotations": [done | {"result": result}]}]))
+        found = take(small, path, "label-studio")
+        assert found.refused == []
+        assert records(small)[-1]["choice"] == said
+
+
+def test_label_studio_foreign_tasks_are_named(small: Small, tmp_path: Path) -> None:
+    path = label_studio(small, tmp_path)
+    tasks = json.loads(path.read_text())
+    tasks[0]["data"]["trial_id"] = "nowhere"
+    del tasks[1]["data"]["trial_id"]
+    tasks[2]["annotations"][0]["result"] = []
+    path.write_text(json.dumps(tasks))
+    found = take(small, path, "label-studio")
+    assert (found.new, found.known) == (3, 0)
+    assert [line.split("answers.json, ")[1] for line in found.refused] == [
+        "task 0: the study has no trial 'nowhere'",
+        "task 0: the study has no trial 'nowhere'",
+        "task 1: the task is not from a study: it has no trial_id",
+        "task 2: one result of 'choice' is expected, got 0",
+    ]
+    tasks[3]["data"]["study_id"] = "s-2"
+    path.write_text(json.dumps(tasks))
+    with pytest.raises(ValueError, match=r"task 3 belongs to study 's-2'"):
+        take(small, path, "label-studio")
+    for text, error in (
+        ('[{"data": ', "not whole JSON"),
+        ("{}", "must be a Label Studio"),
+        ('[{"data": {}}]', "no annot"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=error):
+            take(small, path, "label-studio")
+
+
+# --- Potato
+
+
+def potato(small: Small, tmp_path: Path) -> Path:
+    out = give(small, tmp_path / "potato", "potato")
+    ids = [json.loads(line)["id"] for line in (out / "2-better" / "items.jsonl").read_text().splitlines()]
+    labels = {item: [[{"schema": "choice", "name": "selection"}, "ABtie"[i % 3 :][: 1 if i % 3 < 2 else 3]]]
+              for i, item in enumerate(ids)}  # fmt: skip
+    labels["main|ab|m/0"] = [
+        [{"schema": "choice", "name": "sad & blue"}, "true"],
+        [{"schema": "other", "name": "x"}, 1],
+    ]
+    labels["main|ab|g/0"] = [[{"schema": "choice", "name": "3"}, "3"]]
+    labels["main|ab|p/9"] = [[{"schema": "choice", "name": "selection"}, "A"]]
+    labels["unanswered|ab|p/1"] = []
+    labels["strange"] = [[{"schema": "choice", "name": "selection"}, "A"]]
+    times = {ids[0]: {"session_end": 1_790_000_000.25, "total_time_ms": 1234}}
+    state = {"user_id": "PLATFORM-ID", "instance_id_to_label_to_value": labels, "instance_id_to_behavioral_data": times}
+    folder = tmp_path / "annotation_output" / "PLATFORM-ID"
+    folder.mkdir(parents=True)
+    (folder / "user_state.json").write_text(json.dumps(state))
+    return tmp_path / "annotation_output"
+
+
+def test_potato_comes_back_under_a_pseudonym(small: Small, tmp_path: Path) -> None:
+    path = potato(small, tmp_path)
+    found = take(small, path, "potato")
+    assert (found.new, found.known) == (6, 0)
+    assert ["no trial 'p/9'" in found.refused[0], "is not from a study" in found.refused[1]] == [True, True]
+    assert take(small, path, "potato").known == 6
+    register = Register(small.database, small.study, KEY)
+    potato_id = register.pseudonym(Platform("potato", "PLATFORM-ID"), "")
+    assert potato_id != Register(small.database, small.study, b"x" * 32).pseudonym(
+        Platform("potato", "PLATFORM-ID"), ""
+    )
+    rows = [row for row in records(small) if row["annotator_id"] == potato_id]
+    assert [row["choice"] for row in rows] == ["left", "right", "tie", "left", "label", "value"]
+    assert {row["kind"] for row in rows} == {"main"}, "Potato shuffles: a repeat could come first"
+    assert rows[0]["response_ms"] == 1234
+    assert rows[0]["answered_utc"].startswith("2026-09-21")
+    assert "PLATFORM-ID" not in json.dumps(rows)
+    assert delete_rater(small.folder, small.database, small.study, "PLATFORM-ID").judgments == 6
+
+
+def test_potato_damage_is_named(small: Small, tmp_path: Path) -> None:
+    path = potato(small, tmp_path)
+    (tmp_path / "annotation_output" / "b").mkdir()
+    (tmp_path / "annotation_output" / "b" / "user_state.json").write_text('{"user_id":')
+    before = records(small)
+    with pytest.raises(ValueError, match=r"b/user_state\.json is not whole JSON"):
+        take(small, path, "potato")
+    assert records(small) == before
+    with pytest.raises(ValueError, match="annotation_output"):
+        take(small, tmp_path / "nothing", "potato")
+
+
+def test_potato_writes_labels_in_another_form_too(small: Small, tmp_path: Path) -> None:
+    folder = tmp_path / "annotation_output" / "me"
+    folder.mkdir(parents=True)
+    labels = {"main|ba|p/0": {"choice": {"selection": "A"}}, "main|ab|p/1": {"choice": {}}, "main|ab|p/2": "A"}
+    state = {"user_id": "me", "instance_id_to_label_to_value": labels}
+    (folder / "user_state.json").write_text(json.dumps(state))
+    found = take(small, tmp_path / "annotation_output", "potato")
+    assert (found.new, len(found.refused)) == (1, 1), "what cannot be read is named"
+    assert records(small)[-1]["winner_id"] == "t1"
+
+
+# --- what is meant comes back, wherever it was said
+
+
+def meant(small: Small) -> dict[str, str]:
+    """Which item people choose in each trial with sides: the greater one, ties apart."""
+    return {
+        row["trial_id"]: max(row["a_id"], row["b_id"]) for row in published(small.database, small.study) if row["b_id"]
+    }
+
+
+def by_label_studio(small: Small, tmp_path: Path) -> Path:
+    """Somebody who looks at what is shown left and right."""
+    tasks = []
+    for path in give(small, tmp_path / "ls", "label-studio").rglob("tasks.json"):
+        for task in json.loads(path.read_text()):
+            data, contents = task["data"], things(small)
+            if "right" in data:
+                side = "left" if shows(contents, data["left"]) == meant(small)[data["trial_id"]] else "right"
+                value = {"choices": [side]}
+                result = [{"from_name": "choice", "to_name": "left", "type": "choices", "value": value}]
+                done = {"completed_by": 1, "created_at": "2026-11-20T10:00:00Z", "result": result}
+                tasks.append(task | {"id": len(tasks), "annotations": [done]})
+    (tmp_path / "answers.json").write_text(json.dumps(tasks))
+    return tmp_path / "answers.json"
+
+
+def by_potato(small: Small, tmp_path: Path) -> Path:
+    labels = {}
+    for path in give(small, tmp_path / "potato", "potato").rglob("items.jsonl"):
+        checks = json.loads((path.parent / "attention_checks.json").read_text())
+        for item in [*map(json.loads, path.read_text().splitlines()), *checks]:
+            if "right" in item:
+                trial = item["id"].split("|", 2)[2]
+                side = "A" if shows(things(small), item["left"]) == meant(small)[trial] else "B"
+                labels[item["id"]] = [[{"schema": "choice", "name": "selection"}, side]]
+                if trial.startswith("catch"):
+                    right = shows(things(small), item["left"]) == "i0"
+                    assert item["expected_answer"] == {"choice": "A" if right else "B"}
+    folder = tmp_path / "annotation_output" / "me"
+    folder.mkdir(parents=True)
+    (folder / "user_state.json").write_text(json.dumps({"user_id": "me", "instance_id_to_label_to_value": labels}))
+    return tmp_path / "annotation_output"
+
+
+def things(small: Small) -> dict[str, str]:
+    """What is shown → item id: texts, and pictures by their file or their bytes."""
+    found = {}
+    for row in small.database.rows(items.select()):
+        path = small.folder / "shown" / row["content"]
+        if path.suffix == ".txt":
+            found[path.read_text()] = row["item_id"]
+        else:
+            found[path.name] = found[base64.b64encode(path.read_bytes()).decode()] = row["item_id"]
+    return found
+
+
+def shows(contents: dict[str, str], shown: str) -> str:
+    if shown in contents:
+        return contents[shown]
+    return contents[shown.rpartition("," if shown.startswith("data:") else "/")[2]]
+
+
+@pytest.mark.parametrize(("fmt", "people"), [("label-studio", by_label_studio), ("potato", by_potato)])
+def test_the_same_judgments_come_back_by_what_was_looked_at(small: Small, tmp_path: Path, fmt: str, people) -> None:
+    before = len(records(small))
+    found = take(small, people(small, tmp_path), fmt)
+    assert found.refused == []
+    rows = records(small)[before:]
+    assert len(rows) == found.new >= 9
+    assert {row["choice"] for row in rows} == {"left", "right"}
+    assert {row["trial_id"]: row["winner_id"] for row in rows} == {
+        row["trial_id"]: meant(small)[row["trial_id"]] for row in rows
+    }
+
+
+# --- jsPsych
+
+
+def saved() -> list[dict]:
+    """What jsPsych keeps: pages of its own, and trials of ours."""
+    ours = {
+        "trial_type": "html-button-response", "trial_index": 3, "plugin_version": "2.1.0", "rt": 917, "response": 0,
+        "schema_version": 1, "study_id": "s-1", "rater_id": "a1b2", "trial_id": "b/0-x", "kind": "main",
+        "question": "alike", "position": 0, "ref_id": "i0", "left_id": "i2", "right_id": "i1", "simulated": False,
+        "choice": "left", "t_shown_utc": "2026-11-20T10:00:00.000Z", "t_answered_utc": "2026-11-20T10:00:01.000Z",
+    }  # fmt: skip
+    single = {"position": 1, "ref_id": None, "right_id": None}
+    return [
+        {"trial_type": "html-button-response", "response": 0, "rt": 100},
+        ours,
+        ours | {"kind": "repeat", "left_id": "i1", "right_id": "i2", "choice": "skip"},
+        ours | single | {"trial_id": "g/0", "question": "grade", "left_id": "t0", "choice": "0"},
+        ours | single | {"trial_id": "m/0", "question": "mood", "left_id": "t1", "choice": "=happy"},
+    ]
+
+
+def save(path: Path, rows: list[dict]) -> Path:
+    if path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+        return path
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+        writer.writerow(names)
+        cells = [[row.get(name) for name in names] for row in rows]
+        writer.writerows([["" if c is None else str(c).lower() if c is False else c for c in row] for row in cells])
+    return path
+
+
+@pytest.mark.parametrize("name", ["data.json", "data.csv"])
+def test_jspsych_comes_back(small: Small, tmp_path: Path, name: str) -> None:
+    path = save(tmp_path / name, saved())
+    assert take(small, path, "jspsych") == Imported(4, 0, [])
+    assert take(small, path, "jspsych") == Imported(0, 4, [])
+    first, again, grade, mood = records(small)[-4:]
+    assert (first["winner_id"], first["response_ms"], first["annotator_kind"]) == ("i2", 917, "person")
+    assert first["answered_utc"] == "2026-11-20T10:00:01.000+00:00"
+    assert (again["kind"], again["choice"], again["winner_id"]) == ("repeat", "skip", None)
+    assert (grade["value"], mood["label"]) == (0.0, "=happy")
+
+
+def test_jspsych_takes_a_folder_of_files_whole_or_not(small: Small, tmp_path: Path) -> None:
+    folder = tmp_path / "answers"
+    folder.mkdir()
+    save(folder / "a.json", saved())
+    save(folder / "b.csv", [row | {"rater_id": "c3d4"} for row in saved()])
+    half = save(folder / "c.json", saved())
+    half.write_text(half.read_text()[:-200])
+    before = records(small)
+    with pytest.raises(ValueError, match=r"c\.json is not whole JSON"):
+        take(small, folder, "jspsych")
+    assert records(small) == before
+    half.unlink()
+    assert take(small, folder, "jspsych").new == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"study_id": "s-2"}, "trial 1 belongs to study 's-2'"),
+        ({"schema_version": 2}, "trial 1 has schema version 2"),
+        ({"choice": None}, "trial 1: choice is missing"),
+        ({"t_answered_utc": "noon"}, "'noon' is not a time"),
+        ({"rt": "fast"}, "'fast' is not a number"),
+    ],
+)
+def test_jspsych_damage_is_named(small: Small, tmp_path: Path, change: dict, error: str) -> None:
+    rows = saved()
+    rows[1] |= change
+    with pytest.raises(ValueError, match=error):
+        take(small, save(tmp_path / "data.json", rows), "jspsych")
+    with pytest.raises(ValueError, match="no row has a trial_id"):
+        take(small, save(tmp_path / "data.json", rows[:1]), "jspsych")
+
+
+def test_jspsych_people_get_a_pseudonym_and_can_leave_by_their_platform_id(small: Small, tmp_path: Path) -> None:
+    named = name_on_static_page(small.study, "PROLIFIC-ID")
+    rows = [row | {"rater_id": named, "simulated": False} if "rater_id" in row else row for row in saved()]
+    n = take(small, save(tmp_path / "data.json", rows), "jspsych").new
+    assert n > 0
+    assert take(small, tmp_path / "data.json", "jspsych") == Imported(0, n, [])
+    assert named not in json.dumps(records(small)), "whoever knows the id could make that name"
+    assert delete_rater(small.folder, small.database, small.study, "PROLIFIC-ID").judgments == n
+
+
+def test_jspsych_foreign_answers_are_named(small: Small, tmp_path: Path) -> None:
+    rows = saved()
+    rows[1] |= {"trial_id": "nowhere"}
+    rows[2] |= {"rater_id": "<b>me</b>"}
+    rows[3] |= {"choice": "good"}
+    rows[4] |= {"choice": "left"}
+    found = take(small, save(tmp_path / "data.json", rows), "jspsych")
+    assert found.new == 0
+    assert [line.split(": ", 1)[1] for line in found.refused] == [
+        "the study has no trial 'nowhere'", "'<b>me</b>' is no pseudonym", "'good' is no rating",
+        "'left' is no answer to a label",
+    ]  # fmt: skip
+
+
+def test_jspsych_runs_in_a_browser_and_what_it_saved_comes_back(small: Small, tmp_path: Path) -> None:
+    browsers = [found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))]
+    packages = Path(os.environ.get("NODE_PATH", "node_modules"))
+    if not browsers or not (packages / "jspsych").is_dir():
+        pytest.skip("needs Chromium, and jsPsych in the node_modules folder that NODE_PATH names")
+    from tests.study.browser import simulated
+
+    rows = simulated(small, tmp_path, browsers[0], packages)
+    kinds = [row["kind"] for row in rows]
+    assert (kinds.count("main"), kinds.count("catch"), kinds.count("practice"), kinds.count("repeat")) == (11, 2, 1, 6)
+    found = take(small, save(tmp_path / "data.json", rows), "jspsych")
+    assert found.refused == []
+    assert found.new == 20
+    assert {row["annotator_kind"] for row in records(small)[-20:]} == {"simulation"}

@@ -1,0 +1,224 @@
+"""The study page in a real browser, from the link to the thanks; pictures of each page lie in the test's folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from domains.arm import ArmEncoder
+from qdfeedback.feedback.store import Store
+from qdfeedback.history import History
+from qdfeedback.shown import Shown
+from qdfeedback.study.settings import read_study
+from tests.study.served import chromium, served
+
+pytestmark = pytest.mark.slow
+READY = "return document.readyState === 'complete'"
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Person:
+    """Looks at pages, presses keys, and takes pictures."""
+
+    def __init__(self, window, folder: Path) -> None:
+        from selenium.webdriver.common.by import By
+
+        self.window, self.by, self.folder, self.taken = window, By, folder, 0
+        folder.mkdir(exist_ok=True)
+
+    def picture(self, name: str) -> None:
+        self.taken += 1
+        self.window.save_screenshot(str(self.folder / f"{self.taken:02}-{name}.png"))
+
+    def find(self, css: str):
+        return self.window.find_elements(self.by.CSS_SELECTOR, css)
+
+    def click(self, css: str) -> None:
+        self.leave(lambda: self.find(css)[0].click())
+
+    def press(self, key: str) -> None:
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        self.leave(lambda: ActionChains(self.window).send_keys(key).perform())
+
+    def leave(self, act) -> None:
+        """Does what leads to another page, and waits for it."""
+        before = self.find("html")[0]
+        act()
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            now = self.find("html")  # none for a moment between two pages
+            if now and now[0].id != before.id and self.window.execute_script(READY):
+                return
+            time.sleep(0.02)
+        self.picture("stuck")
+        raise AssertionError(f"no other page came after {self.window.current_url}")
+
+    @property
+    def where(self) -> str:
+        return self.window.current_url.split("?")[0].rsplit("/", 1)[1]
+
+    @property
+    def files(self) -> list[str]:
+        """The names of the pictures that are shown: reference, left, right."""
+        return [image.get_attribute("src").rsplit("/", 1)[1] for image in self.find("img")]
+
+    def errors(self) -> list[str]:
+        return [entry["message"] for entry in self.window.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def live_run(folder: Path, **more: str | int) -> subprocess.Popen:
+    settings = {"judgments": 40, "wait-for": 40, "iterations": 60, "refit-after": 2} | more
+    command = [sys.executable, "-m", "experiments.qdhf_arm", "--annotator", "study", "--run", str(folder)]
+    command += [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+    run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while not (folder / "shown" / "index.csv").exists():
+        assert run.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return run
+
+
+def truth(folder: Path, files: list[str]) -> str:
+    """What somebody answers who knows where each hand is."""
+    of = {name: candidate for candidate, name in Shown(folder / "shown").names().items()}
+    names = ArmEncoder.names
+    history = History(folder / "history.arrows", names)
+    rows = history.take(np.array([of[name] for name in files]), "features")
+    hands = rows[:, [names.index("x"), names.index("y")]]
+    left, right = np.linalg.norm(hands[1:] - hands[0], axis=1)
+    return "left" if left < right else "right"
+
+
+@pytest.mark.parametrize("size", [(1100, 950), (390, 844)], ids=["desktop", "phone"])
+def test_a_person_goes_from_the_link_to_the_thanks(tmp_path: Path, size: tuple[int, int]) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    from tests.study.plain import drawn_study
+
+    folder = tmp_path / "study"
+    drawn_study(folder)
+    with served(folder) as address, chromium(tmp_path, width=size[0], height=size[1]) as window:
+        person = Person(window, folder / "screenshots")
+        window.get(address)
+        person.picture("consent")
+        person.find("input[type=checkbox]")[0].send_keys(" ")
+        person.click("button.main")
+        assert person.where == "instructions"
+        person.picture("instructions")
+        person.click("a.main")
+        person.picture("practice")
+        person.press(Keys.ARROW_LEFT)
+        assert person.where == "feedback"
+        person.picture("practice-feedback")
+        person.press(Keys.ARROW_RIGHT)
+        person.press(Keys.ARROW_RIGHT)
+        person.press(Keys.ARROW_RIGHT)
+        answered = 0
+        seen = []
+        while person.where == "task":
+            seen.append(person.find("input[name=trial]")[0].get_attribute("value"))
+            if answered == 0:
+                person.picture("question")
+            if answered == 3:
+                before = person.files
+                person.leave(window.refresh)
+                assert person.files == before
+                person.picture("after-reload")
+                person.window.get(address)
+                assert person.files == before, "the link leads back to where one was"
+            if answered == 4:
+                window.get(f"{address}stop")
+                person.picture("stop")
+                window.get(f"{address}task")
+            person.press([Keys.ARROW_LEFT, Keys.ARROW_RIGHT, "s"][answered % 3])
+            answered += 1
+        assert person.where == "done"
+        person.picture("done")
+        assert person.errors() == []
+        assert window.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    store, study = Store(folder / "judgments.db"), read_study(folder)
+    records = store.records(study.study_id)
+    kinds = [record["kind"] for record in records]
+    assert (kinds.count("practice"), kinds.count("main"), kinds.count("catch"), kinds.count("repeat")) == (2, 12, 2, 3)
+    assert len(seen) == 17
+    assert [r["choice"] for r in records[2:]] == (["left", "right", "skip"] * 6)[:17]
+    assert all(record["response_ms"] is not None for record in records)
+
+
+def test_a_search_follows_what_a_person_answers_in_a_browser(tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    folder = tmp_path / "run"
+    search = live_run(folder, judgments=120, **{"wait-for": 120, "frames": 6, "rounds": 8})
+    try:
+        with served(folder) as address, chromium(tmp_path) as window:
+            person = Person(window, folder / "screenshots")
+            window.get(address)
+            person.find("input[type=checkbox]")[0].click()
+            person.click("button.main")
+            window.get(f"{address}task")
+            waited = 0
+            while search.poll() is None:
+                if person.where == "feedback":
+                    window.get(f"{address}task")
+                if not person.find("form[data-trial]"):
+                    if not waited:
+                        person.picture("waiting")
+                    waited += 1
+                    assert waited < 300
+                    time.sleep(0.5)
+                    window.get(f"{address}task")
+                    continue
+                person.press({"left": Keys.ARROW_LEFT, "right": Keys.ARROW_RIGHT}[truth(folder, person.files)])
+            person.picture("last")
+            assert person.errors() == []
+    finally:
+        search.kill()
+        search.wait()
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["judgments"] == 120
+    assert summary["judgment_accuracy"] > 0.8
+    assert len(list((folder / "models").glob("*.npz"))) >= 8
+
+
+def test_every_kind_of_question_on_a_phone_and_a_desk(tmp_path: Path) -> None:
+    from tests.study.plain import drawn_study
+
+    folder = tmp_path / "study"
+    drawn_study(folder, everything=True, sensitive="Some of these pictures show spiders.")
+    with served(folder) as address, chromium(tmp_path) as window:
+        person = Person(window, folder / "screenshots")
+        window.get(address)
+        person.find("input[type=checkbox]")[0].click()
+        person.click("button.main")
+        assert person.where == "warning"
+        person.picture("warning")
+        person.click("button.main")
+        window.get(f"{address}task")
+        seen = set()
+        for _ in range(100):
+            if person.where == "feedback":
+                window.get(f"{address}task")
+                continue
+            if person.where == "done":
+                break
+            question = person.find("h1")[0].text
+            if question not in seen:
+                seen.add(question)
+                person.picture(f"question-{len(seen)}")
+                window.set_window_size(390, 844)
+                person.picture(f"question-{len(seen)}-phone")
+                assert window.execute_script("return document.documentElement.scrollWidth <= innerWidth"), question
+                window.set_window_size(1100, 950)
+            person.click(".side button, .scale button")
+        assert person.where == "done"
+        assert len(seen) == 5
+        assert person.errors() == []
