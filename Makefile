@@ -1,6 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+TORCH_INDEX ?=
 JSPSYCH := jspsych@8.3.0 @jspsych/plugin-html-button-response@2.1.0 @jspsych/plugin-preload@2.1.0
 
 .DEFAULT_GOAL := help
@@ -12,7 +13,7 @@ setup: $(READY)  ## make .venv with everything in it
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_INDEX:%=--extra-index-url %) -e ".[dev]"
 	touch $(READY)
 
 demo: $(READY)  ## run QDHF on the arm and leave pictures and figures in runs/demo

@@ -31,6 +31,8 @@ class Serve:
     """Address under which people reach the page, e.g. https://study.example.org."""
     new_token: bool = False
     """Make a new token for the owner's pages; the old one is void."""
+    new_key: bool = False
+    """Go on with another key than the one under which people are known: who comes back counts as somebody new."""
 
     def run(self) -> None:
         """Serves until it is stopped."""
@@ -38,7 +40,14 @@ class Serve:
         from qdfeedback.study.web.serve import serve
 
         place = open_study(self.study, self.database)
-        serve(place, host=self.host, port=self.port, public_url=self.public_url, fresh_token=self.new_token)
+        serve(
+            place,
+            host=self.host,
+            port=self.port,
+            public_url=self.public_url,
+            fresh_token=self.new_token,
+            fresh_key=self.new_key,
+        )
 
 
 @dataclass(frozen=True)
@@ -173,18 +182,19 @@ class Import:
     """Run or study folder."""
     path: Positional[Path]
     """What the other tool gave back."""
-    format: ImportFormat = "jsonl"
-    """Which tool or file format."""
+    format: ImportFormat | None = None
+    """Which tool or file format; of a table it shows in the name if not given."""
     database: str | None = None
     """URL of the database, if it is not in the folder."""
 
     def run(self) -> None:
         """Imports, and names what could not be taken."""
-        from qdfeedback.study.exchange.imports import import_answers
+        from qdfeedback.study.exchange.imports import format_of, import_answers
         from qdfeedback.study.place import open_study
 
         place = open_study(self.study, self.database)
-        found = import_answers(place.folder, place.database, place.study, self.path, fmt=self.format)
+        fmt = self.format or format_of(self.path)
+        found = import_answers(place.folder, place.database, place.study, self.path, fmt=fmt)
         for line in found.refused:
             print(f"refused: {line}", file=sys.stderr)
         print(f"{found.new} new answers, {found.known} known already, {len(found.refused)} refused")
@@ -216,8 +226,10 @@ class Report:
         out = self.out or place.folder
         files.write_json(out / "report.json", found)
         files.write_atomic(out / "report.html", page(found).encode())
-        n = found["answers"]["total"]
-        print(f"{found['raters']['answered']} people, {n} answers: {out}/report.html and report.json")
+        kinds = found["answers"]["kinds"]
+        n = sum(count for kind, count in kinds.items() if kind != "practice")
+        people = "1 person" if found["raters"]["answered"] == 1 else f"{found['raters']['answered']} people"
+        print(f"{people}, {n} answers: {out}/report.html and report.json")
 
 
 @dataclass(frozen=True)

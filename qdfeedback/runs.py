@@ -287,6 +287,15 @@ def _claim(path: Path) -> None:
     files.write_json(note, mine)
 
 
+def is_at_work(path: Path) -> bool:
+    """True where a process works on the folder; one on another machine is taken to live."""
+    note = Path(path) / "process.json"
+    if not note.exists() or is_finished(path):
+        return False
+    other = files.read_json(note)
+    return bool(other["host"] != socket.gethostname() or _alive(other["pid"]))
+
+
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)

@@ -139,6 +139,21 @@ tombstones = sa.Table(
 )
 
 
+removed = sa.Table(
+    "removed",
+    meta,
+    sa.Column("study_id", sa.String, primary_key=True),
+    sa.Column("name_hash", sa.String, primary_key=True),  # of a pseudonym that no import is to bring back
+)
+
+keys = sa.Table(
+    "keys",
+    meta,
+    sa.Column("study_id", sa.String, primary_key=True),
+    sa.Column("key_hash", sa.String, nullable=False),  # of the key under which people have their pseudonyms
+)
+
+
 def empty(table: sa.Table) -> dict[str, Any]:
     """Returns None for every column that may be null: rows of one insert need one set of columns."""
     return {column.name: None for column in table.columns if column.nullable}

@@ -138,9 +138,7 @@ class Allotment:
         return found
 
     def has_room(self) -> bool:
-        """True where a trial wants answers that nobody is about to give; a live study may get one at any time."""
-        if self.study.live:
-            return True
+        """True where a trial wants answers that nobody is about to give."""
         held = self._counted()
         want = sa.func.coalesce(held.c.n, 0) < self.study.raters_per_trial
         query = sa.select(trials.c.number).select_from(trials.outerjoin(held, held.c.trial_id == trials.c.trial_id))

@@ -1,4 +1,4 @@
-"""Removing a person from a study: their rows go, a tombstone without their id stays."""
+"""Removing a person from a study: their rows go, a tombstone and a hash of their pseudonym stay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from qdfeedback import files
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.store import utc_now
-from qdfeedback.feedback.tables import assignments, empty, identities, judgments, raters, tombstones
+from qdfeedback.feedback.tables import assignments, empty, identities, judgments, raters, removed, tombstones
 from qdfeedback.study.settings import Study
 
 
@@ -43,13 +43,14 @@ def delete_rater(folder: Path, database: Database, study: Study, rater_id: str) 
         ValueError: The study has no such person.
     """
     with database.writing(lock=study.study_id) as connection:
-        rater_id, first, n = _find(connection, study, rater_id)
-        theirs = _answers_of(study, rater_id)
-        connection.execute(sa.delete(judgments).where(*theirs))
+        names, first, n = _find(connection, study, rater_id)
+        connection.execute(sa.delete(judgments).where(*_answers_of(study, names)))
         for table in (assignments, identities, raters):
-            connection.execute(sa.delete(table).where(table.c.study_id == study.study_id, table.c.rater_id == rater_id))
+            connection.execute(sa.delete(table).where(table.c.study_id == study.study_id, table.c.rater_id.in_(names)))
         row = {"study_id": study.study_id, "deleted_utc": utc_now(), "judgments": n, "first_judgment": first}
         connection.execute(sa.insert(tombstones).values(empty(tombstones) | row))
+        gone = [{"study_id": study.study_id, "name_hash": removed_name(study, name)} for name in names]
+        connection.execute(database.insert_new(removed), gone)
     database.forget()
     reports = [path for path in (Path(folder) / "report.json", Path(folder) / "report.html") if path.exists()]
     for path in reports:
@@ -57,23 +58,29 @@ def delete_rater(folder: Path, database: Database, study: Study, rater_id: str) 
     return Erased(n, trained_since(folder, first) if first is not None else [], [path.name for path in reports])
 
 
-def _find(connection: sa.Connection, study: Study, name: str) -> tuple[str, int | None, int]:
-    """Returns a person's pseudonym, the id of their first judgment, and how many there are.
+def _find(connection: sa.Connection, study: Study, name: str) -> tuple[list[str], int | None, int]:
+    """Returns a person's pseudonyms, the id of their first judgment, and how many there are.
 
-    The pseudonym goes first: on a platform, anybody can bear another's pseudonym as a name.
+    A pseudonym goes first: on a platform, anybody can bear another's pseudonym as a name. Somebody known by a platform
+    has several where they came by several pages, or under several keys.
     """
     known = sa.select(raters.c.rater_id).where(raters.c.study_id == study.study_id, raters.c.rater_id == name)
     platform = sa.select(identities.c.rater_id).where(
         identities.c.study_id == study.study_id, identities.c.platform_id.in_((name, name_on_static_page(study, name)))
     )
-    for rater_id in (name, connection.scalar(platform)):
-        if rater_id is None:
+    for names in ([name], list(connection.scalars(platform))):
+        if not names:
             continue
-        count = sa.select(sa.func.min(judgments.c.id), sa.func.count()).where(*_answers_of(study, rater_id))
+        count = sa.select(sa.func.min(judgments.c.id), sa.func.count()).where(*_answers_of(study, names))
         first, n = connection.execute(count).one()
-        if n or rater_id != name or connection.scalar(known) is not None:
-            return rater_id, first, n
+        if n or names != [name] or connection.scalar(known) is not None:
+            return names, first, n
     raise ValueError(f"study {study.study_id} has no rater {name!r}")
+
+
+def removed_name(study: Study, rater_id: str) -> str:
+    """Returns what is kept of a pseudonym that was removed, so that no import brings its rows back."""
+    return hashlib.sha256(f"removed|{study.study_id}|{rater_id}".encode()).hexdigest()
 
 
 def name_on_static_page(study: Study, platform_id: str) -> str:
@@ -81,10 +88,10 @@ def name_on_static_page(study: Study, platform_id: str) -> str:
     return hashlib.sha256(f"{study.study_id}|{study.seed}|{platform_id}".encode()).hexdigest()[:16]
 
 
-def _answers_of(study: Study, rater_id: str) -> tuple[sa.ColumnElement[bool], ...]:
+def _answers_of(study: Study, names: list[str]) -> tuple[sa.ColumnElement[bool], ...]:
     return (
         judgments.c.study_id == study.study_id,
-        judgments.c.annotator_id == rater_id,
+        judgments.c.annotator_id.in_(names),
         judgments.c.annotator_kind == "person",
     )
 

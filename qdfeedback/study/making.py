@@ -60,8 +60,12 @@ class Wanted:
         """Returns what is asked.
 
         Raises:
-            ValueError: Nothing is.
+            ValueError: Nothing is, or labels and categories do not go together.
         """
+        if self.labels and len(self.options) < 2:
+            raise ValueError("things to be labelled need categories: name two or more with --options")
+        if self.label_axis is not None and not self.labels:
+            raise ValueError("--label-axis says what the map calls what people label: it needs --labels")
         kind = Question(KIND, "label", "Which of these is it?", options=self.options) if self.labels else None
         asked = [
             *((PREFER, DIVERSE) if self.sets else ()), *((BETTER,) if self.pairs else ()),
@@ -97,15 +101,17 @@ def make_study(
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty: name another folder")
+    if (least := min(wanted.sets, wanted.pairs, wanted.triplets, wanted.ratings, wanted.labels)) < 0:
+        raise ValueError(f"numbers of trials must not be below 0, got {least}")
+    if len({source.shown.folder.resolve() for source in sources}) < len(sources):
+        raise ValueError("one run is named twice: nothing can be compared with itself")
     labels = list(dict.fromkeys(source.label for source in sources))
     of = {label: [source for source in sources if source.label == label] for label in labels}
     if wanted.sets and len(labels) < 2:
         raise ValueError("sets are compared between methods: name at least two runs with different labels")
     axes = min(source.bounds.shape[1] for source in sources)
-    if wanted.label_axis is not None and (not wanted.labels or not 0 <= wanted.label_axis < axes):
-        raise ValueError(
-            f"label_axis must be one of the {axes} axes, from 0, and needs labels; got {wanted.label_axis}"
-        )
+    if wanted.label_axis is not None and not 0 <= wanted.label_axis < axes:
+        raise ValueError(f"label_axis must be one of the {axes} axes, from 0, got {wanted.label_axis}")
     try:
         draft = _Draft(study, folder, np.random.default_rng(study.seed), sensitive, wanted.label_axis)
         for question in study.questions:

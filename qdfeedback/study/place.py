@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import sqlalchemy as sa
 
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.tables import trials
 from qdfeedback.run_settings import read_settings
+from qdfeedback.runs import is_at_work
 from qdfeedback.shown import Shown
 from qdfeedback.study.settings import Study, read_study
 
@@ -43,7 +45,7 @@ def open_study(folder: Path, database: str | None = None) -> Place:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}")
+        raise ValueError(f"there is no folder {folder}; a search that has just been started makes it in a few seconds")
     if not (folder / "study.json").exists() and (folder / "settings.json").exists():
         raise ValueError(
             f"{folder} is a run that asks no people: start it with --annotator study, "
@@ -65,6 +67,15 @@ def open_study(folder: Path, database: str | None = None) -> Place:
             f"a question's wording can be changed, its name cannot"
         )
     return place
+
+
+def pace(place: Place) -> Literal["none", "at work", "paused", "over"]:
+    """Returns how the search behind a study does: there is none, or it is at work, paused, or over."""
+    if not place.study.live:
+        return "none"
+    if not read_study(place.folder).live:
+        return "over"
+    return "at work" if is_at_work(place.folder) else "paused"
 
 
 def _database(folder: Path) -> str | None:

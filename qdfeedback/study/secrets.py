@@ -17,7 +17,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from qdfeedback.feedback.database import Database
-from qdfeedback.feedback.tables import owners
+from qdfeedback.feedback.tables import keys, owners
 
 VARIABLE = "QDFEEDBACK_STUDY_KEY"
 LEAST = 16  # characters of a key from the environment
@@ -51,6 +51,25 @@ def study_key(study_id: str) -> bytes:
     if not re.fullmatch("[0-9a-f]{64}", text):
         raise ValueError(f"{path} is no key of a study: put it back from a copy, or remove it and lose who is who")
     return bytes.fromhex(text)
+
+
+def keep_key(database: Database, study_id: str, key: bytes, *, replace: bool = False) -> None:
+    """Notes under which key people are known, so that no other one takes its place unseen.
+
+    Raises:
+        ValueError: People are known under another key: they would not be known again.
+    """
+    mine = token_hash(key.hex())
+    with database.writing(lock=study_id) as connection:
+        known = connection.scalar(sa.select(keys.c.key_hash).where(keys.c.study_id == study_id))
+        if known is not None and known != mine and not replace:
+            place = VARIABLE if VARIABLE in os.environ else key_path(study_id)
+            raise ValueError(
+                f"the people of this study are known under another key than that in {place}: "
+                f"put theirs back, or go on with --new-key (who comes back then counts as somebody new)"
+            )
+        connection.execute(sa.delete(keys).where(keys.c.study_id == study_id))
+        connection.execute(sa.insert(keys).values(study_id=study_id, key_hash=mine))
 
 
 def key_from(secret: str, study_id: str) -> bytes:

@@ -20,9 +20,9 @@ CONSENT = (
     "deleted with your answers at any time. Taking part is voluntary: you can stop whenever you like."
 )
 INSTRUCTIONS = (
-    "There are no right or wrong answers: say what you find. Look at each before you decide, and answer by clicking or "
-    "with the keys that are shown. A few questions come twice, and a few have an obvious answer, so that we can tell "
-    "how much answers vary."
+    "Say what you find: apart from a few questions with an obvious answer, nothing is right or wrong. Look at each "
+    "before you decide, and answer by clicking or with the keys that are shown. A few questions come twice, so that we "
+    "can tell how much answers vary."
 )
 
 
@@ -226,7 +226,10 @@ def read_study(folder: Path) -> Study:
     found = content.pop("schema_version", None) if isinstance(content, dict) else None
     if found != FORMAT:
         raise ValueError(f"{path} has schema version {found}, this version reads {FORMAT}")
+    unknown = sorted(set(content) - {one.name for one in fields(Study)})
     try:
+        if unknown:
+            raise ValueError(f"there is no rule {unknown[0]!r}")
         questions = tuple(_question(row, i) for i, row in enumerate(content.pop("questions"), 1))
         return Study(questions=questions, **content)
     except (TypeError, KeyError, AttributeError, IndexError, ValueError) as error:

@@ -3,9 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from qdfeedback.feedback.tables import identities
 from qdfeedback.study.erase import delete_rater
+from qdfeedback.study.exchange.exports import export
+from qdfeedback.study.exchange.imports import format_of, import_answers
 from qdfeedback.study.place import open_study
+from qdfeedback.study.register import Platform, Register
+from qdfeedback.study.secrets import keep_key
 from tests.study.plain import plain_study
 from tests.study.visitor import Visitor, site
 
@@ -26,6 +32,35 @@ def test_nothing_of_a_person_is_left_on_the_disk(tmp_path: Path) -> None:
     assert not list(place.folder.glob("report.*"))
     for path in place.folder.glob("judgments.db*"):  # while others have it open
         assert PERSON.encode() not in path.read_bytes()
+
+
+def test_a_person_who_left_is_not_brought_back(tmp_path: Path) -> None:
+    plain_study(tmp_path / "s", 4)
+    place, app = site(tmp_path / "s")
+    for person in (PERSON, "other"):
+        Visitor(app).join(PROLIFIC_PID=person).answer_all(lambda _: "left")
+    export(place.folder, place.database, place.study, tmp_path / "out", fmt="jsonl")
+    assert format_of(tmp_path / "out") == "jsonl"
+    delete_rater(place.folder, place.database, place.study, PERSON)
+    found = import_answers(place.folder, place.database, place.study, tmp_path / "out", fmt="jsonl")
+    assert (found.new, found.known, len(found.refused)) == (0, 9, 9)
+    assert "had their answers removed" in found.refused[0]
+
+
+def test_another_key_is_not_taken_for_the_old_one(tmp_path: Path) -> None:
+    plain_study(tmp_path / "s", 2)
+    place = open_study(tmp_path / "s")
+    keep_key(place.database, "s", b"a" * 32)
+    keep_key(place.database, "s", b"a" * 32)
+    with pytest.raises(ValueError, match="known under another key"):
+        keep_key(place.database, "s", b"b" * 32)
+    for key in (b"a" * 32, b"b" * 32):
+        register = Register(place.database, place.study, key)
+        register.join(Platform("prolific", PERSON), f"token-{key[0]}")
+    keep_key(place.database, "s", b"b" * 32, replace=True)
+    assert place.database.value(sa.select(sa.func.count()).select_from(identities)) == 2
+    delete_rater(place.folder, place.database, place.study, PERSON)
+    assert place.database.value(sa.select(sa.func.count()).select_from(identities)) == 0, "under either key"
 
 
 def test_a_question_that_is_asked_about_keeps_its_name(tmp_path: Path) -> None:

@@ -503,7 +503,7 @@ def test_sets_need_two_methods(runs: Path, tmp_path: Path) -> None:
 def test_a_study_that_asks_nothing() -> None:
     with pytest.raises(ValueError, match="a study needs --sets, --pairs, --triplets, --ratings or --labels"):
         Wanted().questions()
-    with pytest.raises(ValueError, match="question 'kind' needs at least two options"):
+    with pytest.raises(ValueError, match="need categories: name two or more with --options"):
         settings(Wanted(labels=3))
 
 

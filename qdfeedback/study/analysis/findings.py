@@ -13,6 +13,7 @@ from qdfeedback.study.analysis.answers import Answer, Item, code, numbers
 from qdfeedback.study.analysis.ranking import parts, ranking
 from qdfeedback.study.analysis.statistics import answers_needed, clustered_p, mean_over, shares
 from qdfeedback.study.settings import Question
+from qdfeedback.types import Floats, Ints
 
 EFFECTS = (0.55, 0.6, 0.65, 0.7)
 ICC = 0.05
@@ -59,15 +60,41 @@ def pairs(answers: Sequence[Answer], _: Question, known: Items, *, rng: np.rando
     games = np.array([[at[first], at[second]] for first, second in sides])
     share = np.array([{"first": 1.0, "second": 0.0, "tie": 0.5}[str(answer.given)] for answer in answers])
     raters, trials = numbers([answer.rater for answer in answers]), numbers([answer.trial for answer in answers])
+    ranked, notes = _ranked(names, games, share, raters, trials, known, rng=rng)
+    return {
+        "ranking": ranked,
+        "notes": notes,
+        "sources": (sources := _sources(answers, known, rng=rng)),
+        "needed": min(
+            (row["needed"] for row in sources),
+            key=lambda rows: -rows[0]["more"],
+            default=needed([answer for answer in answers if answer.given != "tie"]),
+        ),
+    }
+
+
+def _ranked(
+    names: Sequence[str],
+    games: Ints,
+    share: Floats,
+    raters: Ints,
+    trials: Ints,
+    known: Items,
+    *,
+    rng: np.random.Generator,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Returns the items by their strength, part by part, and sentences on what could not be ranked."""
     part = parts(games)
+    sizes = np.bincount(part)
+    if len(sizes) > 1 and sizes.max() <= 2:
+        return [], ["No item was compared with two others: there is no ranking."]
     ranked: list[dict[str, Any]] = []
     notes = []
-    for number in sorted(np.unique(part), key=lambda number: -int((part == number).sum())):
-        chosen = part[games[:, 0]] == number
-        mine = np.flatnonzero(part == number)
+    for number in np.argsort(-sizes, kind="stable"):
+        chosen, mine = part[games[:, 0]] == number, np.flatnonzero(part == number)
+        local = np.searchsorted(mine, games[chosen])
+        times = 100 if len(mine) <= 100 else 20
         try:
-            times = 100 if len(mine) <= 100 else 20
-            local = np.searchsorted(mine, games[chosen])
             strength = ranking(local, share[chosen], raters=raters[chosen], trials=trials[chosen], rng=rng, times=times)
         except ValueError:
             notes.append(f"The strengths of {len(mine)} items could not be fitted: they are left out.")
@@ -81,16 +108,7 @@ def pairs(answers: Sequence[Answer], _: Question, known: Items, *, rng: np.rando
         notes.append(
             f"The items fall into {n} parts that were never compared with each other: each is ranked by itself."
         )
-    return {
-        "ranking": ranked,
-        "notes": notes,
-        "sources": (sources := _sources(answers, known, rng=rng)),
-        "needed": min(
-            (row["needed"] for row in sources),
-            key=lambda rows: -rows[0]["more"],
-            default=needed([answer for answer in answers if answer.given != "tie"]),
-        ),
-    }
+    return ranked, notes
 
 
 def ratings(answers: Sequence[Answer], question: Question, known: Items, *, rng: np.random.Generator) -> dict[str, Any]:

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from qdfeedback import files
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.store import append_judgments
-from qdfeedback.feedback.tables import SCHEMA, empty, identities, items, judgments, trials
+from qdfeedback.feedback.tables import SCHEMA, empty, identities, items, judgments, removed, trials
 from qdfeedback.shown import is_name
+from qdfeedback.study.erase import removed_name
 from qdfeedback.study.exchange.formats import IMPORT_FORMATS, ImportFormat
 from qdfeedback.study.exchange.import_pages import Answer, read_jspsych, read_label_studio
 from qdfeedback.study.exchange.import_potato import read_potato
@@ -25,6 +26,7 @@ from qdfeedback.study.register import Platform, Register, identity
 from qdfeedback.study.secrets import study_key
 from qdfeedback.study.settings import Study, read_study
 
+RECORDS: tuple[ImportFormat, ...] = ("jsonl", "csv", "parquet")
 _KEY = ("trial_id", "kind", "annotator_id")
 _SAID = ("left_id", "right_id", "choice", "winner_id", "value", "label")
 
@@ -95,6 +97,21 @@ def import_answers(
         _take_files(path / "shown", Path(folder) / "shown", batch.items)
     with database.writing(lock=study.study_id) as connection:
         return _store(database, connection, study, batch)
+
+
+def format_of(path: Path) -> ImportFormat:
+    """Returns the format of a table by its name, or of an exported folder by what it says.
+
+    Raises:
+        ValueError: Neither tells.
+    """
+    named = {f".{fmt}": fmt for fmt in RECORDS}
+    manifest = Path(path) / "export.json"
+    found = files.read_json(manifest).get("format") if manifest.exists() else named.get(Path(path).suffix)
+    if found not in RECORDS:
+        raise ValueError(f"{path} does not tell its format: name one of {', '.join(IMPORT_FORMATS)} with --format")
+    known: ImportFormat = found
+    return known
 
 
 def _renamed(batch: _Batch, register: Register, platform: str) -> _Batch:
@@ -170,12 +187,15 @@ def _store(database: Database, connection: sa.Connection, study: Study, batch: _
     there = _there(connection, study)
     if batch.public:
         _is_apart(there, batch.judgments)
+    gone = set(connection.scalars(sa.select(removed.c.name_hash).where(removed.c.study_id == study.study_id)))
     refused: list[str] = []
     rows: list[Row] = []
     found: list[tuple[str, Row | Answer]] = [*batch.judgments, *((answer.where, answer) for answer in batch.answers)]
     for where, given in found:
         try:
             row = completed(given, asked, study) if isinstance(given, Answer) else given
+            if row["annotator_kind"] == "person" and removed_name(study, str(row["annotator_id"])) in gone:
+                raise RefusedError("this person had their answers removed")
             check(row, asked, study)
             key, said = tuple(row[name] for name in _KEY), tuple(row.get(name) for name in _SAID)
             if there.setdefault(key, said) != said:

@@ -43,7 +43,8 @@ def lay_out(material: Material, question: Question, rater: str) -> list[Placed]:
     """Returns all main trials of a question with catch trials and repeats among them.
 
     Sides are balanced over the trials, and a repeat stands the other way round; whoever answers sees the same. Trials
-    about items that are marked as sensitive are left out: these platforms do not ask who wants to see them.
+    about items that are marked as sensitive are left out: these platforms do not ask who wants to see them. So are
+    catch trials that are texts among images, which one task there cannot show.
 
     Args:
         material: the study.
@@ -53,7 +54,8 @@ def lay_out(material: Material, question: Question, rater: str) -> list[Placed]:
     study = material.study
     asked = [row for row in material.trials if row["question"] == question.name and not material.is_sensitive(row)]
     pools = {kind: [row for row in asked if row["kind"] == kind] for kind in ("main", "catch")}
-    pools["catch"] = pools["catch"][: study.catch_per_rater]
+    medium = {_medium(material, row) for row in pools["main"]}
+    pools["catch"] = [row for row in pools["catch"] if _medium(material, row) in medium][: study.catch_per_rater]
     for kind, pool in pools.items():
         order = rng_of(study, rater, "layout", question.name, kind).permutation(len(pool))
         pools[kind] = [pool[i] for i in order]
@@ -64,6 +66,11 @@ def lay_out(material: Material, question: Question, rater: str) -> list[Placed]:
         left, right = (row["b_id"], row["a_id"]) if swapped else (row["a_id"], row["b_id"])
         placed.append(Placed(row, slot.kind, swapped, left, right))
     return placed
+
+
+def _medium(material: Material, row: Row) -> str:
+    """Returns "text" or "image", what a trial is about."""
+    return "text" if all(name.endswith(".txt") for name in material.names(row["a_id"])) else "image"
 
 
 def questions(material: Material, rater: str) -> dict[str, tuple[Question, list[Placed]]]:

@@ -27,9 +27,8 @@ from starlette.staticfiles import StaticFiles
 from qdfeedback.shown import MEDIA, is_name
 from qdfeedback.study.desk import Desk, NoAnswerError, Shown
 from qdfeedback.study.erase import delete_rater
-from qdfeedback.study.place import Place
+from qdfeedback.study.place import Place, pace
 from qdfeedback.study.register import CookieTakenError, OtherSessionError, Platform, Rater, Register, StudyFullError
-from qdfeedback.study.settings import read_study
 from qdfeedback.study.web import visit
 from qdfeedback.study.web.errors import AppError, explainer, message
 from qdfeedback.study.web.guard import Guard, Limits
@@ -39,7 +38,7 @@ from qdfeedback.study.web.still import still
 from qdfeedback.study.web.view import expected_choice, view
 
 STATIC = Path(__file__).parent / "static"
-WAIT = 5  # seconds between two looks of who waits for questions
+WAIT, WAIT_LONGER = 2, 10  # seconds between two looks of who waits for questions
 LONGEST_MS = 86_400_000.0
 LIMITS = Limits()
 
@@ -142,7 +141,7 @@ class Site:
         who = self._platform(visit.checked(Platform(platform, person, session, submit_to)))
         try:
             known = who.person and self.register.returning(who, cookie)
-            if not known and not self.desk.allotment.has_room():
+            if not known and not self.desk.allotment.has_room() and pace(self.place) in ("none", "over"):
                 raise StudyFullError
             rater = known or self.register.join(who, cookie)
         except StudyFullError as error:
@@ -183,11 +182,12 @@ class Site:
         if found == "done":
             return self._to("done")
         if found == "waiting":
-            done, is_over = self.desk.progress(rater)[0], self._is_over()
-            if done and is_over:
+            done, search = self.desk.progress(rater)[0], pace(self.place)
+            if done and self.study.live and search == "over":
                 self.register.enter(rater, "done")
                 return self._to("done")
-            return self._page(request, "waiting.html", seconds=WAIT, done=done, more=self.study.live and not is_over)
+            seconds = WAIT if search == "at work" else WAIT_LONGER
+            return self._page(request, "waiting.html", seconds=seconds, done=done, search=search)
         return self._trial(request, rater, found)
 
     def answer(
@@ -287,10 +287,6 @@ class Site:
             return self.place.shown.path(name)
         except ValueError as error:
             raise HTTPException(404) from error
-
-    def _is_over(self) -> bool:
-        """True where a search asked, and has ended since the server began."""
-        return self.study.live and not read_study(self.place.folder).live
 
     def _trial(self, request: Request, rater: Rater, shown: Shown, *, given: str | None = None) -> Response:
         seen = view(self.place, self.desk, shown)

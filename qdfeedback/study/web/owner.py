@@ -12,13 +12,19 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 
 from qdfeedback.feedback.tables import judgments, raters, trials
 from qdfeedback.study.allotment import counting
-from qdfeedback.study.place import Place
+from qdfeedback.study.place import Place, pace
 from qdfeedback.study.secrets import is_owner
 from qdfeedback.study.web.guard import Buckets, network_of
 from qdfeedback.study.web.pages import Pages
 from qdfeedback.study.web.visit import cookie_name
 
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+PACE = {
+    "none": "",
+    "at work": "The search is at work.",
+    "paused": "The search is not running.",
+    "over": "The search has ended.",
+}
 PROLIFIC = "PROLIFIC_PID={{%PROLIFIC_PID%}}&STUDY_ID={{%STUDY_ID%}}&SESSION_ID={{%SESSION_ID%}}"
 
 
@@ -48,7 +54,9 @@ class Owner:
             return self.pages("login.html", status=401, wrong=False)
         base = (self.public_url or str(request.base_url)).rstrip("/")
         links = {"link": f"{base}/", "prolific": f"{base}/?{PROLIFIC}"}
-        return self.pages("owner.html", figures=self._figures(), coverage=self._coverage(), links=links)
+        return self.pages(
+            "owner.html", figures=self._figures(), coverage=self._coverage(), links=links, pace=PACE[pace(self.place)]
+        )
 
     def login(self, request: Request, token: Annotated[str, Form(max_length=128)]) -> Response:
         """Opens the pages to whoever has the token."""

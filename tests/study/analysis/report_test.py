@@ -274,6 +274,25 @@ def test_who_sees_no_difference_is_not_left_out_for_it(written: Callable[..., Wr
     assert reasons["even"] == []
 
 
+@pytest.mark.parametrize("excluded", [False, True])
+def test_the_page_says_of_every_question_what_people_said(written: Callable[..., Written], *, excluded: bool) -> None:
+    study = written(QUALITY, GENRE, BETTER)
+    for number in range(6):
+        study.trial(f"q{number}", QUALITY, f"i{number}")
+        study.trial(f"g{number}", GENRE, f"i{number}")
+        study.trial(f"b{number}", BETTER, f"i{number}", f"j{number}")
+        for person in ("p", "q", "r"):
+            more = {"response_ms": 1.0} if excluded and person == "r" else {}
+            study.answer(person, f"q{number}", QUALITY, f"i{number}", choice="value", value=1.0 + number % 5, **more)
+            study.answer(person, f"g{number}", GENRE, f"i{number}", choice="label", label="horror", **more)
+            study.answer(person, f"b{number}", BETTER, f"i{number}", f"j{number}", choice="left", **more)
+    text = page(study.report())
+    assert text.count("<h3>What people say") == (6 if excluded else 3)
+    assert text.count("<h3>How far to trust") == 3
+    assert text.count("after exclusions</th>") == (3 if excluded else 0)
+    assert "there is no ranking" in text
+
+
 def test_the_page_shows_what_the_report_says(written: Callable[..., Written]) -> None:
     study = written(SIMILAR, QUALITY, GENRE)
     simulated(study, SIMILAR, people=3, n=20, flip=0.2, repeats=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 
 from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.tables import assignments, trials
+from qdfeedback.files import write_json
 from qdfeedback.study.desk import Desk
 from qdfeedback.study.erase import delete_rater
 from qdfeedback.study.place import open_study
@@ -189,7 +191,9 @@ def test_a_live_study_has_an_end(study) -> None:
     place, app, _ = study(3, live=True, trials_per_rater=9)
     one, late = Visitor(app).join(), Visitor(app).join()
     one.answer_all(left)
-    assert "will have new questions soon" in one.page.text
+    assert "paused at this moment" in one.page.text, "nobody is at work on the folder"
+    write_json(place.folder / "process.json", {"pid": os.getpid(), "host": socket.gethostname()})
+    assert "will have new questions soon" in one.get("/task").text
     end_study(place.folder)
     assert one.get("/task").url.path == "/done"
     assert late.get("/task").url.path == "/task"
