@@ -79,7 +79,7 @@ def question_figures(given: Given, question: Question) -> dict[str, Any]:
         "notes": [],
     }
     if not answered:
-        found["notes"] = ["All were skipped." if main else "There are no answers yet."]
+        found["notes"] = ["All were skipped." if main else "There are no answers."]
         return found
     found["agreement"], found["notes"] = _agreement(table(answered, question), question, rng=rng)
     if found["repeats"] is None:

@@ -157,7 +157,7 @@ def test_a_search_follows_what_a_person_answers_in_a_browser(tmp_path: Path) -> 
     from selenium.webdriver.common.keys import Keys
 
     folder = tmp_path / "run"
-    search = live_run(folder, judgments=120, **{"wait-for": 120, "frames": 6, "rounds": 8})
+    search = live_run(folder, judgments=240, **{"wait-for": 240, "frames": 6, "rounds": 8})
     try:
         with served(folder) as address, chromium(tmp_path) as window:
             person = Person(window, folder / "screenshots")
@@ -171,6 +171,7 @@ def test_a_search_follows_what_a_person_answers_in_a_browser(tmp_path: Path) -> 
                     window.get(f"{address}task")
                 if not person.find("form[data-trial]"):
                     if not waited:
+                        window.execute_script("window.stop()")  # else the page loads itself anew in the middle
                         person.picture("waiting")
                     waited += 1
                     assert waited < 300
@@ -184,7 +185,7 @@ def test_a_search_follows_what_a_person_answers_in_a_browser(tmp_path: Path) -> 
         search.kill()
         search.wait()
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["judgments"] == 120
+    assert summary["judgments"] == 240
     assert summary["judgment_accuracy"] > 0.8
     assert len(list((folder / "models").glob("*.npz"))) >= 8
 
