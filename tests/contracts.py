@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
+from qdfeedback.models.language import LanguageModel, Sampling
 from qdfeedback.types import Diversity, Domain, Encoder, Floats, Generator, Outcome, Placement, Quality
 
 
@@ -113,3 +115,32 @@ def _one_bad_row(function: Callable[[Floats], Floats], rows: Floats) -> None:
     found = function(broken)
     assert np.isnan(found[0]).all()
     np.testing.assert_allclose(found[1:], function(rows)[1:], rtol=1e-5, atol=1e-5)
+
+
+def check_language_model(model: LanguageModel) -> None:
+    """What a row gives depends on its prompt, its seed and its options alone; nothing asked, nothing said."""
+    prompts = ["one", "another, and a good deal longer", "one", "what?"]
+    seeds, sampling = np.array([3, 4, 3, 5]), Sampling(max_tokens=8, stop=("\n",))
+    whole = model.complete(prompts, seeds, sampling)
+    assert whole.texts[0] == whole.texts[2]
+    assert whole == model.complete(prompts, seeds, sampling)
+    for i, prompt in enumerate(prompts):
+        alone = model.complete([prompt], seeds[i : i + 1], sampling)
+        assert (alone.texts[0], alone.reasons[0]) == (whole.texts[i], whole.reasons[i])
+        assert "\n" not in alone.texts[0]
+    assert model.complete([], np.empty(0, dtype=np.int64)).texts == ()
+    options = [("yes", "no"), ("a long answer", "short"), ("yes", "no"), ("no", "yes")]
+    found = model.choose(prompts, options)
+    assert found.logprobs.shape == (4, 2)
+    assert (found.logprobs <= 1e-6).all()
+    for i in range(4):
+        alone_ = model.choose(prompts[i : i + 1], options[i : i + 1])
+        np.testing.assert_allclose(alone_.logprobs[0], found.logprobs[i], atol=1e-4)
+    assert model.choose([], []).logprobs.shape[0] == 0
+    assert (whole.usage.requests, found.usage.requests) == (4, 4)
+    assert whole.usage.prompt_tokens == found.usage.prompt_tokens > 0
+    with pytest.raises(ValueError, match="as many answers for each"):
+        model.choose(prompts[:2], [("yes", "no"), ("yes", "no", "perhaps")])
+    for bad in (("yes",), ("yes", "yes"), ("yes", "")):
+        with pytest.raises(ValueError, match="two or more options that differ"):
+            model.choose(prompts[:1], [bad])

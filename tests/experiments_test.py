@@ -78,11 +78,11 @@ def test_the_true_axes_need_no_judgment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--dim", "3"],
+        pytest.param(["--dim", "3"], marks=pytest.mark.slow),
         ["--dim", "1", "--pinned", "x"],
         pytest.param(["--label-noise", "0.2"], marks=pytest.mark.slow),
         pytest.param(["--emitter", "iso-line"], marks=pytest.mark.slow),
-        ["--emitter", "cma-me"],
+        pytest.param(["--emitter", "cma-me"], marks=pytest.mark.slow),
         pytest.param(["--emitter", "cma-mae", "--es", "sep_cma_es"], marks=pytest.mark.slow),
         ["--objective-noise", "10", "--reevaluate", "3"],
         pytest.param(["--dim", "3", "--reevaluate", "2"], marks=pytest.mark.slow),
@@ -167,6 +167,7 @@ def test_judgments_in_a_store_of_ones_own(tmp_path: Path) -> None:
     assert not (tmp_path / "a/judgments.db").exists()
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
     first = arm(tmp_path / "r")
     with pytest.raises(ValueError, match="is not empty"):

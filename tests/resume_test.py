@@ -142,6 +142,7 @@ def test_stopped_between_steps(tmp_path: Path, name: str, monkeypatch) -> None:
     assert_same(tmp_path / "whole", tmp_path / "killed")
 
 
+@pytest.mark.slow
 def test_answers_that_were_given_are_not_asked_for_again(tmp_path: Path, monkeypatch) -> None:
     """Killed between the answers and the checkpoint, a resumed run finds the answers it had."""
     small = [

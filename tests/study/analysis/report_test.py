@@ -50,7 +50,7 @@ def test_a_noisy_study_shows_its_noise(written: Callable[..., Written]) -> None:
     assert needed[0.7]["more"] == 0
 
 
-@pytest.mark.parametrize("flip", [0.0, 0.05, 0.15, 0.3])
+@pytest.mark.parametrize("flip", [0.15, *(pytest.param(flip, marks=pytest.mark.slow) for flip in (0.0, 0.05, 0.3))])
 def test_noise_is_recovered(tmp_path: Path, flip: float) -> None:
     found = []
     for seed in range(6):

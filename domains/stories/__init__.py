@@ -1,0 +1,1 @@
+"""Stories about a spy and a politician."""

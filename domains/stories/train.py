@@ -1,0 +1,280 @@
+"""Trains the story model: a small Llama that writes lists of stories, judges them, and changes them on request.
+
+    python -m domains.stories.train                     # writes domains/stories/model; about 40 minutes on two cores
+    python -m domains.stories.train --steps 20 --out /tmp/model
+
+It checkpoints into the folder `--out`.part: started again, it goes on. What a step learns from is drawn from the seed
+and the step's number, so that a training that was stopped learns what an unbroken one does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch.nn import functional
+from tqdm import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from domains.stories.corpus import Document, document
+
+END = "<|end|>"
+LENGTH = 512
+MODEL = Path(__file__).parent / "model"
+
+
+@dataclass(frozen=True)
+class Args:
+    """What is trained, and how."""
+
+    out: Path = MODEL
+    """Folder to write: configuration, weights, tokenizer."""
+    steps: int = 1300
+    """Updates of the weights."""
+    rows: int = 16
+    """Of 512 tokens, in each step."""
+    learning_rate: float = 2e-3
+    """Highest; it rises for 5 % of the steps, then falls to a fiftieth."""
+    width: int = 192
+    """Of the residual stream."""
+    layers: int = 4
+    """Of the network."""
+    vocabulary: int = 1536
+    """Tokens."""
+    answer_weight: float = 6.0
+    """How many tokens of text an answer of the judge counts as."""
+    seed: int = 0
+    """Draws weights and documents."""
+    threads: int = 2
+    """Of torch."""
+    checkpoint_every: int = 100
+    """Steps."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What one step learns from.
+
+    Attributes:
+        tokens: (r, LENGTH) int64.
+        is_text: (r, LENGTH) whether the token is to be predicted from those before it.
+        row, place: (a,) where a judge answers.
+        answers: (a, vocabulary) how likely each token is there.
+    """
+
+    tokens: torch.Tensor
+    is_text: torch.Tensor
+    row: torch.Tensor
+    place: torch.Tensor
+    answers: torch.Tensor
+
+
+def train_tokenizer(vocabulary: int, rng: np.random.Generator, *, documents: int = 4000) -> PreTrainedTokenizerFast:
+    """Returns a byte-level BPE tokenizer: any text can be written with it."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    drawn = [document(rng) for _ in range(documents)]
+    texts = [one.text + option for one in drawn for option in (one.options or ("",))]
+    tokenizer.train_from_iterator(texts, trainer)
+    wrapped: Any = PreTrainedTokenizerFast
+    found: PreTrainedTokenizerFast = wrapped(tokenizer_object=tokenizer, eos_token=END, bos_token=END, pad_token=END)
+    return found
+
+
+def pack(tokenizer: PreTrainedTokenizerFast, rows: int, rng: np.random.Generator) -> Rows:
+    """Returns rows full of documents; a document of a judge is never cut."""
+    tokens = np.full((rows, LENGTH), tokenizer.eos_token_id)
+    is_text = np.zeros((rows, LENGTH), dtype=bool)
+    found: list[tuple[int, int, dict[int, float]]] = []
+    for row, (place, ids, answer) in _placed(tokenizer, rows, rng):
+        tokens[row, place : place + len(ids)] = ids
+        is_text[row, place + 1 : place + len(ids)] = True
+        if answer is not None:
+            at, likely = answer
+            is_text[row, place + at] = False  # learned as a distribution instead
+            found.append((row, place + at - 1, likely))
+    answers = torch.zeros(len(found), len(tokenizer))
+    for number, (_, _, likely) in enumerate(found):
+        for token, probability in likely.items():
+            answers[number, token] = probability
+    where = torch.tensor([(row, place) for row, place, _ in found], dtype=torch.long).reshape(-1, 2)
+    return Rows(torch.from_numpy(tokens), torch.from_numpy(is_text), where[:, 0], where[:, 1], answers)
+
+
+Coded = tuple[list[int], tuple[int, dict[int, float]] | None]
+
+
+def _placed(
+    tokenizer: PreTrainedTokenizerFast, rows: int, rng: np.random.Generator
+) -> Iterator[tuple[int, tuple[int, list[int], tuple[int, dict[int, float]] | None]]]:
+    row = place = 0
+    while row < rows:
+        ids, answer = code(tokenizer, document(rng), rng)
+        room = LENGTH - place
+        if len(ids) > room and (answer is not None or room < LENGTH // 4):
+            row, place = row + 1, 0
+            if len(ids) > LENGTH and answer is not None:
+                continue
+            if row == rows:
+                return
+        yield row, (place, ids[: LENGTH - place], answer)
+        place += len(ids)
+        if place >= LENGTH:
+            row, place = row + 1, 0
+
+
+def code(tokenizer: PreTrainedTokenizerFast, one: Document, rng: np.random.Generator) -> Coded:
+    """Returns a document's tokens, and where a judge's answer begins with how likely each first token is.
+
+    Raises:
+        ValueError: Two answers begin with the same token.
+    """
+    ids = [tokenizer.eos_token_id, *tokenizer.encode(one.text)]
+    if not one.options:
+        return [*ids, tokenizer.eos_token_id], None
+    options = [tokenizer.encode(option) for option in one.options]
+    likely = {option[0]: float(p) for option, p in zip(options, one.probabilities, strict=True)}
+    if len(likely) < len(options):
+        raise ValueError(f"two of {one.options} begin with the same token")
+    drawn = options[int(rng.choice(len(options), p=one.probabilities))]
+    return [*ids, *drawn, tokenizer.eos_token_id], (len(ids), likely)
+
+
+def loss_of(model: LlamaForCausalLM, rows: Rows, answer_weight: float) -> tuple[torch.Tensor, float]:
+    """Returns the loss to be lowered, and how far the judge's answers are from the truth (nats)."""
+    logits = model(rows.tokens).logits
+    text = functional.cross_entropy(
+        logits[:, :-1].reshape(-1, logits.shape[-1]), rows.tokens[:, 1:].reshape(-1), reduction="none"
+    )
+    wanted = rows.is_text[:, 1:].reshape(-1)
+    said = functional.log_softmax(logits[rows.row, rows.place], dim=-1)
+    apart = functional.kl_div(said, rows.answers, reduction="none").sum(dim=1)
+    total = (text * wanted).sum() + answer_weight * apart.sum()
+    return total / (wanted.sum() + answer_weight * len(apart)), float(apart.mean().detach())
+
+
+def rate(step: int, args: Args) -> float:
+    """Returns the learning rate of a step."""
+    begin = max(args.steps // 20, 1)
+    if step < begin:
+        return args.learning_rate * (step + 1) / begin
+    done = (step - begin) / max(args.steps - begin, 1)
+    return args.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def make_model(args: Args, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """Returns a Llama with drawn weights."""
+    torch.manual_seed(args.seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer), hidden_size=args.width, intermediate_size=args.width * 11 // 4,
+            num_hidden_layers=args.layers, num_attention_heads=args.width // 64, num_key_value_heads=args.width // 64,
+            max_position_embeddings=1024, tie_word_embeddings=True, bos_token_id=tokenizer.eos_token_id,
+            eos_token_id=tokenizer.eos_token_id, pad_token_id=None,
+        )
+    )  # fmt: skip
+
+
+class Progress:
+    """Weights and optimizer, on disk as tensors and JSON.
+
+    Args:
+        folder: where.
+        model: its weights are kept.
+        optimizer: its moments are kept.
+    """
+
+    def __init__(self, folder: Path, model: LlamaForCausalLM, optimizer: torch.optim.AdamW) -> None:
+        self.folder, self.model, self.optimizer = folder, model, optimizer
+
+    def save(self, step: int) -> None:
+        """Writes all, under a new name that replaces the old one at the end."""
+        part = self.folder / "writing"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        tensors = {f"weights.{name}": value for name, value in self.model.named_parameters()}
+        for number, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+        save_file({name: value.detach().contiguous() for name, value in tensors.items()}, part / "state.safetensors")
+        (part / "step.json").write_text(json.dumps({"step": step}))
+        shutil.rmtree(self.folder / "last", ignore_errors=True)
+        part.rename(self.folder / "last")
+
+    def load(self) -> int:
+        """Returns the step to go on with."""
+        last = self.folder / "last"
+        if not (last / "step.json").exists():
+            return 0
+        tensors = load_file(last / "state.safetensors")
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(tensors[f"weights.{name}"])
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, number, key = name.split(".")
+                state.setdefault(int(number), {})[key] = value
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        return int(json.loads((last / "step.json").read_text())["step"])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Trains, or goes on training."""
+    args = tyro.cli(Args, description=__doc__, args=argv)
+    torch.set_num_threads(args.threads)
+    begun, part = time.monotonic(), args.out.with_name(args.out.name + ".part")
+    tokenizer = train_tokenizer(args.vocabulary, np.random.default_rng([args.seed, 0]))
+    model = make_model(args, tokenizer)
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.05)
+    progress = Progress(part, model, optimizer)
+    begin = progress.load()
+    bar = tqdm(range(begin, args.steps), initial=begin, total=args.steps, unit="step", mininterval=5)
+    for step in bar:
+        rows = pack(tokenizer, args.rows, np.random.default_rng([args.seed, 1, step]))
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step, args)
+        loss, apart = loss_of(model, rows, args.answer_weight)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if step % 10 == 0:
+            bar.set_postfix(loss=f"{float(loss.detach()):.3f}", judge=f"{apart:.3f}", refresh=False)
+        if (step + 1) % args.checkpoint_every == 0:
+            progress.save(step + 1)
+    write(
+        args.out, model, tokenizer, {"steps": args.steps, "seed": args.seed, "minutes": (time.monotonic() - begun) / 60}
+    )
+    shutil.rmtree(part, ignore_errors=True)
+
+
+def write(out: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, about: dict[str, Any]) -> None:
+    """Writes the folder that `from_pretrained` reads; weights in half precision."""
+    half: Any = model.bfloat16()
+    half.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    (out / "training.json").write_text(json.dumps(about, indent=2) + "\n")
+    n = sum(value.numel() for value in model.parameters())
+    print(f"{n / 1e6:.1f} million parameters in {out}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

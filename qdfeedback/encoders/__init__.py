@@ -1,0 +1,1 @@
+"""Artifacts → named feature columns."""

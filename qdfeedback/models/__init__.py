@@ -1,0 +1,1 @@
+"""Clients of models, without knowledge of quality or diversity."""

@@ -1,0 +1,257 @@
+"""Causal language models of Hugging Face transformers, in this process."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, LogitsProcessor, LogitsProcessorList
+from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
+
+from qdfeedback.models.language import (
+    CUT_OFF,
+    DEFAULT,
+    EMPTY,
+    Choices,
+    Completions,
+    Sampling,
+    Usage,
+    end_at,
+    same_number,
+)
+from qdfeedback.types import Floats, Ints
+
+ALIKE = 16  # prompts that begin with the same so many tokens are put into one batch
+
+
+def load_local(
+    model: str | Path,
+    *,
+    device: str | None = None,
+    dtype: str = "auto",
+    chat: bool | None = None,
+    batch_size: int = 64,
+    revision: str | None = None,
+) -> LocalModel:
+    """Returns the model of a hub id or a folder.
+
+    Args:
+        model: id or folder.
+        device: "cpu", "cuda" …; the first GPU where there is one if None.
+        dtype: "auto" as it was saved, or "float32", "bfloat16", "float16"; on a CPU "auto" is float32.
+        chat: prompts are put into the model's chat template; None = where it has one.
+        batch_size: prompts at once.
+        revision: of the hub's repository.
+
+    Raises:
+        OSError: There is no such model.
+        ValueError: `chat` is asked of a model without a template.
+    """
+    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    kind: Any = torch.float32 if dtype == "auto" and where == "cpu" else dtype
+    tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
+    network: Any = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=kind)
+    network = network.to(where).eval()
+    if chat and not tokenizer.chat_template:
+        raise ValueError(f"{model} has no chat template")
+    found = revision or getattr(network.config, "_commit_hash", None) or ""
+    name = f"{model}{f'@{found}' if found else ''}/{str(network.dtype).removeprefix('torch.')}"
+    return LocalModel(network, tokenizer, name, bool(tokenizer.chat_template if chat is None else chat), batch_size)
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A network and its tokenizer.
+
+    Attributes:
+        network: a causal language model.
+        tokenizer: its own.
+        name: which.
+        chat: prompts are put into the chat template, as a user's message.
+        batch_size: prompts at once.
+    """
+
+    network: Any
+    tokenizer: Any
+    name: str
+    chat: bool = False
+    batch_size: int = 64
+
+    def complete(self, prompts: Sequence[str], seeds: Ints, sampling: Sampling = DEFAULT) -> Completions:
+        """Returns a text for each prompt; each row draws from its own seed."""
+        coded = self._encode(prompts)
+        texts, written = [""] * len(prompts), 0
+        reasons: list[str | None] = [None] * len(prompts)
+        for batch in _batches(coded, self.batch_size):
+            found = self._write([coded[i] for i in batch], [int(seeds[i]) for i in batch], sampling)
+            for i, (tokens, ended) in zip(batch, found, strict=True):
+                text, stopped = end_at(self.tokenizer.decode(tokens, skip_special_tokens=True), sampling.stop)
+                texts[i], written = text, written + len(tokens)
+                reasons[i] = EMPTY if not text.strip() else None if ended or stopped else CUT_OFF
+        usage = Usage(len(prompts), sum(map(len, coded)), written)
+        return Completions(tuple(texts), tuple(reasons), usage)
+
+    def choose(self, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> Choices:
+        """Returns how likely each option is; what prompts begin with in common is read once, and each prompt once."""
+        k = same_number(options, len(prompts))
+        coded = self._encode(prompts)
+        wanted = [[self.tokenizer.encode(one, add_special_tokens=False) for one in row] for row in options]
+        found = np.full((len(prompts), k), np.nan)
+        for batch in _batches(coded, self.batch_size):
+            found[batch] = self._likely([coded[i] for i in batch], [wanted[i] for i in batch])
+        reasons = tuple(None if known else "no probability" for known in np.isfinite(found).all(axis=1))
+        return Choices(found, reasons, Usage(len(prompts), sum(map(len, coded)), 0))
+
+    # --- within
+
+    def _encode(self, prompts: Sequence[str]) -> list[list[int]]:
+        if self.chat:
+            messages = [[{"role": "user", "content": prompt}] for prompt in prompts]
+            prompts = [
+                self.tokenizer.apply_chat_template(one, tokenize=False, add_generation_prompt=True) for one in messages
+            ]
+        begin = [] if self.chat or self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
+        found = [begin + self.tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts]
+        longest = getattr(self.network.config, "max_position_embeddings", None)
+        if longest and (over := max(map(len, found), default=0)) >= longest:
+            raise ValueError(f"a prompt has {over} tokens, and {self.name} reads {longest} at most")
+        return found
+
+    @torch.inference_mode()
+    def _write(
+        self, coded: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
+    ) -> Iterator[tuple[list[int], bool]]:
+        """Yields for each prompt the tokens that were written, and whether the model itself ended there."""
+        tokens, mask = self._left_padded(coded)
+        ends = self.network.generation_config.eos_token_id
+        ends = set(ends if isinstance(ends, list) else [ends]) - {None}
+        out = self.network.generate(
+            input_ids=tokens,
+            attention_mask=mask,
+            do_sample=False,
+            max_new_tokens=sampling.max_tokens,
+            pad_token_id=self._pad,
+            logits_processor=LogitsProcessorList([_Drawn(seeds, sampling)]) if sampling.temperature else None,
+            stopping_criteria=StoppingCriteriaList([_Stopped(self.tokenizer, tokens.shape[1], sampling.stop)]),
+        )
+        for row in out[:, tokens.shape[1] :].tolist():
+            place = next((i for i, token in enumerate(row) if token in ends), None)
+            yield (row, False) if place is None else (row[:place], True)
+
+    @torch.inference_mode()
+    def _likely(self, coded: Sequence[list[int]], options: Sequence[Sequence[Sequence[int]]]) -> Floats:
+        """Returns (b, k) log-probabilities of the options after b prompts."""
+        shared = _common(coded)
+        cache = DynamicCache()
+        if shared:
+            prefix = torch.tensor([coded[0][:shared]], device=self.network.device)
+            self.network(input_ids=prefix, past_key_values=cache, use_cache=True)
+            cache.batch_repeat_interleave(len(coded))
+        tokens, mask = self._left_padded([row[shared:] for row in coded])
+        mask = torch.cat([mask.new_ones(len(coded), shared), mask], dim=1)
+        places = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        out = self.network(
+            input_ids=tokens, attention_mask=mask, position_ids=places[:, shared:], past_key_values=cache,
+            use_cache=True, logits_to_keep=1,
+        )  # fmt: skip
+        first = out.logits[:, -1].float().log_softmax(dim=-1)
+        heads = torch.tensor([[one[0] for one in row] for row in options], device=first.device)
+        found: Floats = first.gather(1, heads).double().cpu().numpy()
+        for option in range(len(options[0])):
+            longer = [i for i, row in enumerate(options) if len(row[option]) > 1]
+            if longer:
+                rest = [options[i][option] for i in longer]
+                found[longer, option] += self._rest(rest, mask[longer], places[longer, -1], _rows(cache, longer))
+        return found
+
+    def _rest(
+        self, options: Sequence[Sequence[int]], mask: torch.Tensor, last: torch.Tensor, cache: DynamicCache
+    ) -> Floats:
+        """Returns (b,) log-probabilities of the options' tokens after their first."""
+        width = max(map(len, options)) - 1
+        tokens = torch.full((len(options), width), self._pad, device=mask.device)
+        wanted, known = torch.zeros_like(tokens), torch.zeros_like(tokens)
+        for i, option in enumerate(options):
+            tokens[i, : len(option) - 1] = torch.tensor(option[:-1], device=mask.device)
+            wanted[i, : len(option) - 1] = torch.tensor(option[1:], device=mask.device)
+            known[i, : len(option) - 1] = 1
+        places = last[:, None] + 1 + torch.arange(width, device=mask.device)
+        out = self.network(
+            input_ids=tokens, attention_mask=torch.cat([mask, known], dim=1), position_ids=places,
+            past_key_values=cache, use_cache=True,
+        )  # fmt: skip
+        said = out.logits.float().log_softmax(dim=-1).gather(2, wanted[..., None])[..., 0]
+        total: Floats = (said * known).sum(dim=1).double().cpu().numpy()
+        return total
+
+    @property
+    def _pad(self) -> int:
+        pad = self.tokenizer.pad_token_id
+        return int(self.tokenizer.eos_token_id if pad is None else pad)
+
+    def _left_padded(self, coded: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        width = max(map(len, coded))
+        tokens = torch.full((len(coded), width), self._pad)
+        mask = torch.zeros_like(tokens)
+        for i, row in enumerate(coded):
+            tokens[i, width - len(row) :] = torch.tensor(row)
+            mask[i, width - len(row) :] = 1
+        return tokens.to(self.network.device), mask.to(self.network.device)
+
+
+class _Drawn(LogitsProcessor):
+    """Makes the greedy choice a draw: with Gumbel noise of each row's own on its logits (Gumbel-max trick)."""
+
+    def __init__(self, seeds: Sequence[int], sampling: Sampling) -> None:
+        self.draws = [np.random.default_rng(seed) for seed in seeds]
+        self.sampling = sampling
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> Any:  # noqa: ARG002
+        logits = scores.float() / self.sampling.temperature
+        if self.sampling.top_p < 1:
+            ranked, order = logits.softmax(dim=-1).sort(dim=-1, descending=True)
+            beyond = ranked.cumsum(dim=-1) - ranked >= self.sampling.top_p
+            logits = logits.masked_fill(beyond.scatter(1, order, beyond), -torch.inf)
+        noise = np.stack([draw.gumbel(size=logits.shape[1]) for draw in self.draws])
+        return logits + torch.from_numpy(noise).to(logits)
+
+
+class _Stopped(StoppingCriteria):
+    """Ends a row whose text holds a stop."""
+
+    def __init__(self, tokenizer: Any, begin: int, stop: Sequence[str]) -> None:
+        self.tokenizer, self.begin, self.stop = tokenizer, begin, stop
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: Any) -> Any:  # noqa: ARG002
+        if not self.stop:
+            return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        reach = max(map(len, self.stop)) + 1  # a token has a character at least
+        texts = self.tokenizer.batch_decode(input_ids[:, max(self.begin, input_ids.shape[1] - reach) :])
+        found = [any(one in text for one in self.stop) for text in texts]
+        return torch.tensor(found, device=input_ids.device)
+
+
+def _batches(coded: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
+    """Yields rows that begin alike and are about as long."""
+    order = sorted(range(len(coded)), key=lambda i: (tuple(coded[i][:ALIKE]), len(coded[i])))
+    for begin in range(0, len(order), size):
+        yield order[begin : begin + size]
+
+
+def _common(coded: Sequence[list[int]]) -> int:
+    """Returns how many tokens all rows begin with in common; each keeps one of its own at least."""
+    low, high = min(coded), max(coded)
+    most = min(map(len, coded)) - 1
+    return next((i for i in range(most) if low[i] != high[i]), most)
+
+
+def _rows(cache: DynamicCache, rows: Sequence[int]) -> DynamicCache:
+    """Returns a copy of some rows of a cache, which a further reading may lengthen."""
+    part = copy.deepcopy(cache)
+    part.batch_select_indices(torch.tensor(rows))
+    return part

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from qdfeedback.encoders.attributes import Attribute, Attributes
+from qdfeedback.models.scripted import Scripted
+
+GENRE = Attribute("genre", "Which genre?", ("horror", "romance"))
+GRADE = Attribute("grade", "How good?", ("1", "2", "3"), kind="rating")
+MOOD = Attribute("mood", "Which mood?", ("dark", "light", "odd"), kind="category")
+PLACE = Attribute("place", "Where?", ("city", "hills", "sea"))
+
+
+def judge(prompt: str, options: Sequence[str]) -> list[float] | None:
+    """Finds the answer that stands in the text likely, and likes what is named first five times as much."""
+    text = prompt.rpartition("<text>\n")[2]
+    if "mumble" in text:
+        return [0.1] * len(options)
+    if "silent" in text:
+        return None
+    listed = prompt.rpartition("one of: ")[2].partition(".\n")[0].split(", ")
+    weights = [(9.0 if one in text else 1.0) * (5.0 if one == listed[0] else 1.0) for one in options]
+    return [weight / sum(weights) for weight in weights]
+
+
+MODEL = Scripted(lambda *_: "", judge)
+
+
+def test_answers_become_columns() -> None:
+    encoder = Attributes((GENRE, GRADE, MOOD, PLACE), (MODEL,))
+    assert encoder.names == ("genre", "grade", "mood", "place=city", "place=hills", "place=sea")
+    found = encoder.encode(["a horror, grade 3, dark, city", "a romance, odd, in the hills"])
+    assert found.shape == (2, 6)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[:, 0], [0.9, 0.1], rtol=1e-5)
+    np.testing.assert_allclose(found[0, 1], (1 + 2 + 3 * 9) / 11, rtol=1e-5)
+    assert found[:, 2].tolist() == [0, 2]
+    np.testing.assert_allclose(found[:, 3:].sum(axis=1), 1, rtol=1e-5)
+    assert found[0, 3] > found[0, 4]
+    assert found[1, 4] > found[1, 3]
+    assert encoder.encode([]).shape == (0, 6)
+    assert sum(encoder.reasons.values()) == 0
+
+
+def test_a_preference_for_the_first_answer_goes_out() -> None:
+    plain = Attributes((GENRE,), (MODEL,)).encode(["neither"])
+    assert plain[0, 0] == pytest.approx(0.5)
+    once = Attribute("genre", "Which genre?", ("horror", "romance"), swap=False)
+    assert Attributes((once,), (MODEL,)).encode(["neither"])[0, 0] == pytest.approx(5 / 6)
+
+
+def test_an_unclear_answer_is_missing_and_counted() -> None:
+    encoder = Attributes((GENRE, MOOD), (MODEL,))
+    found = encoder.encode(["horror", "mumble", "silent"])
+    assert np.isfinite(found[0]).all()
+    assert np.isnan(found[1:]).all()
+    assert encoder.reasons["genre: unclear answers"] == 2
+    assert encoder.reasons["the script says nothing"] == 4
+
+
+def test_several_judges_are_averaged_and_tempered() -> None:
+    other = Scripted(lambda *_: "", lambda _, options: [0.5] * len(options))
+    found = Attributes((GENRE,), (MODEL, other)).encode(["horror"])[0, 0]
+    assert np.log(found / (1 - found)) == pytest.approx(np.log(9) / 2, rel=1e-5)
+    cool = Attributes((GENRE,), (MODEL,), temperatures={"genre": 2.0}).encode(["horror"])[0, 0]
+    assert np.log(cool / (1 - cool)) == pytest.approx(np.log(9) / 2, rel=1e-5)
+
+
+def test_examples_come_before_the_question() -> None:
+    attribute = Attribute("genre", "Which genre?", ("horror", "romance"), examples=(("A ghost.", "horror"),))
+    first, second = attribute.prompts("A kiss.")
+    assert first.index("A ghost.") < first.index("A kiss.")
+    assert "### Response:\nhorror\n\n### Instruction" in first
+    assert "one of: romance, horror" in second
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"answers": ("yes",)}, {"answers": ("yes", "yes")}, {"answers": ("yes", "")},
+     {"answers": ("1", "3"), "kind": "rating"}, {"examples": (("text", "maybe"),)}],
+)  # fmt: skip
+def test_what_cannot_be_asked_is_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError, match="'x'"):
+        Attribute("x", "?", **wrong)
