@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from domains.stories.grammar import sentences
+from domains.stories.grammar import one_of, sentences
 
 OPENERS = (
     "I am often asked what I think of vegetables.", "Let me say how I feel about plant-based food.",
@@ -80,10 +80,10 @@ def write(
     """Returns an opinion with a statement for each grade from -3 to 3."""
     told: list[str] = []
     for grade in grades:
-        told.append(_one(rng, tuple(text for text in STATEMENTS[int(grade)] if text not in told)))
-    told = [_one(rng, OPENERS)] * opener + told + [_one(rng, REASONS)] * reason
+        told.append(one_of(rng, tuple(text for text in STATEMENTS[int(grade)] if text not in told)))
+    told = [one_of(rng, OPENERS)] * opener + told + [one_of(rng, REASONS)] * reason
     for _ in range(stray):
-        told.insert(int(rng.integers(1, len(told) + 1)), _one(rng, STRAY))
+        told.insert(int(rng.integers(1, len(told) + 1)), one_of(rng, STRAY))
     return " ".join(told)
 
 
@@ -109,7 +109,3 @@ def _meanings() -> dict[str, tuple[str, int]]:
         for text in texts
     }
     return found | {text: ("statement", grade) for grade, texts in STATEMENTS.items() for text in texts}
-
-
-def _one(rng: np.random.Generator, of: Sequence[str]) -> str:
-    return of[int(rng.integers(len(of)))]

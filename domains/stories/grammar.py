@@ -166,14 +166,14 @@ class Cast:
 
 def cast(rng: np.random.Generator) -> Cast:
     """Returns two characters, a place and a disguise."""
-    return Cast(_one(rng, POLITICIANS), _one(rng, SPIES), _one(rng, CITY + COUNTRY), _one(rng, GUISES))
+    return Cast(one_of(rng, POLITICIANS), one_of(rng, SPIES), one_of(rng, CITY + COUNTRY), one_of(rng, GUISES))
 
 
 def write(plan: Plan, who: Cast, rng: np.random.Generator) -> str:
     """Returns a story after a plan."""
-    parts = [_one(rng, SETUPS), _one(rng, ENTRANCES)]
-    parts += [_one(rng, MOTIVES)] if plan.motive else []
-    parts += [_one(rng, LINES)] if plan.dialogue else []
+    parts = [one_of(rng, SETUPS), one_of(rng, ENTRANCES)]
+    parts += [one_of(rng, MOTIVES)] if plan.motive else []
+    parts += [one_of(rng, LINES)] if plan.dialogue else []
     parts += _different(rng, TURNS, plan.turns) + _different(rng, ENDINGS, plan.ending)
     told = [_fill(part, who) for part in parts]
     for _ in range(plan.flaws):
@@ -228,25 +228,26 @@ def _spoil(told: list[str], rng: np.random.Generator) -> list[str]:
     if which == 0:  # the same again
         return [*told[:at], told[at - 1], *told[at:]]
     if which == 1:  # what does not belong there
-        return [*told[:at], _one(rng, JUNK), *told[at:]]
+        return [*told[:at], one_of(rng, JUNK), *told[at:]]
     if which == 2 and len(told) > 3:  # something is left out
         return [*told[: at - 1], *told[at:]]
     names = POLITICIANS if rng.integers(2) else SPIES  # somebody else's name
     inside = [name for name in names if name in told[at]]
-    return [*told[:at], told[at].replace(inside[0], _one(rng, names)), *told[at + 1 :]] if inside else told
+    return [*told[:at], told[at].replace(inside[0], one_of(rng, names)), *told[at + 1 :]] if inside else told
 
 
 def _different(rng: np.random.Generator, of: dict[int, tuple[str, ...]], grades: tuple[int, int]) -> list[str]:
     """Returns a sentence for each grade, no sentence twice."""
-    first = _one(rng, of[grades[0]])
-    return [first, _one(rng, tuple(one for one in of[grades[1]] if one != first))]
+    first = one_of(rng, of[grades[0]])
+    return [first, one_of(rng, tuple(one for one in of[grades[1]] if one != first))]
 
 
 def _fill(template: str, who: Cast) -> str:
     return template.format(P=who.politician, S=who.spy, place=who.place, guise=who.guise)
 
 
-def _one(rng: np.random.Generator, of: Sequence[str]) -> str:
+def one_of(rng: np.random.Generator, of: Sequence[str]) -> str:
+    """Returns one of several texts."""
     return of[int(rng.integers(len(of)))]
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from qdfeedback.feedback.tables import assignments, items, judgments, raters, trials
 from qdfeedback.study.plan import Slot, plan, rng_of
 from qdfeedback.study.register import Rater, Register
+from qdfeedback.study.settings import SIDED
 
 AHEAD = 3
 """Main trials that a person of a live study holds at once: what a batch asks is for all who are there."""
@@ -117,7 +118,7 @@ class Allotment:
         already counts. A single thing has no sides.
         """
         found = dict.fromkeys(new, False)
-        two = {question.name for question in self.study.questions if question.task in ("triplet", "pair")}
+        two = {question.name for question in self.study.questions if question.task in SIDED}
         for kind in ("main", "catch"):
             excess = Counter[str]()  # question → swapped less not swapped
             for row in mine:

@@ -16,6 +16,7 @@ from qdfeedback.feedback.tables import judgments, trials
 from qdfeedback.study import statements
 from qdfeedback.study.allotment import Allotment, marked_items
 from qdfeedback.study.register import ENDED, Rater, Register
+from qdfeedback.study.settings import SIDED
 
 SIDES = ("left", "right")
 
@@ -237,7 +238,7 @@ class Desk:
         }
         if choice == "skip" and self.study.skip:
             return row
-        if question.task in ("triplet", "pair") and choice in (*SIDES, *(("tie",) if question.tie else ())):
+        if question.task in SIDED and choice in (*SIDES, *(("tie",) if question.tie else ())):
             row["winner_id"] = {"left": shown.left, "right": shown.right, "tie": None}[choice]
         elif question.task == "rating" and choice in question.steps:
             row |= {"choice": "value", "value": float(choice)}

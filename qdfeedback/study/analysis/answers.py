@@ -12,10 +12,8 @@ import sqlalchemy as sa
 
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.tables import items, judgments, trials
-from qdfeedback.study.settings import Question, Study
+from qdfeedback.study.settings import SIDED, Question, Study
 from qdfeedback.types import Floats, Ints
-
-SIDED = ("triplet", "pair")
 
 
 @dataclass(frozen=True)

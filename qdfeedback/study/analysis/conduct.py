@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from qdfeedback.study.analysis.answers import SIDED, Answer
+from qdfeedback.study.analysis.answers import Answer
 from qdfeedback.study.analysis.statistics import chance
-from qdfeedback.study.settings import Study
+from qdfeedback.study.settings import SIDED, Study
 
 BAND = 0.001  # a share of left answers that chance alone gives more rarely is flagged
 SAME_SHARE = 0.95

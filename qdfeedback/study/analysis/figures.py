@@ -13,7 +13,7 @@ import numpy as np
 
 from qdfeedback.feedback.agreement import krippendorff_alpha, raw_agreement
 from qdfeedback.study.analysis import human_model
-from qdfeedback.study.analysis.answers import SIDED, Answer, Item, code, numbers, table
+from qdfeedback.study.analysis.answers import Answer, Item, code, numbers, table
 from qdfeedback.study.analysis.findings import findings
 from qdfeedback.study.analysis.statistics import (
     agreement_over,
@@ -25,7 +25,7 @@ from qdfeedback.study.analysis.statistics import (
     mean_over,
     shares,
 )
-from qdfeedback.study.settings import Question
+from qdfeedback.study.settings import SIDED, Question
 from qdfeedback.types import Floats
 
 Probabilities = Mapping[str, Mapping[str, float]]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from qdfeedback.feedback.agreement import Interval
-from qdfeedback.study.analysis.answers import SIDED, Answer, Item, code
+from qdfeedback.study.analysis.answers import Answer, Item, code
 from qdfeedback.study.analysis.statistics import both, widened
-from qdfeedback.study.settings import Question, Study
+from qdfeedback.study.settings import SIDED, Question, Study
 from qdfeedback.types import Floats
 
 SAMPLES = 500

@@ -15,7 +15,7 @@ from qdfeedback.shown import MEDIA
 from qdfeedback.study.exchange.layout import CHOICES, Placed, media_of, questions
 from qdfeedback.study.exchange.material import Material, Row, copy_files, new_folder
 from qdfeedback.study.exchange.records import write_jsonl
-from qdfeedback.study.settings import Question, Study
+from qdfeedback.study.settings import SIDED, Question, Study
 
 _NOT_XML = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_YAML = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
@@ -70,7 +70,7 @@ def label_studio_config(question: Question, media: str) -> str:
     Raises:
         ValueError: An option begins with $, which Label Studio takes for a variable.
     """
-    two = question.task in ("triplet", "pair")
+    two = question.task in SIDED
     view = ET.Element("View")
     ET.SubElement(view, "Header", value="$question_text")
     tag = {"text": "Text", "image": "Image"}[media]
@@ -170,12 +170,12 @@ def _inline(material: Material, name: str) -> str:
 
 
 def _potato_answer(question: Question, expected: str | None) -> str | None:
-    two = question.task in ("triplet", "pair")
+    two = question.task in SIDED
     return {"left": "A", "right": "B"}[expected] if two and expected in CHOICES[:2] else expected
 
 
 def _potato_config(study: Study, question: Question, media: str, n: int, checks: int) -> dict[str, Any]:
-    two, per_user = question.task in ("triplet", "pair"), min(n, study.trials_per_rater)
+    two, per_user = question.task in SIDED, min(n, study.trials_per_rater)
     sides = (*(("ref",) if question.task == "triplet" else ()), "left", *(("right",) if two else ()))
     scheme: dict[str, Any] = {"name": "choice", "description": question.text, "label_requirement": {"required": True}}
     if two:

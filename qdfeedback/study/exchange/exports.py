@@ -16,9 +16,9 @@ from qdfeedback.study.analysis.answers import read_answers
 from qdfeedback.study.analysis.conduct import conduct
 from qdfeedback.study.exchange.export_jspsych import export_jspsych
 from qdfeedback.study.exchange.export_pages import export_label_studio, export_potato
-from qdfeedback.study.exchange.formats import FORMATS, Format
+from qdfeedback.study.exchange.formats import FORMATS, TRAINING_FORMATS, Format, RecordFormat
 from qdfeedback.study.exchange.material import Material, copy_files, new_folder, read_material
-from qdfeedback.study.exchange.records import RecordFormat, records, write_records
+from qdfeedback.study.exchange.records import records, write_records
 from qdfeedback.study.exchange.training import export_nights, export_things, export_triplets, export_trl
 from qdfeedback.study.settings import Study, write_study
 
@@ -91,7 +91,7 @@ def export(
     if fmt not in writers:
         raise ValueError(f"fmt must be one of {', '.join(FORMATS)}, got {fmt!r}")
     material = read_material(folder, database, study, public=public)
-    if fmt in ("trl", "hf-triplets", "nights", "things"):
+    if fmt in TRAINING_FORMATS:
         material = _chosen(material, training, database)
     return writers[fmt](material, Path(out))
 

@@ -16,17 +16,16 @@ from qdfeedback.feedback.store import append_judgments
 from qdfeedback.feedback.tables import SCHEMA, empty, identities, items, judgments, removed, trials
 from qdfeedback.shown import is_name
 from qdfeedback.study.erase import removed_name
-from qdfeedback.study.exchange.formats import IMPORT_FORMATS, ImportFormat
+from qdfeedback.study.exchange.formats import IMPORT_FORMATS, RECORD_FORMATS, ImportFormat, RecordFormat
 from qdfeedback.study.exchange.import_pages import Answer, read_jspsych, read_label_studio
 from qdfeedback.study.exchange.import_potato import read_potato
 from qdfeedback.study.exchange.material import Row
-from qdfeedback.study.exchange.records import TABLES, RecordFormat, read_records
+from qdfeedback.study.exchange.records import TABLES, read_records
 from qdfeedback.study.exchange.verdicts import RefusedError, check, completed
 from qdfeedback.study.register import Platform, Register, identity
 from qdfeedback.study.secrets import study_key
 from qdfeedback.study.settings import Study, read_study
 
-RECORDS: tuple[ImportFormat, ...] = ("jsonl", "csv", "parquet")
 _KEY = ("trial_id", "kind", "annotator_id")
 _SAID = ("left_id", "right_id", "choice", "winner_id", "value", "label")
 
@@ -89,7 +88,7 @@ def import_answers(
         batch = _Batch(answers=pages[fmt](path, study))
         if fmt != "label-studio":  # which gives people numbers of its own
             batch = _renamed(batch, Register(database, study, key or study_key(study.study_id)), fmt)
-    elif fmt in ("jsonl", "csv", "parquet"):
+    elif fmt in RECORD_FORMATS:
         batch = _read_folder(path, study, fmt) if path.is_dir() else _Batch(judgments=_responses(path, study, fmt))
     else:
         raise ValueError(f"fmt must be one of {', '.join(IMPORT_FORMATS)}, got {fmt!r}; the others name no raters")
@@ -105,10 +104,10 @@ def format_of(path: Path) -> ImportFormat:
     Raises:
         ValueError: Neither tells.
     """
-    named = {f".{fmt}": fmt for fmt in RECORDS}
+    named = {f".{fmt}": fmt for fmt in RECORD_FORMATS}
     manifest = Path(path) / "export.json"
     found = files.read_json(manifest).get("format") if manifest.exists() else named.get(Path(path).suffix)
-    if found not in RECORDS:
+    if found not in RECORD_FORMATS:
         raise ValueError(f"{path} does not tell its format: name one of {', '.join(IMPORT_FORMATS)} with --format")
     known: ImportFormat = found
     return known

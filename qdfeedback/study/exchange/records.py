@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,9 +20,9 @@ import sqlalchemy as sa
 
 from qdfeedback.feedback.tables import items, judgments, trials
 from qdfeedback.files import write_atomic
+from qdfeedback.study.exchange.formats import RecordFormat
 from qdfeedback.study.exchange.material import Row
 
-RecordFormat = Literal["jsonl", "csv", "parquet"]
 TABLES = {"items": items, "trials": trials, "responses": judgments}
 """File name, without its ending, → the table that it holds."""
 

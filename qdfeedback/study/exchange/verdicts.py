@@ -8,7 +8,7 @@ from datetime import datetime
 from qdfeedback.study.exchange.import_pages import Answer
 from qdfeedback.study.exchange.layout import CHOICES
 from qdfeedback.study.exchange.material import Row
-from qdfeedback.study.settings import TASKS, Question, Study
+from qdfeedback.study.settings import SIDED, TASKS, Question, Study
 
 _KINDS = {"main": ("main", "repeat", "surplus"), "catch": ("catch",), "practice": ("practice",)}
 
@@ -42,7 +42,7 @@ def completed(answer: Answer, asked: dict[str, Row], study: Study) -> Row:
         "annotator_id": answer.annotator_id,
     }  # fmt: skip
     row |= times
-    if trial["task"] in ("triplet", "pair") and answer.choice in CHOICES[:2]:
+    if trial["task"] in SIDED and answer.choice in CHOICES[:2]:
         row["winner_id"] = left if answer.choice == "left" else right
     elif trial["task"] == "rating" and answer.choice != "skip":
         try:

@@ -28,7 +28,15 @@ from qdfeedback.shown import MEDIA, is_name
 from qdfeedback.study.desk import Desk, NoAnswerError, Shown
 from qdfeedback.study.erase import delete_rater
 from qdfeedback.study.place import Place, pace
-from qdfeedback.study.register import CookieTakenError, OtherSessionError, Platform, Rater, Register, StudyFullError
+from qdfeedback.study.register import (
+    ENDED,
+    CookieTakenError,
+    OtherSessionError,
+    Platform,
+    Rater,
+    Register,
+    StudyFullError,
+)
 from qdfeedback.study.web import visit
 from qdfeedback.study.web.errors import AppError, explainer, message
 from qdfeedback.study.web.guard import Guard, Limits
@@ -110,7 +118,7 @@ class Site:
         token = self.cookies.token(request) or visit.new_token()
         rater = self.register.rater(token)
         other = rater and platform.person and rater.rater_id != self.register.pseudonym(platform, token)
-        if other or (params.get("new") and rater and rater.stage in ("done", "withdrawn")):
+        if other or (params.get("new") and rater and rater.stage in ENDED):
             token, rater = visit.new_token(), None
         if rater is None and platform.person:
             try:
@@ -220,7 +228,7 @@ class Site:
     def stop(self, request: Request) -> Response:
         """Says how to pause, and how to leave."""
         rater = self._rater(request)
-        if rater.stage in ("done", "withdrawn"):
+        if rater.stage in ENDED:
             return self._to("done")
         return self._page(request, "stop.html", rater=rater)
 
@@ -251,7 +259,7 @@ class Site:
     def done(self, request: Request) -> Response:
         """Thanks, with the code for the platform that the person came from."""
         rater = self._rater(request)
-        if rater.stage not in ("done", "withdrawn"):
+        if rater.stage not in ENDED:
             return self._to("task")
         came, code = self.register.identity(rater), self.register.completion_code(rater)
         return self._page(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from qdfeedback.feedback.tables import items
 from qdfeedback.study.desk import Desk, Shown
 from qdfeedback.study.place import Place
-from qdfeedback.study.settings import Question
+from qdfeedback.study.settings import SIDED, Question
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ _CONTENTS = sa.select(items.c.item_id, items.c.content).where(
 
 
 def _choices(question: Question) -> tuple[Choice, ...]:
-    if question.task in ("triplet", "pair"):
+    if question.task in SIDED:
         return Choice("left", "Left", "ArrowLeft", "←"), Choice("right", "Right", "ArrowRight", "→")
     texts = question.steps if question.task == "rating" else question.options
     keys = [str(i + 1) if i < 9 else ("0" if i == 9 else "") for i in range(len(texts))]
