@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from ribs.archives import ArchiveBase, CVTArchive, GridArchive, k_means_centroids
+from ribs.archives import ArchiveBase, CategoricalArchive, CVTArchive, GridArchive, k_means_centroids
 
 from qdfeedback.types import ID_FIELD, Floats
 
@@ -97,3 +97,22 @@ def clipped_share(measures: Floats, archive: ArchiveBase) -> float:
     measures = measures[np.isfinite(measures).all(axis=1)]
     outside = (measures < archive.lower_bounds) | (measures > archive.upper_bounds)
     return float(outside.any(axis=1).mean()) if len(measures) else 0.0
+
+
+def categorical(dims: Sequence[int]) -> Build:
+    """Returns a builder of archives that hold ids, with one cell for each combination of categories.
+
+    A measure is the number of its category, from 0; the ranges are not needed, and only say where categories lie.
+    """
+
+    def build(ranges: Floats, seed: int) -> ArchiveBase:  # noqa: ARG001
+        return CategoricalArchive(
+            solution_dim=(),
+            categories=[range(number) for number in dims],
+            seed=seed,
+            solution_dtype=np.int64,
+            measures_dtype=np.float64,
+            extra_fields=ID_FIELD,
+        )
+
+    return build

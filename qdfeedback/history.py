@@ -205,7 +205,8 @@ class History:
             rows: at most so many rows at a time.
         """
         self.flush()
-        for first, offset, end in zip(self._starts, self._offsets, [*self._starts[1:], self._rows], strict=True):
+        ends = [*self._starts[1:], self._rows] if self._starts else []
+        for first, offset, end in zip(self._starts, self._offsets, ends, strict=True):
             if end <= start:
                 continue
             batch = self._batch(offset)

@@ -8,7 +8,8 @@ import numpy as np
 from ribs.archives import ArchiveBase
 
 from qdfeedback.archives import grid
-from qdfeedback.types import Diversity, Floats, Ints
+from qdfeedback.search import Rows, measure
+from qdfeedback.types import Diversity, Floats, Ints, Placement
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,33 @@ def _fill(archive: ArchiveBase, objective: Floats, measures: Floats) -> None:
     if len(good):
         blank = np.zeros((len(good), *np.empty(archive.solution_dim).shape), dtype=archive.dtypes["solution"])
         archive.add(blank, objective[good], measures[good], id=good)
+
+
+def best_in_cells(history: Rows, placement: Placement, *, depth: int) -> Ints:
+    """Returns the ids of the best candidates of every cell, `depth` of them at most.
+
+    A query on the history: the archive itself keeps one elite in a cell, and everything else is still there.
+
+    Returns:
+        (m,) int64: the best of each cell first, by falling objective, then the second of each, and so on.
+    """
+    ids, objectives, cells = [], [], []
+    for part in history.chunks("id", "features"):
+        _, objective, measures = measure(placement, part["features"])
+        good = np.isfinite(objective) & np.isfinite(measures).all(axis=1)
+        if good.any():
+            ids.append(part["id"][good])
+            objectives.append(objective[good])
+            cells.append(placement.archive.index_of(measures[good]))
+    if not ids:
+        return np.empty(0, dtype=np.int64)
+    of, value, cell = np.concatenate(ids), np.concatenate(objectives), np.concatenate(cells)
+    order = np.lexsort((of, -value, cell))  # cells side by side, the best first in each
+    _, begin, counts = np.unique(cell[order], return_index=True, return_counts=True)
+    rank = np.arange(len(order)) - np.repeat(begin, counts)
+    kept = np.flatnonzero(rank < depth)
+    found: Ints = of[order][kept[np.lexsort((-value[order][kept], rank[kept]))]]
+    return found
 
 
 def corrected_score(empty: ArchiveBase, objectives: Floats, measures: Floats) -> GridScore:

@@ -111,7 +111,7 @@ def step(
 def evaluate(search: Search, proposal: Proposal, place: Measure, *, first_id: int, iteration: int) -> Batch:
     """Returns the batch that a proposal becomes: rendered, encoded, scored and measured.
 
-    A candidate that cannot be rendered or measured is a row of NaN with its reason in `errors`.
+    A candidate that cannot be made, rendered or measured is a row of NaN with its reason in `errors`.
 
     Args:
         search: the domain and encoder.
@@ -121,11 +121,12 @@ def evaluate(search: Search, proposal: Proposal, place: Measure, *, first_id: in
         iteration: counted from 0.
 
     Raises:
-        RuntimeError: No row could be evaluated.
+        RuntimeError: None of the candidates that were made could be evaluated (a single one may fail, where a
+            generator says what it could not make).
         ValueError: The domain or the encoder returned the wrong number of rows or columns.
     """
     ids = np.arange(first_id, first_id + len(proposal), dtype=np.int64)
-    artifacts, errors = render(search.domain, proposal.solutions, candidate_seeds(search.seed, ids))
+    artifacts, errors = _render_made(search.domain, proposal, candidate_seeds(search.seed, ids))
     features = encode(search.encoder, artifacts, errors)
     scores, objective, measures = place(features)
     valid = np.isfinite(objective)
@@ -133,7 +134,7 @@ def evaluate(search: Search, proposal: Proposal, place: Measure, *, first_id: in
         valid &= np.isfinite(measures).all(axis=1)
     if not valid.all():
         errors = _explain(errors, valid, features, search.encoder.names)
-        if not valid.any():
+        if not valid.any() and (proposal.errors is None or list(proposal.errors).count(None) > 1):
             raise RuntimeError(
                 f"none of the {len(ids)} candidates of iteration {iteration} could be evaluated; "
                 f"the first failed with: {errors[0]}"
@@ -299,6 +300,22 @@ def render(domain: Domain, solutions: Solutions, seeds: Ints) -> tuple[Artifacts
     if len(artifacts) != n or len(errors) != n:
         raise ValueError(f"render must return {n} artifacts and {n} errors, got {len(artifacts)} and {len(errors)}")
     return artifacts, errors
+
+
+def _render_made(domain: Domain, proposal: Proposal, seeds: Ints) -> tuple[Artifacts, Sequence[str | None]]:
+    """Returns artifacts and errors of a proposal; what could not be made never reaches the domain."""
+    if proposal.errors is None:
+        return render(domain, proposal.solutions, seeds)
+    reasons = list(proposal.errors)
+    if len(reasons) != len(proposal):
+        raise ValueError(f"proposal.errors must be {len(proposal)} reasons, got {len(reasons)}")
+    made = [i for i, reason in enumerate(reasons) if reason is None]
+    artifacts: list[Any] = [None] * len(proposal)
+    if made:
+        rendered, errors = render(domain, proposal.solutions[made], seeds[made])
+        for i, artifact, error in zip(made, rendered, errors, strict=True):
+            artifacts[i], reasons[i] = artifact, error
+    return artifacts, reasons
 
 
 def encode(encoder: Encoder, artifacts: Artifacts, errors: Sequence[str | None]) -> Floats:

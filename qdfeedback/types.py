@@ -52,11 +52,14 @@ class Proposal:
         solutions: (n, …) solutions.
         parents: (n, p) int64 candidate ids that each one came from, -1 = none or unknown.
         origin: (n,) str, the operator that made each one.
+        errors: n reasons why a candidate could not be made, None = it was; in place of all of them None = all were.
+            What could not be made is kept and counted, and never rendered.
     """
 
     solutions: Solutions
     parents: Ints
     origin: NDArray[np.str_]
+    errors: Sequence[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.solutions)

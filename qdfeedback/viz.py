@@ -179,3 +179,36 @@ def learning_curve(ax: Axes, counts: Ints, *, figures: Mapping[str, tuple[Floats
     ax.grid(alpha=0.2)
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize=9)
+
+
+def cells(
+    ax: Axes,
+    archive: ArchiveBase,
+    *,
+    title: str,
+    axes: Sequence[str],
+    labels: Sequence[Sequence[str]],
+    limits: tuple[float, float],
+) -> None:
+    """Draws an archive of one or two measures as a table of cells, coloured by objective and named along both sides.
+
+    Args:
+        ax: where.
+        archive: a grid or categorical archive, whose `dims` say how many cells there are.
+        title: says what it shows.
+        axes: names of the measures.
+        labels: for each measure, the names of its cells.
+        limits: objective at both ends of the colour scale.
+    """
+    dims = tuple(int(count) for count in archive.dims)
+    index, objective = archive.data(["index", "objective"], return_type="tuple")
+    values = np.full(int(archive.cells), np.nan)
+    values[index] = objective
+    table = values.reshape(dims).T if len(dims) == 2 else values[None]
+    drawn = ax.pcolormesh(table, cmap=MAP, vmin=limits[0], vmax=limits[1], edgecolors="white", linewidth=0.5)
+    ax.figure.colorbar(drawn, ax=ax)
+    ax.set_xticks(np.arange(dims[0]) + 0.5, labels[0], rotation=60, ha="right", fontsize=8)
+    ax.set_yticks(np.arange(dims[1]) + 0.5 if len(dims) == 2 else [], labels[1] if len(dims) == 2 else [], fontsize=8)
+    ax.set_title(title, color=INK, fontsize=11)
+    ax.set_xlabel(axes[0])
+    ax.set_ylabel(axes[1] if len(dims) == 2 else "")

@@ -83,10 +83,13 @@ def check_generator(make: Callable[[], Generator], placement: Callable[[], Place
             proposal = generator.ask(place, n, rng)
             assert len(proposal) == len(proposal.parents) == len(proposal.origin) == n
             assert proposal.parents.ndim == 2
-            assert np.isfinite(proposal.solutions).all()
-            measures = proposal.solutions[:, :2]
-            ids = np.arange(n) + 1000
-            added = place.archive.add(proposal.solutions, -np.square(measures).sum(axis=1), measures, id=ids)
+            text = proposal.solutions.dtype.kind == "U"
+            assert text or np.isfinite(proposal.solutions).all()
+            assert proposal.errors is None or len(proposal.errors) == n
+            measures = rng.random((n, 2)) * place.archive.upper_bounds if text else proposal.solutions[:, :2]
+            ids = np.arange(n) + (0 if text else 1000)
+            solutions = ids if place.holds_ids else proposal.solutions
+            added = place.archive.add(solutions, -np.square(measures).sum(axis=1), measures, id=ids)
             valid = np.ones(n, dtype=bool)
             valid[0] = False
             objective = -np.square(measures).sum(axis=1)
@@ -123,7 +126,8 @@ def check_language_model(model: LanguageModel) -> None:
     seeds, sampling = np.array([3, 4, 3, 5]), Sampling(max_tokens=8, stop=("\n",))
     whole = model.complete(prompts, seeds, sampling)
     assert whole.texts[0] == whole.texts[2]
-    assert whole == model.complete(prompts, seeds, sampling)
+    again = model.complete(prompts, seeds, sampling)
+    assert (whole.texts, whole.reasons) == (again.texts, again.reasons)
     for i, prompt in enumerate(prompts):
         alone = model.complete([prompt], seeds[i : i + 1], sampling)
         assert (alone.texts[0], alone.reasons[0]) == (whole.texts[i], whole.reasons[i])
@@ -137,7 +141,8 @@ def check_language_model(model: LanguageModel) -> None:
         alone_ = model.choose(prompts[i : i + 1], options[i : i + 1])
         np.testing.assert_allclose(alone_.logprobs[0], found.logprobs[i], atol=1e-4)
     assert model.choose([], []).logprobs.shape[0] == 0
-    assert (whole.usage.requests, found.usage.requests) == (4, 4)
+    for one in (whole.usage, again.usage, found.usage):
+        assert one.requests + one.cached == 4
     assert whole.usage.prompt_tokens == found.usage.prompt_tokens > 0
     with pytest.raises(ValueError, match="as many answers for each"):
         model.choose(prompts[:2], [("yes", "no"), ("yes", "no", "perhaps")])

@@ -36,73 +36,84 @@ ENTRANCES = (
     "Nobody knew that {S}, who worked as {guise}, was a spy.", "A spy named {S} slipped in as {guise}.",
 )  # fmt: skip
 MOTIVES = (
-    "{S} wanted the sealed letters, for they would free a brother.", "{S} had sworn to find out who paid for the war.",
-    "{S} needed the key to the vault, since a whole village was in debt.", "{S} was there because {P} had a double.",
+    "The spy wanted the sealed letters, for they would free a brother.",
+    "The spy had sworn to find out who paid for the war.",
+    "The spy needed the key to the vault, since a whole village was in debt.",
+    "The spy was there because the politician had a double.",
 )  # fmt: skip
 LINES = (
-    '"You are not who you seem," said {P}.', '"I have been expecting you," said {P}.',
-    '"Trust nobody tonight," whispered {S}.', '"Everything has its price," said {P}.',
-    '"I came for the truth," said {S}.', '"We should talk alone," whispered {S}.',
+    '"You are not who you seem," said the politician.', '"I have been expecting you," said the politician.',
+    '"Trust nobody tonight," whispered the spy.', '"Everything has its price," said the politician.',
+    '"I came for the truth," said the spy.', '"We should talk alone," whispered the spy.',
 )  # fmt: skip
 TURNS: dict[int, tuple[str, ...]] = {
     3: (
-        "Something without a face dragged {P} under the floor.", "The walls bled, and the dead guests began to crawl.",
-        "{S} opened the cellar and found rows of skinned heads.", "A thing with too many teeth wore the skin of {P}.",
+        "Something without a face dragged the politician under the floor.",
+        "The walls bled, and the dead guests began to crawl.",
+        "The spy opened the cellar and found rows of skinned heads.",
+        "A thing with too many teeth wore the skin of the politician.",
     ),
     2: (
-        "A corpse was hanging where the clock had been.", "{S} heard screams from a room that had no door.",
-        "Cold hands closed around the neck of {S} in the dark.", "The portrait of {P} turned its rotten head.",
+        "A corpse was hanging where the clock had been.", "The spy heard screams from a room that had no door.",
+        "Cold hands closed around the neck of the spy in the dark.",
+        "The portrait of the politician turned its rotten head.",
     ),
     1: (
-        "The candles went out one after the other.", "{S} felt that something was breathing behind the curtain.",
+        "The candles went out one after the other.", "The spy felt that something was breathing behind the curtain.",
         "There were scratches on the inside of the door.", "A smell of earth rose from the stairs.",
     ),
     0: (
-        "{S} counted the guards and drew a map.", "{P} signed papers until the ink ran dry.",
+        "The spy counted the guards and drew a map.", "The politician signed papers until the ink ran dry.",
         "They spoke about taxes and the price of grain.", "A messenger brought news from the border.",
     ),
     -1: (
-        "{S} noticed how gently {P} spoke to the servants.", "{P} smiled, and {S} forgot what to say.",
+        "The spy noticed how gently the politician spoke to the servants.",
+        "The politician smiled, and the spy forgot what to say.",
         "They walked side by side through the garden.", "The music was soft, and neither wanted to leave.",
     ),
     -2: (
-        "{S} danced with {P} until the last candle.", "{P} took the hand of {S} and did not let go.",
-        "{S} wrote a love letter and burned it at dawn.", "Their hearts beat fast whenever their eyes met.",
+        "The spy danced with the politician until the last candle.",
+        "The politician took the hand of the spy and did not let go.",
+        "The spy wrote a love letter and burned it at dawn.", "Their hearts beat fast whenever their eyes met.",
     ),
     -3: (
-        "{P} kissed {S} under the blooming trees.", "{S} and {P} confessed that they had loved each other for years.",
-        "{P} knelt and asked {S} to marry, with tears of love.", "They held each other all night, drunk with love.",
+        "The politician kissed the spy under the blooming trees.",
+        "The spy and the politician confessed that they had loved each other for years.",
+        "The politician knelt and asked the spy to marry, with tears of love.",
+        "They held each other all night, drunk with love.",
     ),
 }  # fmt: skip
 ENDINGS: dict[int, tuple[str, ...]] = {
     3: (
-        "In the end all were saved, and {S} lived in joy for ever.",
+        "In the end all were saved, and the spy lived in joy for ever.",
         "The war was over, and the people danced for a week.",
-        "{S} and {P} laughed about it as happy old friends.", "Every prisoner came home, and the land was at peace.",
+        "The spy and the politician laughed about it as happy old friends.",
+        "Every prisoner came home, and the land was at peace.",
     ),
     2: (
-        "{S} found the brother alive and well.", "{P} gave the fortune to the poor and slept well.",
-        "The plan worked, and {S} went home a hero.", "The village was free of its debts at last.",
+        "The spy found the brother alive and well.", "The politician gave the fortune to the poor and slept well.",
+        "The plan worked, and the spy went home a hero.", "The village was free of its debts at last.",
     ),
     1: (
-        "In the morning things looked a little brighter.", "{S} got away with most of the letters.",
-        "{P} promised to do better from then on.", "There was some hope, at least for the young.",
+        "In the morning things looked a little brighter.", "The spy got away with most of the letters.",
+        "The politician promised to do better from then on.", "There was some hope, at least for the young.",
     ),
     0: (
-        "Then the seasons changed as they always do.", "{S} left by the back door.",
-        "{P} went on with the work of the day.", "Nobody spoke about it afterwards.",
+        "Then the seasons changed as they always do.", "The spy left by the back door.",
+        "The politician went on with the work of the day.", "Nobody spoke about it afterwards.",
     ),
     -1: (
-        "{S} left with empty hands and wet shoes.", "{P} never trusted anybody again.",
+        "The spy left with empty hands and wet shoes.", "The politician never trusted anybody again.",
         "It had all been for very little.", "A friend was lost, and the rain went on.",
     ),
     -2: (
-        "{S} was caught and locked away for life.", "{P} lost everything and drank alone.",
+        "The spy was caught and locked away for life.", "The politician lost everything and drank alone.",
         "The village was burned to the ground.", "The letters had been forged, and an innocent hanged.",
     ),
     -3: (
-        "{S} died in the mud, and nobody came to the grave.", "War took everybody they had ever loved.",
-        "The whole land was doomed, and no child was left.", "{P} and {S} perished, and with them all hope.",
+        "The spy died in the mud, and nobody came to the grave.", "War took everybody they had ever loved.",
+        "The whole land was doomed, and no child was left.",
+        "The politician and the spy perished, and with them all hope.",
     ),
 }  # fmt: skip
 JUNK = ("Chapter One.", "Title: The Spy.", "See www.tales.example for more.", "To be continued in part two.")
@@ -226,14 +237,12 @@ def _spoil(told: list[str], rng: np.random.Generator) -> list[str]:
     at = int(rng.integers(1, len(told)))
     which = int(rng.integers(4))
     if which == 0:  # the same again
-        return [*told[:at], told[at - 1], *told[at:]]
+        return [*told[:at], told[int(rng.integers(at))], *told[at:]]
     if which == 1:  # what does not belong there
         return [*told[:at], one_of(rng, JUNK), *told[at:]]
     if which == 2 and len(told) > 3:  # something is left out
         return [*told[: at - 1], *told[at:]]
-    names = POLITICIANS if rng.integers(2) else SPIES  # somebody else's name
-    inside = [name for name in names if name in told[at]]
-    return [*told[:at], told[at].replace(inside[0], one_of(rng, names)), *told[at + 1 :]] if inside else told
+    return [*told[:at], _fill(one_of(rng, SETUPS), cast(rng)), *told[at:]]  # another story's beginning
 
 
 def _different(rng: np.random.Generator, of: dict[int, tuple[str, ...]], grades: tuple[int, int]) -> list[str]:

@@ -28,10 +28,10 @@ from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from domains.stories.corpus import Document, document
+from domains.stories.stories import MODEL
 
 END = "<|end|>"
 LENGTH = 512
-MODEL = Path(__file__).parent / "model"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Args:
 
     out: Path = MODEL
     """Folder to write: configuration, weights, tokenizer."""
-    steps: int = 1300
+    steps: int = 1000
     """Updates of the weights."""
     rows: int = 16
     """Of 512 tokens, in each step."""

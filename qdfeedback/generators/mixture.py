@@ -43,6 +43,7 @@ class Mixture:
             np.concatenate([proposal.solutions for proposal in proposals]),
             np.concatenate([_padded(proposal.parents, width) for proposal in proposals]),
             np.concatenate([proposal.origin for proposal in proposals]),
+            _errors(proposals),
         )
 
     def tell(self, proposal: Proposal, outcome: Outcome) -> None:
@@ -90,6 +91,12 @@ class Mixture:
 
 def _padded(parents: Ints, width: int) -> Ints:
     return np.pad(parents, ((0, 0), (0, width - parents.shape[1])), constant_values=-1)
+
+
+def _errors(proposals: Sequence[Proposal]) -> Sequence[str | None] | None:
+    if all(proposal.errors is None for proposal in proposals):
+        return None
+    return [reason for one in proposals for reason in one.errors or [None] * len(one)]
 
 
 def _rows(outcome: Outcome, rows: slice) -> Outcome:

@@ -21,7 +21,8 @@ def few_shot(line: str, examples: Sequence[str]) -> str:
 
     Language model crossover (Meyerson 2023), with the layout of QDAIF (Bradley 2024).
     """
-    return SEPARATOR.join([*(line + example for example in examples), line])
+    line = line.rstrip()  # a space before the text belongs to the text's first token
+    return SEPARATOR.join([*(f"{line} {example}" for example in examples), line])
 
 
 def instruct(instruction: str, text: str | None = None) -> str:

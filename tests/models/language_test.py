@@ -125,8 +125,15 @@ def test_usage_adds_up() -> None:
 
 
 def test_a_list_goes_on_with_one_more() -> None:
-    assert few_shot("A tale: ", ["one", "two"]) == "A tale: one\n###\nA tale: two\n###\nA tale: "
-    assert few_shot("A tale: ", []) == "A tale: "
+    assert few_shot("A tale:", ["one", "two"]) == "A tale: one\n###\nA tale: two\n###\nA tale:"
+    assert few_shot("A tale: ", []) == "A tale:"
+
+
+def test_a_list_is_read_and_written_in_the_same_tokens(model: LocalModel) -> None:
+    """A blank at the end of a prompt is a token that a list never has there: models went astray after it."""
+    one, more = few_shot("A tale:", ["The spy came."]), few_shot("A tale:", ["The spy came.", "The spy went."])
+    encode = model.tokenizer.encode
+    assert encode(more)[: len(encode(one))] == encode(one)
 
 
 @pytest.mark.parametrize(

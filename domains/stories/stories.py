@@ -1,0 +1,30 @@
+"""Stories as a domain, with the truth of their grammar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from domains.stories import grammar
+from domains.stories.prompts import ENDING, GENRE, LINE, QUALITY, SEEDS, WHAT
+from domains.writing import Writing, asked, logistic
+from qdfeedback.models.frames import STOPS
+from qdfeedback.models.language import Sampling
+from qdfeedback.types import Floats
+
+MODEL = Path(__file__).parent / "model"
+
+
+def truth(texts: Sequence[str]) -> Floats:
+    """Returns (n, 3) quality, genre (1 = horror) and ending (1 = happy) as the grammar sees them."""
+    found = [grammar.read(text) for text in texts]
+    columns = [logistic([getattr(one, name) for one in found]) for name in ("quality", "horror", "happy")]
+    return np.stack(columns, axis=1)
+
+
+STORIES = Writing(
+    WHAT, LINE, SEEDS, asked("quality", QUALITY), (asked("genre", GENRE), asked("ending", ENDING)),
+    Sampling(max_tokens=220, temperature=0.8, stop=STOPS), truth=truth,
+)  # fmt: skip

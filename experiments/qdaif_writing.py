@@ -1,0 +1,190 @@
+"""QDAIF: language models write texts, vary them and judge them; the archive spreads over what they say (Bradley 2024).
+
+    python -m experiments.qdaif_writing --domain stories                                  # offline, under three minutes
+    python -m experiments.qdaif_writing --domain stories --method quality-only --seed 0 1 2 3 4 --run runs/quality-only
+    python -m experiments.qdaif_writing --domain opinions --run runs/opinions
+    python -m experiments.qdaif_writing --domain poetry --method guided --writer my-model@http://localhost:8000/v1
+    python -m experiments.qdaif_writing --run runs/writing --resume                       # nothing is paid twice
+
+Operators: `lmx-near` (QDAIF's own), `lmx-replace`, `rewrite`, `guided`, `directional`. Baselines, judged in
+the same way: `fixed-few-shot`, `shuffled-few-shot`, `random-search`, `quality-only`, `rouge` and `novelty`, these two
+also with a least quality (`rouge-quality`, `novelty-quality`). Without --writer, a small model of our own writes and
+judges: a laboratory model whose stories have a known truth, not a writer (domains/stories/README.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from experiments import writing_report, writing_setup
+from experiments.command import run_main
+from qdfeedback import files, runs
+from qdfeedback.encoders.attributes import Attributes
+from qdfeedback.generators.similar import Words
+from qdfeedback.models.ledger import SpendCapError
+from qdfeedback.parallel import cores, limit_threads, run_all
+from qdfeedback.quality.columns import column
+from qdfeedback.search import Search, refresh, start, step
+from qdfeedback.types import Placement
+
+Method = Literal[
+    "lmx-near", "lmx-replace", "rewrite", "guided", "directional", "fixed-few-shot", "shuffled-few-shot",
+    "random-search", "quality-only", "rouge", "rouge-quality", "novelty", "novelty-quality",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Args:
+    run: Path = Path("runs/writing")
+    """Folder of the run; with several seeds, of their folders seed-0, seed-1, …"""
+    domain: Literal["stories", "opinions", "poetry"] = "stories"
+    """What is written."""
+    axes: tuple[str, ...] = ()
+    """Names of the domain's attributes to spread over (stories: genre, ending); all if none is named."""
+    method: Method = "lmx-near"
+    """What makes new texts."""
+    candidates: int = 2000
+    """Texts in all, the seeds among them."""
+    batch_size: int = 50
+    """Texts in an iteration; the paper's is 1."""
+    begin: Literal["seeds", "zero-shot"] = "seeds"
+    """Operators: what the first 50 texts are made from."""
+    duplicates: float = 0.95
+    """Operators: ROUGE-L from which a text counts as an earlier one again, and is not judged; above 1 = never."""
+    writer: str | None = None
+    """Folder or hub id of a model, or model@http://host:port/v1; the story model if not given."""
+    judge: tuple[str, ...] = ()
+    """The same for judges, whose log-odds are averaged; the writer if none is given."""
+    device: str | None = None
+    """cpu or cuda for models in this process."""
+    dtype: str = "auto"
+    """Of their weights: float32, bfloat16 …"""
+    concurrency: int = 16
+    """Requests to a server at the same time."""
+    timeout: float = 120.0
+    """Seconds in which a request ends."""
+    prices: Path | None = None
+    """TOML file: for each model a table with prompt and completion, the price of a million tokens."""
+    cap: float | None = None
+    """What may be spent; the run stops before it, and --resume with a higher one goes on."""
+    ledger: Path | None = None
+    """Where replies are kept; replies.db in the run folder if not given. Runs may share one."""
+    seed: tuple[int, ...] = (0,)
+    """Seeds; several run side by side in processes of their own."""
+    resume: bool = False
+    """Go on from where a run stopped, with its settings."""
+    overwrite: bool = False
+    """Replace a run that is there already."""
+    workers: int | None = None
+    """Processes for several seeds; as many as there are cores if not given."""
+
+
+class TextSearch:
+    """All that a run is made of."""
+
+    def __init__(self, args: Args) -> None:
+        self.args = args
+        self.writing = writing_setup.writing_of(args)
+        attributes = (self.writing.quality, *self.writing.axes)
+        self.run = writing_setup.open_run(args, tuple(name for one in attributes for name in one.columns))
+        self.ledger = writing_setup.open_ledger(args)
+        self.writer, judges = writing_setup.open_models(args, self.ledger)
+        self.encoder = Attributes(attributes, judges)
+        self.history = self.run.history
+        self.rng = np.random.default_rng(args.seed[0])
+        self.quality = column(self.encoder.names, "quality")
+        self.bins = writing_setup.bins(self.writing)
+        archive = writing_setup.build(self.writing)(self.bins.ranges, args.seed[0])
+        self.placement = Placement(
+            self.quality, self.bins, archive, resolve=lambda ids: self.history.take(ids, "solution")
+        )
+        self.seen = Words()
+        generator = writing_setup.make_generator(self)
+        self.search = Search(self.writing, self.encoder, generator, args.seed[0])
+
+    def begin(self, log: writing_report.Log) -> int:
+        """Judges the seeds, or takes up the last checkpoint; returns the iteration to go on with."""
+        found = self.run.latest() if self.args.resume else None
+        if found is not None:
+            runs.restore(found, self.placement, self.search.generator, self.rng)
+            self.encoder.reasons.update(found.state["reasons"])
+            log.restore(found.state["log"])
+        elif self.args.begin == "seeds":
+            self.history.append(start(self.search, self.quality, len(self.writing.seeds), rng=self.rng))
+            refresh(self.history, self.placement)
+        for part in self.history.chunks("solution"):
+            for text in part["solution"]:
+                self.seen.add(str(text))
+        return 1 if found is None else found.iteration + 1
+
+    def checkpoint(self, iteration: int, log: writing_report.Log) -> None:
+        """Writes all that `begin` needs."""
+        arrays, state = runs.capture(self.placement, self.search.generator, self.rng)
+        self.run.checkpoint(iteration, arrays, state | {"log": log.state(), "reasons": dict(self.encoder.reasons)})
+
+
+def search_texts(texts: TextSearch, log: writing_report.Log, bar: tqdm[Any]) -> None:
+    """Runs one seed, from its beginning or its last checkpoint to its end."""
+    args, iteration = texts.args, texts.begin(log)
+    bar.update(len(texts.history))
+    while (left := args.candidates - len(texts.history)) > 0:
+        n = min(args.batch_size, left)
+        batch = step(
+            texts.search, texts.placement, n=n, first_id=len(texts.history), iteration=iteration, rng=texts.rng
+        )
+        texts.history.append(batch)
+        bar.set_postfix(log.add(texts), refresh=False)
+        texts.checkpoint(iteration, log)
+        bar.update(n)
+        iteration += 1
+
+
+def run_one(args: Args) -> dict[str, Any]:
+    """Runs one seed of several, without a progress bar, and returns its summary."""
+    return _run(args, quiet=True)
+
+
+def _run(args: Args, *, quiet: bool = False) -> dict[str, Any]:
+    """Runs one seed; with --resume, one that is finished is not run again, one that was interrupted goes on."""
+    if args.resume:
+        args = writing_setup.saved(args)
+        if runs.is_finished(args.run):
+            return dict(files.read_json(args.run / "summary.json"))
+    writing_setup.check(args)
+    limit_threads(1 if quiet else cores())
+    texts = TextSearch(args)
+    log = writing_report.Log()
+    with tqdm(total=args.candidates, unit="text", disable=quiet, mininterval=0.5) as bar:
+        try:
+            search_texts(texts, log, bar)
+        except SpendCapError as error:
+            raise SpendCapError(f"stopped by --cap after {len(texts.history):,} texts: {error}") from error
+    return writing_report.finish(texts, log)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs every seed."""
+    args = tyro.cli(Args, description=__doc__, args=argv)
+    if len(args.seed) > 1:
+        writing_setup.check(args)
+        folders = [args.run / f"seed-{seed}" for seed in args.seed]
+        jobs = [
+            replace(args, run=folder, seed=(seed,), resume=args.resume and folder.exists())
+            for seed, folder in zip(args.seed, folders, strict=True)
+        ]
+        for summary in tqdm(run_all(run_one, jobs, workers=args.workers), total=len(jobs), unit="run"):
+            tqdm.write(writing_report.one_line(summary))
+        print(f"table: python -m experiments.qdaif_table {args.run}")
+        return
+    print(writing_report.closing_lines(args.run, _run(args)))
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,135 @@
+"""One thing asked of a model, and what came back: what the ledger keeps and a client sends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from qdfeedback.models.language import Sampling, Usage
+
+NOTHING = Usage()
+
+
+@dataclass(frozen=True)
+class Call:
+    """One thing to ask of a model.
+
+    Attributes:
+        prompt: what is put before it.
+        seed: for what is drawn.
+        sampling: how it is drawn; None = nothing is, the probabilities of the options are wanted.
+        options: the answers that are allowed; none = any text.
+        how: in what way options are asked for: "logprobs", "structured" or "plain"; "" where there are none.
+    """
+
+    prompt: str
+    seed: int = 0
+    sampling: Sampling | None = None
+    options: tuple[str, ...] = ()
+    how: str = ""
+
+    def key(self, model: str) -> str:
+        """Returns what stands for this call and all that its reply depends on."""
+        text = json.dumps([model, asdict(self)], sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back for a call.
+
+    Attributes:
+        text: for what is drawn, "" where there is none.
+        logprobs: of the options.
+        reason: why it is not as it should be, None = it is.
+        usage: of the request.
+    """
+
+    text: str = ""
+    logprobs: tuple[float, ...] = ()
+    reason: str | None = None
+    usage: Usage = NOTHING
+
+
+class UnansweredError(Exception):
+    """A request brought no reply.
+
+    Args:
+        reason: what happened.
+        again: another attempt may bring one.
+        wait: seconds that the server asked for before the next request; None = it asked for none.
+        paid: what was certainly used; None = not known.
+    """
+
+    def __init__(
+        self, reason: str, *, again: bool = True, wait: float | None = None, paid: Usage | None = NOTHING
+    ) -> None:
+        super().__init__(reason)
+        self.reason, self.again, self.wait, self.paid = reason, again, wait, paid
+
+
+class Client(Protocol):
+    """What answers one call at a time, from any number of threads."""
+
+    @property
+    def model(self) -> str:
+        """The name under which it has a price."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The model and its revision: another name where anything about its answers can differ."""
+        ...
+
+    @property
+    def how(self) -> str:
+        """In what way options are asked for, as in `Call`."""
+        ...
+
+    def ask(self, call: Call) -> Reply:
+        """Returns the reply, within a bounded time.
+
+        Raises:
+            UnansweredError: There is none.
+            RuntimeError: There will never be one: no access, no such model.
+        """
+        ...
+
+    def worst(self, call: Call) -> Usage:
+        """Returns the most that one request for the call can use."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a model costs, for a million tokens, in any currency.
+
+    Attributes:
+        prompt: tokens read.
+        completion: tokens written.
+    """
+
+    prompt: float = 0.0
+    completion: float = 0.0
+
+    def of(self, usage: Usage) -> float:
+        """Returns what something costs."""
+        return (self.prompt * usage.prompt_tokens + self.completion * usage.completion_tokens) / 1e6
+
+
+def read_prices(path: Path) -> dict[str, Prices]:
+    """Returns the prices of a TOML file: a table for each model, with `prompt` and `completion`.
+
+    Raises:
+        ValueError: It is no such file.
+    """
+    try:
+        found: Mapping[str, Any] = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return {model: Prices(**{name: float(value) for name, value in of.items()}) for model, of in found.items()}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f'{path} must hold tables like ["my-model"] with prompt and completion: {error}') from error
