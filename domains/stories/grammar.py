@@ -180,6 +180,13 @@ def cast(rng: np.random.Generator) -> Cast:
     return Cast(one_of(rng, POLITICIANS), one_of(rng, SPIES), one_of(rng, CITY + COUNTRY), one_of(rng, GUISES))
 
 
+def random_plan(rng: np.random.Generator) -> Plan:
+    """Returns a plan of any kind, without flaws."""
+    turns, ending = (near((level, level), rng) for level in rng.uniform(-3.5, 3.5, 2))
+    motive, dialogue = rng.random(2) < 0.5
+    return Plan(turns, ending, bool(motive), bool(dialogue))
+
+
 def write(plan: Plan, who: Cast, rng: np.random.Generator) -> str:
     """Returns a story after a plan."""
     parts = [one_of(rng, SETUPS), one_of(rng, ENTRANCES)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -70,6 +70,31 @@ class OnColumns:
     def project(self, features: Floats) -> Floats:
         """Returns (n, k) measures of (n, d) features."""
         return self.model.project(features[:, _selection(self.indices)])
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A model that reads some columns through curves (`feedback.calibration`).
+
+    Attributes:
+        model: features → measures.
+        curves: columns, and what becomes of their values.
+    """
+
+    model: Diversity
+    curves: tuple[tuple[int, Callable[[Floats], Floats]], ...]
+
+    @property
+    def dim(self) -> int:
+        """The number of measures."""
+        return self.model.dim
+
+    def project(self, features: Floats) -> Floats:
+        """Returns (n, k) measures of (n, d) features."""
+        read = np.array(features)
+        for index, curve in self.curves:
+            read[:, index] = curve(features[:, index])
+        return self.model.project(read)
 
 
 @dataclass(frozen=True)

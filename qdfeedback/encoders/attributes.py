@@ -7,12 +7,15 @@ there is an order, and what they say becomes one column or several:
     more answers     a column for each: its probability
     a rating         one column: the expected value
     a category       one column: the number of the likeliest answer, from 0
+
+Columns hold what judges said, as they said it. How it is to be read in the light of what people say
+(`feedback.calibration`) is a matter of the map that is laid over them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -100,13 +103,11 @@ class Attributes:
     Attributes:
         attributes: the questions.
         judges: language models; what several say is averaged as log-odds.
-        temperatures: attribute's name → what its log-odds are divided by (`calibration.fit_temperature`); 1 if missing.
         reasons: why how many values are missing, counted as they come.
     """
 
     attributes: tuple[Attribute, ...]
     judges: tuple[LanguageModel, ...]
-    temperatures: Mapping[str, float] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -121,8 +122,7 @@ class Attributes:
         said = [self._log_probabilities(judge, artifacts) for judge in self.judges]
         columns = []
         for number, attribute in enumerate(self.attributes):
-            mean = np.mean([one[number] for one in said], axis=0) / self.temperatures.get(attribute.name, 1.0)
-            columns.append(attribute.values(_normalised(mean)))
+            columns.append(attribute.values(_normalised(np.mean([one[number] for one in said], axis=0))))
         found: Floats = np.concatenate(columns, axis=1).astype(np.float32)
         return found
 

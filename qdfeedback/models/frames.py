@@ -1,7 +1,7 @@
 """How text is put before a language model: lists of similar texts, and instructions about one text.
 
 What stands in an instruction's input is often written by evolution, which finds what fools a judge: it is fenced, and
-what would look like a fence or like a new instruction is taken apart.
+what would look like a fence, like a new instruction or like the end of a message is taken apart.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ STOPS = ("\n", "###", "@@@")
 """Where a continued list, one text to a line, ends (Bradley 2024, appendix)."""
 _FENCE = re.compile(r"<\s*(/?)\s*text\s*>", re.IGNORECASE)
 _HASHES = re.compile(r"#(?=#)")
+_MARKS = re.compile(r"<(?=[|｜])|<(?=/?s>)|<(?=(?:start|end)_of_turn>)|<(?=<SYS|</SYS)|\[(?=/?INST\])", re.IGNORECASE)
+"""Begins what chat models take for the end of a message, as text that looks the same to a reader."""
 
 
 def few_shot(line: str, examples: Sequence[str]) -> str:
@@ -33,7 +35,7 @@ def instruct(instruction: str, text: str | None = None) -> str:
 
 def fenced(text: str) -> str:
     """Returns a text between marks that nothing inside it can close."""
-    inside = _HASHES.sub("# ", _FENCE.sub(r"(\1text)", text))
+    inside = _HASHES.sub("# ", _MARKS.sub("(", _FENCE.sub(r"(\1text)", text)))
     return f"<text>\n{inside}\n</text>"
 
 

@@ -28,6 +28,7 @@ from qdfeedback.models.recorded import Patience, record_client
 MOST_LOGPROBS = 20  # that servers give for a token
 TEMPLATE = 256  # tokens that a chat template may add
 NOT_SENT = ("ConnectError", "ConnectTimeout")  # of whichever HTTP library the client stands on
+CANNOT_CONNECT = "cannot connect"
 NEVER = (401, 402, 403, 404)
 NOT_PAID = (400, 408, 409, 413, 422, 429)
 AGAIN = (408, 409, 425, 429)
@@ -145,7 +146,7 @@ class Served:
             raise _refused(error, self.url, self.model) from error
         except openai.APIConnectionError as error:
             never_sent = type(error.__cause__).__name__ in NOT_SENT
-            reason = "cannot connect" if never_sent else "connection cut"
+            reason = CANNOT_CONNECT if never_sent else "connection cut"
             raise UnansweredError(reason, paid=Usage() if never_sent else None) from error
         except (openai.OpenAIError, json.JSONDecodeError) as error:
             raise UnansweredError(f"garbled reply: {type(error).__name__}", paid=None) from error
@@ -185,24 +186,24 @@ def find_abilities(
     ]  # fmt: skip
     client = Served(url, model, tries[0], **settings)
 
-    def can(abilities: Abilities, how: Way | Literal[""] = "") -> bool:
+    def can(abilities: Abilities, how: Way | Literal[""] = "") -> bool | None:
+        """Returns whether it does; None where it does not answer, which is not remembered."""
         probe = _Probe(replace(client, abilities=abilities))
         options = ("yes", "no") if how else ()
         call = Call(f"Is water wet? Answer yes or no. ({abilities})", 0, Sampling(8, 0.0), options, how)
-        replies = record_client(probe, ledger, patience).answer
         key = call.key(probe.name)
         known = ledger.known([key])
-        reply = known[key] if known else dict(replies({key: call}))[key]
-        if reply.text not in ("yes", "no"):
-            raise RuntimeError(f"{url} does not answer: {reply.reason}")
-        return reply.text == "yes"
+        reply = known[key] if known else dict(record_client(probe, ledger, patience).answer({key: call}))[key]
+        silent[abilities] = reply.reason or ""
+        if silent[abilities].endswith(CANNOT_CONNECT):
+            raise RuntimeError(f"{url} does not answer: {CANNOT_CONNECT}")
+        return None if reply.text not in ("yes", "no") else reply.text == "yes"
 
-    for plain in tries:
-        if can(plain):
-            break
-    else:
-        raise RuntimeError(f"{url} takes neither messages nor text for {model!r}")
-    plain = replace(plain, seed=can(replace(plain, seed=True)))
+    silent: dict[Abilities, str] = {}
+    plain = next((one for one in tries if can(one)), None)
+    if plain is None:
+        raise RuntimeError(f"{url} takes neither messages nor text for {model!r}: {next(iter(silent.values()))}")
+    plain = replace(plain, seed=bool(can(replace(plain, seed=True))))
     ways: tuple[Way, ...] = ("logprobs", "structured") if plain.chat else ("logprobs",)
     way: Way = next((one for one in ways if can(replace(plain, way=one), one)), "plain")
     return replace(client, abilities=replace(plain, way=way))

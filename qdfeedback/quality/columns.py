@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,14 +17,17 @@ class Column:
     Attributes:
         index: which column.
         sign: -1 where lower is better.
+        curve: how its values are to be read (`feedback.calibration`); None = as they are.
     """
 
     index: int
     sign: float = 1.0
+    curve: Callable[[Floats], Floats] | None = None
 
     def score(self, features: Floats) -> Scores:
         """Returns the column of (n, d) features as scores, with std 0."""
-        mean = np.multiply(features[:, self.index], self.sign, dtype=np.float64)
+        values = features[:, self.index] if self.curve is None else self.curve(features[:, self.index])
+        mean = np.multiply(values, self.sign, dtype=np.float64)
         return Scores(mean, np.zeros(len(mean)))
 
 

@@ -193,10 +193,16 @@ def test_a_server_is_asked_once_what_it_can_do(server: Faulty, expected: Abiliti
 
 
 def test_a_server_that_is_down_can_do_nothing(tmp_path: Path) -> None:
-    with serving(Faulty(faults=[status(500)] * 99)) as faulty, pytest.raises(RuntimeError, match="does not answer"):
-        find_abilities(faulty.url, "m", Ledger(tmp_path / "replies.db"), patience=QUICK)
+    ledger = Ledger(tmp_path / "replies.db")
+    down = "takes neither messages nor text for 'm': no reply: HTTP 500"
+    with serving(Faulty(faults=[status(500)] * 9)) as faulty:
+        with pytest.raises(RuntimeError, match=down):
+            find_abilities(faulty.url, "m", ledger, patience=QUICK)
+        assert find_abilities(faulty.url, "m", ledger, patience=QUICK).abilities.chat  # nothing wrong was remembered
     with serving(Faulty(lacks=("model",))) as faulty, pytest.raises(RuntimeError, match="takes neither"):
-        find_abilities(faulty.url, "m", Ledger(tmp_path / "replies.db"), patience=QUICK)
+        find_abilities(faulty.url, "m", Ledger(tmp_path / "2.db"), patience=QUICK)
+    with pytest.raises(RuntimeError, match="does not answer: cannot connect"):
+        find_abilities(faulty.url, "m", Ledger(tmp_path / "3.db"), patience=QUICK)
 
 
 def test_answers_are_counted_and_wrong_ones_are_none(tmp_path: Path) -> None:

@@ -1,0 +1,217 @@
+"""The papers' table of text searches: means with 95 % bootstrap intervals over seeds, beside the paper's figures.
+
+    for m in lmx-near quality-only rouge novelty; do
+      python -m experiments.qdaif_writing --method $m --seed 0 1 2 3 4 --run runs/writing/$m; done
+    python -m experiments.qdaif_table runs/writing --out runs/writing-table
+
+Every `summary.json` below the given folders counts; runs of one domain, its axes, one method and one beginning make one
+row. Writes table.md, table.csv and table.png. The paper's models are not ours: its figures stand there for the order of
+the methods, not to be met.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from experiments.command import run_main
+from qdfeedback import files, viz
+from qdfeedback.run_settings import read_settings
+from qdfeedback.types import Floats
+
+Key = tuple[str, str, str]  # domain and axes, method, beginning
+Interval = tuple[float, float, float]  # mean and both ends
+RESAMPLES = 100_000
+OURS = "lmx-near"
+ORDER = (
+    "lmx-near", "lmx-replace", "guided", "directional", "rewrite", "novelty-quality", "novelty", "rouge-quality",
+    "rouge", "quality-only", "random-search", "shuffled-few-shot", "fixed-few-shot",
+)  # fmt: skip
+FIGURES = {
+    "qd_score": "QD score",
+    "true_qd_score": "by truth, elites",
+    "true_qd_score_all": "by truth, all",
+    "coverage": "coverage, %",
+}
+
+# Bradley 2024, means and 95 % bootstrap intervals over 5 seeds: method → QD score for each set of axes.
+_SETS = ("opinions: sentiment", "stories: genre", "stories: ending", "stories: genre, ending")
+_PAPER: dict[str, tuple[Interval, ...]] = {
+    "lmx-near": ((19.94, 19.91, 19.97), (19.52, 19.36, 19.67), (19.86, 19.81, 19.92), (70.84, 68.61, 73.02)),
+    "novelty-quality": ((19.40, 19.34, 19.47), (16.16, 14.68, 17.61), (19.34, 19.23, 19.45), (65.69, 61.45, 70.12)),
+    "novelty": ((19.44, 19.37, 19.52), (16.87, 15.71, 18.00), (19.32, 19.23, 19.42), (61.08, 59.38, 63.65)),
+    "rouge-quality": ((19.35, 19.27, 19.42), (16.03, 15.81, 16.26), (19.25, 19.11, 19.40), (56.99, 56.43, 57.65)),
+    "rouge": ((18.84, 18.60, 19.04), (15.00, 14.34, 15.74), (17.93, 17.39, 18.42), (45.41, 42.88, 48.09)),
+    "quality-only": ((19.43, 19.35, 19.51), (14.92, 14.23, 15.51), (18.68, 17.89, 19.37), (47.49, 41.65, 52.43)),
+    "random-search": ((18.81, 18.67, 18.97), (13.84, 12.81, 14.67), (17.57, 16.59, 18.38), (42.79, 37.63, 47.51)),
+    "shuffled-few-shot": ((19.20, 19.15, 19.27), (15.75, 15.14, 16.25), (17.73, 16.84, 18.38), (47.04, 46.07, 47.98)),
+    "fixed-few-shot": ((19.27, 19.21, 19.32), (15.79, 15.32, 16.12), (17.86, 17.26, 18.48), (48.37, 47.08, 49.63)),
+}
+PAPER: dict[Key, Interval] = {
+    (axes, method, "seeds"): figure
+    for method, figures in _PAPER.items()
+    for axes, figure in zip(_SETS, figures, strict=True)
+} | {
+    (axes, OURS, "zero-shot"): figure
+    for axes, figure in zip(_SETS, ((19.93, 19.90, 19.96), (18.44, 17.06, 19.52), (19.78, 19.70, 19.87)), strict=False)
+}
+
+
+@dataclass(frozen=True)
+class Args:
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders with finished runs in them, at any depth."""
+    out: Path = Path("runs/writing-table")
+    """Folder for the table and the figure."""
+
+
+def collect(folders: Sequence[Path]) -> dict[Key, list[dict[str, Any]]]:
+    """Returns the summaries below the folders by row of the table.
+
+    Raises:
+        ValueError: There is none, a seed counts twice, or runs of one row differ in more than their seed.
+    """
+    rows: dict[Key, list[dict[str, Any]]] = {}
+    settings: dict[Key, dict[str, Any]] = {}
+    for path in sorted({path for folder in folders for path in Path(folder).rglob("summary.json")}):
+        summary = files.read_json(path)
+        if "axes" not in summary or "begin" not in summary:
+            continue  # another experiment
+        key = (f"{summary['domain']}: {', '.join(summary['axes'])}", summary["method"], summary["begin"])
+        mine = {name: value for name, value in read_settings(path.parent).items() if name not in ("seed", "axes")}
+        other = settings.setdefault(key, mine)
+        if different := [name for name in mine if mine[name] != other.get(name)]:
+            raise ValueError(f"{path.parent} differs in {', '.join(different)} from other runs of {key[1]}")
+        rows.setdefault(key, []).append(summary)
+    if not rows:
+        raise ValueError(f"there is no finished run (summary.json) below {', '.join(map(str, folders))}")
+    for key, found in rows.items():
+        if len({summary["seed"] for summary in found}) < len(found):
+            raise ValueError(f"{key[1]}: the same seed counts twice; name each run once")
+    return dict(sorted(rows.items(), key=lambda one: (one[0][0], one[0][2] != "seeds", ORDER.index(one[0][1]))))
+
+
+def bootstrap(values: Sequence[float], *, seed: int = 0) -> Interval:
+    """Returns the mean, and the 95 % percentile bootstrap interval of it; one value has no interval."""
+    found = np.array(values, dtype=float)
+    if len(found) < 2:
+        return float(found.mean()), float("nan"), float("nan")
+    low, high = np.quantile(_means(found, seed), (0.025, 0.975))
+    return float(found.mean()), float(low), float(high)
+
+
+def lead(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
+    """Returns by how much one mean is ahead of another, with its 95 % bootstrap interval."""
+    one, two = np.array(ours, dtype=float), np.array(theirs, dtype=float)
+    low, high = np.quantile(_means(one, 0) - _means(two, 1), (0.025, 0.975))
+    return float(one.mean() - two.mean()), float(low), float(high)
+
+
+def _means(values: Floats, seed: int) -> Floats:
+    draws = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
+    found: Floats = values[draws].mean(axis=1)
+    return found
+
+
+def table(rows: Mapping[Key, Sequence[Mapping[str, Any]]]) -> list[dict[str, str]]:
+    """Returns the table, a dict of cells for each row."""
+    found = []
+    for key, summaries in rows.items():
+        axes, method, begin = key
+        row = {"domain: axes": axes, "method": method + (", zero-shot" if begin == "zero-shot" else "")}
+        row["seeds"] = str(len(summaries))
+        for figure, title in FIGURES.items():
+            known = [summary[figure] for summary in summaries if figure in summary]
+            row[title] = written(bootstrap(known)) if known else "–"
+        row["paper"] = written(PAPER[key]) if key in PAPER else "–"
+        ours = rows.get((axes, OURS, "seeds"))
+        for figure, title in (("qd_score", f"{OURS} ahead by"), ("true_qd_score", "by truth")):
+            both = ours is not None and method != OURS and all(figure in one for one in [*ours, *summaries])
+            row[title] = _signed([s[figure] for s in ours or ()], [s[figure] for s in summaries]) if both else "–"
+        row["candidates"] = f"{np.mean([s['candidates'] for s in summaries]):,.0f}"
+        row["calls"] = f"{np.mean([s['requests'] for s in summaries]):,.0f}"
+        tokens = [s["prompt_tokens"] + s["completion_tokens"] for s in summaries]
+        row["tokens, M"] = f"{np.mean(tokens) / 1e6:.2f}"
+        found.append(row)
+    return found
+
+
+def _signed(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    if min(len(ours), len(theirs)) < 2:
+        return "–"
+    mean, low, high = lead(ours, theirs)
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def written(interval: Interval) -> str:
+    """Returns a mean with its interval."""
+    mean, low, high = interval
+    return f"{mean:.2f}" if np.isnan(low) else f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def markdown(rows: Sequence[Mapping[str, str]]) -> str:
+    """Returns the table as Markdown."""
+    titles = list(rows[0])
+    lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+    lines += [f"| {' | '.join(row.values())} |" for row in rows]
+    return "\n".join(lines) + "\n\nMeans over seeds with 95 % bootstrap intervals; QD scores are sums over cells.\n"
+
+
+def draw(rows: Mapping[Key, Sequence[Mapping[str, Any]]], path: Path) -> None:
+    """Draws QD scores of every row, by the judge and by the truth, and the paper's beside them."""
+    figure, axes = viz.figure(2, width=6.0, height=1.4 + 0.4 * len(rows))
+    places = np.arange(len(rows))[::-1]
+    several = len({axes_ for axes_, _, _ in rows}) > 1
+    labels = [f"{axes_}  {method}" if several else method for axes_, method, _ in rows]
+    for figure_, label, colour, shift in (
+        ("qd_score", "by the judge", viz.ACCENT, 0.12), ("true_qd_score", "elites by the truth", viz.SECOND, -0.12),
+    ):  # fmt: skip
+        drawn = [
+            (place + shift, bootstrap([summary[figure_] for summary in found]))
+            for place, found in zip(places, rows.values(), strict=True)
+            if all(figure_ in summary for summary in found)
+        ]
+        _bars(axes[0], drawn, label, colour)
+    _bars(axes[1], [(p, PAPER[key]) for p, key in zip(places, rows, strict=True) if key in PAPER], "paper", viz.INK)
+    for ax, title in zip(axes, ("QD score, this code", "QD score, Bradley 2024 (13B and 70B models)"), strict=True):
+        ax.set_yticks(places, labels if ax is axes[0] else [""] * len(rows))
+        ax.set_ylim(-0.6, len(rows) - 0.4)
+        ax.set_title(title, color=viz.INK, fontsize=11)
+        ax.grid(alpha=0.2)
+        ax.spines[["top", "right"]].set_visible(False)
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(frameon=False, fontsize=9, loc="best")
+    viz.save(figure, path)
+
+
+def _bars(ax: Any, drawn: Sequence[tuple[float, Interval]], label: str, colour: str) -> None:
+    if drawn:
+        means = [mean for _, (mean, _, _) in drawn]
+        ends = np.nan_to_num([(mean - low, high - mean) for _, (mean, low, high) in drawn]).T
+        ax.errorbar(means, [y for y, _ in drawn], xerr=ends, fmt="o", color=colour, label=label, capsize=3)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Writes the table and prints it."""
+    args = tyro.cli(Args, description=__doc__, args=argv)
+    rows = collect(args.runs)
+    found = table(rows)
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "table.md").write_text(markdown(found))
+    with (args.out / "table.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(found[0]))
+        writer.writeheader()
+        writer.writerows(found)
+    draw(rows, args.out / "table.png")
+    print(markdown(found))
+    print(f"written: {args.out}/table.md, table.csv, table.png")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,160 @@
+"""Making what a judge says agree with what people say: curves from its scores to theirs.
+
+said = marks(store, study, "genre", label="horror")           # shares of people, by candidate
+curve = fit_temperature(history.take(said.ids, "features")[:, 1], said.mean, said.count)
+Calibrated(bins, ((1, curve),))                               # a map on the same history: no judge is asked again
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, logit, xlogy
+from sklearn.isotonic import IsotonicRegression
+
+from qdfeedback.feedback.store import Store
+from qdfeedback.types import Floats, Ints
+
+NEVER_SURE = 1e-6  # a probability lies at least so far from 0 and 1
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What people said about candidates.
+
+    Attributes:
+        ids: (n,) int64 candidate ids, rising.
+        mean: (n,) mean rating, or the share of people who chose the label.
+        count: (n,) people.
+    """
+
+    ids: Ints
+    mean: Floats
+    count: Ints
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def marks(store: Store, study: str, question: str, *, label: str | None = None, source: str = "") -> Marks:
+    """Returns the ratings of a question, or with a label the answers to a question with labels.
+
+    Repeats, practice and catch trials, ties and skipped answers are left out.
+
+    Args:
+        store: the judgments.
+        study: which.
+        question: which of its questions.
+        label: whose share is wanted.
+        source: in a study that joins several runs, the label of the run whose candidates are wanted.
+    """
+    wanted = f"{source}/" if source else ""
+    said: dict[int, list[float]] = {}
+    for row in store.records(study):
+        value = row["value"] if label is None else None if row["label"] is None else float(row["label"] == label)
+        item = str(row["left_id"])
+        name = item.removeprefix(wanted)
+        of_run = item.startswith(wanted) and name.isdigit()
+        if of_run and row["kind"] == "main" and row["question"] == question and value is not None:
+            said.setdefault(int(name), []).append(float(value))
+    ids = np.array(sorted(said), dtype=np.int64)
+    means = np.array([np.mean(said[one]) for one in ids.tolist()])
+    return Marks(ids, means, np.array([len(said[one]) for one in ids.tolist()], dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """Log-odds divided by a temperature, and shifted (Platt scaling; temperature scaling where the shift is 0).
+
+    Attributes:
+        temperature: above 1 makes a judge less sure.
+        shift: added to the log-odds afterwards.
+    """
+
+    temperature: float
+    shift: float = 0.0
+
+    def __call__(self, probability: Floats) -> Floats:
+        """Returns calibrated probabilities; NaN stays NaN."""
+        odds = logit(np.clip(np.asarray(probability, dtype=float), NEVER_SURE, 1 - NEVER_SURE))
+        found: Floats = expit(odds / self.temperature + self.shift)
+        return found
+
+
+@dataclass(frozen=True)
+class Isotonic:
+    """A rising curve through points, straight between them.
+
+    Attributes:
+        x: what the judge says, rising.
+        y: what people say, never falling.
+    """
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+    def __call__(self, values: Floats) -> Floats:
+        """Returns values on people's scale; beyond the ends the curve is flat, NaN stays NaN."""
+        found: Floats = np.interp(np.asarray(values, dtype=float), self.x, self.y)
+        return found
+
+
+Curve = Temperature | Isotonic
+
+
+def fit_temperature(probability: Floats, share: Floats, count: Floats, *, shift: bool = False) -> Temperature:
+    """Returns the temperature at which people's answers are likeliest (Guo 2017; Platt 1999 with a shift).
+
+    Args:
+        probability: (n,) what the judge says; rows with NaN are left out.
+        share: (n,) of people who agree.
+        count: (n,) people.
+        shift: fit one too.
+
+    Raises:
+        ValueError: There are fewer than five texts.
+    """
+    good = _enough(probability, share)
+    odds = logit(np.clip(np.asarray(probability, dtype=float)[good], NEVER_SURE, 1 - NEVER_SURE))
+    target, weight = np.asarray(share, dtype=float)[good], np.asarray(count, dtype=float)[good]
+
+    def loss(at: Floats) -> float:
+        value = odds / np.exp(at[0]) + (at[1] if shift else 0.0)
+        likely = target * np.logaddexp(0, -value) + (1 - target) * np.logaddexp(0, value)
+        return float((weight * likely).sum() / weight.sum() + 1e-3 * (at**2).sum())  # kept finite where all agree
+
+    found = minimize(loss, np.zeros(2 if shift else 1)).x
+    return Temperature(float(np.exp(found[0])), float(found[1]) if shift else 0.0)
+
+
+def fit_isotonic(values: Floats, mean: Floats, count: Floats) -> Isotonic:
+    """Returns the rising curve that comes nearest to what people say, each text weighed by how many said it.
+
+    Args:
+        values: (n,) what the judge says; rows with NaN are left out.
+        mean: (n,) rating or share.
+        count: (n,) people.
+
+    Raises:
+        ValueError: There are fewer than five texts.
+    """
+    good = _enough(values, mean)
+    model = IsotonicRegression(out_of_bounds="clip")
+    model.fit(np.asarray(values)[good], np.asarray(mean)[good], sample_weight=np.asarray(count)[good])
+    return Isotonic(tuple(model.X_thresholds_.tolist()), tuple(model.y_thresholds_.tolist()))
+
+
+def cross_entropy(probability: Floats, share: Floats, count: Floats) -> float:
+    """Returns the mean of -log(probability of what a person said), in nats, over all who said something."""
+    p = np.clip(np.asarray(probability, dtype=float), NEVER_SURE, 1 - NEVER_SURE)
+    lost = -(xlogy(share, p) + xlogy(1 - np.asarray(share), 1 - p))
+    return float(np.average(lost, weights=count))
+
+
+def _enough(values: Floats, said: Floats) -> Floats:
+    good: Floats = np.isfinite(np.asarray(values, dtype=float)) & np.isfinite(np.asarray(said, dtype=float))
+    if good.sum() < 5:
+        raise ValueError(f"a curve needs five texts with answers or more, got {int(good.sum())}")
+    return good

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qdfeedback.models.calls import Call, Prices, Reply, read_prices
+from qdfeedback.models.language import Sampling, Usage
+from qdfeedback.models.ledger import Ledger, SpendCapError
+from qdfeedback.models.opening import open_model
+from qdfeedback.models.recorded import Patience, record, record_client
+from qdfeedback.models.scripted import Scripted
+from qdfeedback.models.served import Abilities, Served
+from tests.contracts import check_language_model
+from tests.models.faulty import Faulty, asked, serving
+
+SAMPLING = Sampling(max_tokens=20)
+
+
+def counting() -> tuple[Scripted, list[str]]:
+    asked_: list[str] = []
+
+    def write(prompt: str, seed: int) -> str:
+        asked_.append(prompt)
+        return f"{prompt[:3]} {seed}\nmore"
+
+    def judge(prompt: str, options) -> list[float]:
+        asked_.append(prompt)
+        return [len(one) / 100 for one in options]
+
+    return Scripted(write, judge), asked_
+
+
+def test_a_recorded_model_keeps_the_contract(tmp_path: Path) -> None:
+    check_language_model(record(counting()[0], Ledger(tmp_path / "replies.db"), batch_size=3))
+
+
+def test_what_was_asked_once_is_never_computed_again(tmp_path: Path) -> None:
+    script, said = counting()
+    first = record(script, Ledger(tmp_path / "replies.db"))
+    texts = first.complete(["a", "b", "a"], np.array([1, 2, 1]), SAMPLING)
+    odds = first.choose(["a", "b"], [("yes", "no")] * 2)
+    assert len(said) == 4  # "a" with seed 1 once
+    again = record(script, Ledger(tmp_path / "replies.db"))  # as after a crash
+    assert again.complete(["a", "b", "a"], np.array([1, 2, 1]), SAMPLING).texts == texts.texts
+    np.testing.assert_array_equal(again.choose(["a", "b"], [("yes", "no")] * 2).logprobs, odds.logprobs)
+    assert len(said) == 4
+    for change in (
+        lambda: again.complete(["a"], np.array([9]), SAMPLING),
+        lambda: again.complete(["a"], np.array([1]), Sampling(max_tokens=21)),
+        lambda: again.choose(["a"], [("no", "yes")]),
+        lambda: record(Scripted(script.write, script.judge, "other"), again.ledger).choose(["a"], [("yes", "no")]),
+    ):
+        before = len(said)
+        change()
+        assert len(said) == before + 1  # all that an answer depends on is in its key
+
+
+def test_usage_is_counted_to_the_token(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "replies.db", prices={"scripted": Prices(1e6, 2e6)})
+    model = record(counting()[0], ledger)
+    usage = model.complete(["one two", "three"], np.arange(2), SAMPLING).usage
+    totals = ledger.totals()
+    assert (usage.prompt_tokens, usage.completion_tokens) == (3, 6)
+    assert (totals.prompt_tokens, totals.completion_tokens, totals.replies) == (3, 6, 2)
+    assert totals.paid == 3 + 12
+    assert totals.reserved == 0
+
+
+def _spend(path: Path, n: int) -> None:
+    ledger = Ledger(path, prices={"m": Prices(1e6, 0)}, cap=100)
+    for i in range(n):
+        try:
+            intent = ledger.begin("m", f"{os.getpid()}-{i}", Usage(1, 10))
+        except SpendCapError:
+            return
+        time.sleep(0.001)
+        ledger.keep("m", [(f"{os.getpid()}-{i}", Reply("x", usage=Usage(1, 4)))], intent=intent)
+
+
+def test_processes_share_a_cap(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    workers = [spawn.Process(target=_spend, args=(tmp_path / "replies.db", 40)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    totals = Ledger(tmp_path / "replies.db", prices={"m": Prices(1e6, 0)}).totals()
+    assert 84 <= totals.paid <= 100  # whoever stopped could not have sent another of at most 10
+    assert totals.reserved == totals.possibly_paid == 0
+
+
+def test_an_intent_that_a_process_leaves_open_is_possibly_paid(tmp_path: Path) -> None:
+    path, prices = tmp_path / "replies.db", {"m": Prices(1e6, 0)}
+    Ledger(path, prices=prices).begin("m", "key", Usage(1, 30))
+    after = Ledger(path, prices=prices, cap=35)
+    totals = after.totals()
+    assert (totals.possibly_paid, totals.reserved, totals.paid) == (1, 30, 0)
+    with pytest.raises(SpendCapError, match="30 of 35 are spent or reserved, and the next request can cost 6"):
+        after.begin("m", "other", Usage(1, 6))
+    assert after.begin("m", "other", Usage(1, 5))
+
+
+def test_prices_are_read_from_a_table(tmp_path: Path) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_text('["a/b-1.5"]\nprompt = 0.5\ncompletion = 2\n[c]\nprompt = 1\n')
+    assert read_prices(file) == {"a/b-1.5": Prices(0.5, 2.0), "c": Prices(1.0, 0.0)}
+    for bad in ("[a]\nprice = 1\n", "a = 3\n", "not toml", '[a]\nprompt = "much"\n'):
+        file.write_text(bad)
+        with pytest.raises(ValueError, match="must hold tables"):
+            read_prices(file)
+    with pytest.raises(ValueError, match="must not be below 0"):
+        Ledger(tmp_path / "x.db", prices={"a": Prices(-1.0)})
+
+
+def test_keys_do_not_depend_on_how_a_call_is_made() -> None:
+    assert Call("a", 1, SAMPLING).key("m") == Call("a", 1, Sampling(max_tokens=20)).key("m")
+    assert Call("\ud800").key("m")  # what no file can hold can still be asked
+
+
+def test_a_model_is_opened_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="nowhere"):
+        open_model(str(tmp_path / "nowhere"), Ledger(tmp_path / "replies.db"))
+    with serving(Faulty()) as faulty:
+        model = open_model(f"m@{faulty.url}", Ledger(tmp_path / "replies.db"))
+        assert model.name == "m"
+        np.testing.assert_allclose(model.choose(["p"], [("yes", "no")]).logprobs[0], (-0.2, -2.0))
+
+
+KILLED = """
+import sys, numpy as np
+from pathlib import Path
+from qdfeedback.models.language import Sampling
+from qdfeedback.models.ledger import Ledger
+from qdfeedback.models.recorded import Patience, record_client
+from qdfeedback.models.served import Abilities, Served
+
+model = record_client(
+    Served(sys.argv[1], "m", Abilities()), Ledger(Path(sys.argv[2])), Patience(concurrency=6)
+)
+model.complete([f"prompt {i}" for i in range(120)], np.arange(120), Sampling(max_tokens=20))
+"""
+
+
+def test_kill_9_pays_for_no_reply_twice(tmp_path: Path) -> None:
+    """What was received before the kill is not asked for again; at most the requests in flight are unresolved."""
+
+    def slowly(body) -> str:
+        time.sleep(0.03)
+        return asked(body)
+
+    with serving(Faulty(text=slowly)) as faulty:
+        for _ in range(2):
+            before = len(faulty.seen)
+            process = subprocess.Popen(
+                [sys.executable, "-c", textwrap.dedent(KILLED), faulty.url, str(tmp_path / "replies.db")]
+            )
+            while len(faulty.seen) < before + 25 and process.poll() is None:
+                time.sleep(0.005)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        ledger = Ledger(tmp_path / "replies.db")
+        killed = ledger.totals()
+        assert 0 < killed.replies < 120
+        assert killed.possibly_paid <= 2 * 6  # an intent stood before each request
+        assert len(faulty.seen) <= killed.replies + killed.possibly_paid
+        kept = killed.replies
+        model = record_client(Served(faulty.url, "m", Abilities()), ledger, Patience(concurrency=6))
+        found = model.complete([f"prompt {i}" for i in range(120)], np.arange(120), SAMPLING)
+    assert found.usage.cached == kept
+    assert found.texts == tuple(f"prompt {i}" for i in range(120))
+    assert len(faulty.seen) <= 120 + killed.possibly_paid
+    assert ledger.totals().replies == 120
