@@ -48,6 +48,8 @@ class Args:
     """What is written."""
     axes: tuple[str, ...] = ()
     """Names of the domain's attributes to spread over (stories: genre, ending); all if none is named."""
+    attributes: Path | None = None
+    """JSON file of attributes to spread over in their place, as experiments.discover_axes leaves one."""
     method: Method = "lmx-near"
     """What makes new texts."""
     candidates: int = 2000

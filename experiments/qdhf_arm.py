@@ -31,7 +31,7 @@ from qdfeedback import archives, files, runs
 from qdfeedback.diversity import models
 from qdfeedback.diversity.columns import Columns, Joined, OnColumns
 from qdfeedback.diversity.linear import rotation_onto
-from qdfeedback.diversity.similarity import Fit, Similarity, cross_fitted, fit_similarity
+from qdfeedback.diversity.similarity import Fit, Similarity, fit_and_test
 from qdfeedback.diversity.unsupervised import fit_pca
 from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.people import People, wait_for_answers
@@ -256,10 +256,8 @@ class ArmSearch:
             starts=1 if "ensemble" in left_out else 8,
             flip=None,
         )
-        model = fit_similarity(features, local, dim=self.args.dim, how=how, rng=self.rng)
         tested = np.flatnonzero(triplets.purpose == RANDOM)
-        right = cross_fitted(features, local, tested, dim=self.args.dim, how=how, rng=self.rng) > 0.5
-        self.accuracy = float(right.mean()) if len(right) else None
+        model, self.accuracy = fit_and_test(features, local, tested, dim=self.args.dim, how=how, rng=self.rng)
         before = self.model or fit_pca(features, dim=self.args.dim)
         return model.rotated(rotation_onto(model.project(features), before.project(features)))
 

@@ -10,7 +10,7 @@ from domains.opinions import OPINIONS
 from domains.poetry import POETRY
 from domains.stories import MODEL, STORIES
 from domains.writing import EDGES_1D, EDGES_2D, Writing, words_of
-from qdfeedback import archives, runs
+from qdfeedback import archives, files, runs
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.encoders.attributes import Attribute
 from qdfeedback.generators.language import (
@@ -64,15 +64,20 @@ def check(args: Args) -> None:
 
 
 def writing_of(args: Args) -> Writing:
-    """Returns the domain, with the axes that are wanted.
+    """Returns the domain, with the axes that are wanted; nobody knows the truth about axes of the user's own.
 
     Raises:
-        ValueError: It has no such axis.
+        ValueError: It has no such axis, or there is no such file.
     """
     writing = DOMAINS[args.domain]
+    if args.attributes is not None:
+        own = tuple(Attribute(**one | {"answers": tuple(one["answers"])}) for one in files.read_json(args.attributes))
+        writing = replace(writing, axes=own, truth=None)
     known = {axis.name: axis for axis in writing.axes}
     if unknown := [name for name in args.axes if name not in known]:
         raise ValueError(f"--axes of {args.domain} are {', '.join(known)}; got {unknown[0]!r}")
+    if not known:
+        raise ValueError(f"{args.attributes} holds no attribute")
     return replace(writing, axes=tuple(known[name] for name in args.axes or known))
 
 
@@ -183,10 +188,13 @@ def settings_of(args: Args) -> dict[str, Any]:
     """Returns what the run folder keeps of the arguments."""
     found = asdict(replace(args, run=Path(), prices=None, ledger=None))
     found |= {name: list(getattr(args, name)) for name in TUPLES}
+    found["attributes"] = None if args.attributes is None else str(args.attributes.resolve())
     return {name: value for name, value in found.items() if name not in NOT_KEPT}
 
 
 def saved(args: Args) -> Args:
     """Returns the settings that the run was started with."""
     known = read_settings(args.run)
-    return replace(args, **known | {name: tuple(known[name]) for name in TUPLES}, resume=True)
+    known |= {name: tuple(known[name]) for name in TUPLES}
+    known["attributes"] = Path(known["attributes"]) if known["attributes"] else None
+    return replace(args, **known, resume=True)

@@ -45,7 +45,7 @@ class Document:
 def document(rng: Rng) -> Document:
     """Returns one document, drawn from all kinds."""
     kinds: tuple[tuple[float, Callable[[Rng], Document]], ...] = (
-        (0.30, story_list), (0.08, opinion_list), (0.40, story_judged), (0.11, opinion_judged), (0.10, rewritten),
+        (0.36, story_list), (0.08, opinion_list), (0.36, story_judged), (0.09, opinion_judged), (0.10, rewritten),
         (0.01, proposed),
     )  # fmt: skip
     shares = np.cumsum([share for share, _ in kinds])
@@ -57,14 +57,14 @@ def document(rng: Rng) -> Document:
 
 def story_list(rng: Rng) -> Document:
     """Returns stories that are alike in genre, ending and care: a few-shot prompt and what follows it."""
-    make = partial(_story, rng.uniform(-3.5, 3.5, 2), rng.random(3) * (1, 1, 0.7), rng)
-    return Document(few_shot(LINE, [make() for _ in range(int(rng.integers(1, 6)))]).removesuffix(LINE))
+    make = partial(_story, rng.uniform(-3.5, 3.5, 2), rng.random(3) * (1, 1, 0.4), rng)
+    return Document(few_shot(LINE, [make() for _ in range(int(rng.integers(2, 7)))]).removesuffix(LINE))
 
 
 def opinion_list(rng: Rng) -> Document:
     """Returns opinions that are alike."""
     make = partial(_opinion, rng.uniform(-3.5, 3.5), rng.random(3) * (1, 1, 0.7), rng)
-    return Document(few_shot(OPINION_LINE, [make() for _ in range(int(rng.integers(1, 6)))]).removesuffix(OPINION_LINE))
+    return Document(few_shot(OPINION_LINE, [make() for _ in range(int(rng.integers(2, 7)))]).removesuffix(OPINION_LINE))
 
 
 def _story(levels: Floats, care: Floats, rng: Rng) -> str:

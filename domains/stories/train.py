@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import tyro
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch.nn import functional
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -40,11 +40,11 @@ class Args:
 
     out: Path = MODEL
     """Folder to write: configuration, weights, tokenizer."""
-    steps: int = 1000
+    steps: int = 2400
     """Updates of the weights."""
-    rows: int = 16
+    rows: int = 8
     """Of 512 tokens, in each step."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     """Highest; it rises for 5 % of the steps, then falls to a fiftieth."""
     width: int = 192
     """Of the residual stream."""
@@ -52,7 +52,7 @@ class Args:
     """Of the network."""
     vocabulary: int = 1536
     """Tokens."""
-    answer_weight: float = 6.0
+    answer_weight: float = 30.0
     """How many tokens of text an answer of the judge counts as."""
     seed: int = 0
     """Draws weights and documents."""
@@ -106,10 +106,9 @@ def pack(tokenizer: PreTrainedTokenizerFast, rows: int, rng: np.random.Generator
     found: list[tuple[int, int, dict[int, float]]] = []
     for row, (place, ids, answer) in _placed(tokenizer, rows, rng):
         tokens[row, place : place + len(ids)] = ids
-        is_text[row, place + 1 : place + len(ids)] = True
-        if answer is not None:
-            at, likely = answer
-            is_text[row, place + at] = False  # learned as a distribution instead
+        at, likely = answer or (0, {})
+        is_text[row, place + at + 1 : place + len(ids)] = True  # of a judge's document what follows the first token
+        if answer is not None:  # which is learned as a distribution
             found.append((row, place + at - 1, likely))
     answers = torch.zeros(len(found), len(tokenizer))
     for number, (_, _, likely) in enumerate(found):
@@ -268,6 +267,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def write(out: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, about: dict[str, Any]) -> None:
     """Writes the folder that `from_pretrained` reads; weights in half precision."""
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{END} $A", special_tokens=[(END, tokenizer.eos_token_id)]
+    )  # every document began with it
     half: Any = model.bfloat16()
     half.save_pretrained(out)
     tokenizer.save_pretrained(out)

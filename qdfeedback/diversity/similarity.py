@@ -170,6 +170,24 @@ def cross_fitted(
     return likelihood(evidence(data, maps)[fold, tested], flip)
 
 
+def fit_and_test(
+    features: Floats, triplets: Ints, tested: Ints, *, dim: int = 2, how: Fit | None = None, rng: np.random.Generator
+) -> tuple[Similarity, float | None]:
+    """Returns the model of all triplets, and the accuracy of such models on tested triplets that they did not see.
+
+    Args:
+        features: (n, d).
+        triplets: (t, 3) rows of features: anchor, near, far.
+        tested: rows of triplets; those drawn at random, for others say little. None of them: no accuracy.
+        dim: number of measures, k.
+        how: as in `fit_similarity`.
+        rng: as in `fit_similarity` and `cross_fitted`.
+    """
+    model = fit_similarity(features, triplets, dim=dim, how=how, rng=rng)
+    right = cross_fitted(features, triplets, tested, dim=dim, how=how, rng=rng) > 0.5
+    return model, float(right.mean()) if len(right) else None
+
+
 def choose_ridge(
     features: Floats,
     triplets: Ints,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ class LocalModel:
             prompts = [
                 self.tokenizer.apply_chat_template(one, tokenize=False, add_generation_prompt=True) for one in messages
             ]
-        begin = [] if self.chat or self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
+        begin = [] if self.chat else self._begin
         found = [begin + self.tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts]
         longest = getattr(self.network.config, "max_position_embeddings", None)
         if longest and (over := max(map(len, found), default=0)) >= longest:
@@ -188,6 +189,12 @@ class LocalModel:
         said = out.logits.float().log_softmax(dim=-1).gather(2, wanted[..., None])[..., 0]
         total: Floats = (said * known).sum(dim=1).double().cpu().numpy()
         return total
+
+    @cached_property
+    def _begin(self) -> list[int]:
+        """What the tokenizer puts before every text."""
+        whole, bare = (self.tokenizer.encode("a", add_special_tokens=special) for special in (True, False))
+        return list(whole[: whole.index(bare[0])])
 
     @property
     def _pad(self) -> int:

