@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from qdfeedback.models.language import Sampling, Usage
 
 NOTHING = Usage()
+CANNOT_CONNECT = "cannot connect"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class UnansweredError(Exception):
 
     Args:
         reason: what happened.
-        again: another attempt may bring one.
+        again: another attempt may bring one: it is not about this call, but about the server.
         wait: seconds that the server asked for before the next request; None = it asked for none.
         paid: what was certainly used; None = not known.
     """
@@ -71,6 +72,19 @@ class UnansweredError(Exception):
     ) -> None:
         super().__init__(reason)
         self.reason, self.again, self.wait, self.paid = reason, again, wait, paid
+
+
+class RefusedError(RuntimeError):
+    """A server knows no such model, or does not take the key.
+
+    Args:
+        text: says so.
+        status: of HTTP.
+    """
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Client(Protocol):
@@ -86,9 +100,8 @@ class Client(Protocol):
         """The model and its revision: another name where anything about its answers can differ."""
         ...
 
-    @property
-    def how(self) -> str:
-        """In what way options are asked for, as in `Call`."""
+    def how(self, options: Sequence[str]) -> str:
+        """Returns in what way these options are asked for, as in `Call`."""
         ...
 
     def ask(self, call: Call) -> Reply:
@@ -96,7 +109,7 @@ class Client(Protocol):
 
         Raises:
             UnansweredError: There is none.
-            RuntimeError: There will never be one: no access, no such model.
+            RefusedError: There will never be one.
         """
         ...
 

@@ -7,15 +7,15 @@ what would look like a fence, like a new instruction or like the end of a messag
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 SEPARATOR = "\n###\n"
 STOPS = ("\n", "###", "@@@")
 """Where a continued list, one text to a line, ends (Bradley 2024, appendix)."""
-_FENCE = re.compile(r"<\s*(/?)\s*text\s*>", re.IGNORECASE)
 _HASHES = re.compile(r"#(?=#)")
-_MARKS = re.compile(r"<(?=[|｜])|<(?=/?s>)|<(?=(?:start|end)_of_turn>)|<(?=<SYS|</SYS)|\[(?=/?INST\])", re.IGNORECASE)
-"""Begins what chat models take for the end of a message, as text that looks the same to a reader."""
+_LOOKALIKES = str.maketrans({"<": "‹", ">": "›", "[": "(", "]": ")", "｜": "¦"})
+"""Marks of which chat templates make the ends of messages, as marks that a reader takes for the same."""
 
 
 def few_shot(line: str, examples: Sequence[str]) -> str:
@@ -34,9 +34,12 @@ def instruct(instruction: str, text: str | None = None) -> str:
 
 
 def fenced(text: str) -> str:
-    """Returns a text between marks that nothing inside it can close."""
-    inside = _HASHES.sub("# ", _MARKS.sub("(", _FENCE.sub(r"(\1text)", text)))
-    return f"<text>\n{inside}\n</text>"
+    """Returns a text between marks that nothing inside it can close, nor end the message that it stands in.
+
+    No angle or square bracket stays in it, no invisible character, and no two hashes side by side.
+    """
+    shown = "".join(one for one in text if one in "\n\t" or unicodedata.category(one) not in ("Cc", "Cf", "Cs", "Co"))
+    return f"<text>\n{_HASHES.sub('# ', shown.translate(_LOOKALIKES))}\n</text>"
 
 
 def ask(question: str, answers: Sequence[str], text: str) -> str:

@@ -42,15 +42,13 @@ class Usage:
         requests: that reached the model.
         prompt_tokens: read.
         completion_tokens: written.
-        cached: calls that the disk answered; they are in none of the other counts.
-        cost: in the currency of the price table.
+        cached: calls that the disk answered, or another call of the same batch; they are in none of the other counts.
     """
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached: int = 0
-    cost: float = 0.0
 
     def __add__(self, other: Usage) -> Usage:
         """Returns both together."""

@@ -17,19 +17,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qdfeedback.models.calls import NOTHING, Prices, Reply
+from qdfeedback.models.calls import NOTHING, Call, Prices, Reply
 from qdfeedback.models.language import Usage
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
-    key TEXT PRIMARY KEY, model TEXT NOT NULL, reply TEXT NOT NULL, requests INTEGER NOT NULL,
-    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost REAL NOT NULL, utc REAL NOT NULL);
+    key TEXT PRIMARY KEY, model TEXT NOT NULL, call TEXT NOT NULL, reply TEXT NOT NULL, run TEXT NOT NULL,
+    requests INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost REAL NOT NULL,
+    utc REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS intents (
     number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, worst REAL NOT NULL, process TEXT NOT NULL,
-    utc REAL NOT NULL);
+    run TEXT NOT NULL, utc REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS failures (
     number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, model TEXT NOT NULL, reason TEXT NOT NULL,
-    cost REAL NOT NULL, possibly_paid INTEGER NOT NULL, utc REAL NOT NULL);
+    run TEXT NOT NULL, cost REAL NOT NULL, possibly_paid INTEGER NOT NULL, utc REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS spent (one INTEGER PRIMARY KEY CHECK (one = 1), paid REAL NOT NULL, reserved REAL NOT NULL);
+INSERT OR IGNORE INTO spent VALUES (1, 0, 0);
 """
 _AT_ONCE = 500  # keys in one query
 
@@ -40,7 +43,7 @@ class SpendCapError(RuntimeError):
 
 @dataclass(frozen=True)
 class Totals:
-    """What all processes that share a ledger have used so far.
+    """What was used.
 
     Attributes:
         replies: kept.
@@ -48,7 +51,7 @@ class Totals:
         prompt_tokens: read.
         completion_tokens: written.
         failures: requests that brought none.
-        possibly_paid: of these, and of requests that a process left open when it ended, those that may have cost.
+        possibly_paid: of these, and of requests that other processes have not finished, those that may have cost.
         paid: for replies, in the currency of the prices.
         reserved: the most that `possibly_paid` requests, and those on their way, can have cost.
     """
@@ -70,13 +73,16 @@ class Ledger:
         path: of the SQLite file; made where there is none.
         prices: model → what it costs; a model that is not in it costs nothing.
         cap: what may be spent in all, by every process and run that shares the file; None = anything.
+        run: who uses it now, to tell apart what several runs used.
 
     Raises:
         ValueError: A price or the cap is below 0.
     """
 
-    def __init__(self, path: Path, *, prices: Mapping[str, Prices] | None = None, cap: float | None = None) -> None:
-        self.path, self.cap = Path(path), cap
+    def __init__(
+        self, path: Path, *, prices: Mapping[str, Prices] | None = None, cap: float | None = None, run: str = ""
+    ) -> None:
+        self.path, self.cap, self.run = Path(path), cap, run
         self.prices = dict(prices or {})
         self.process = uuid.uuid4().hex
         if (cap is not None and cap < 0) or any(min(one.prompt, one.completion) < 0 for one in self.prices.values()):
@@ -97,8 +103,8 @@ class Ledger:
                 found |= {key: _reply(reply) for key, reply in rows}
         return found
 
-    def begin(self, model: str, key: str, worst: Usage) -> int:
-        """Notes that a request is about to go out; returns the number of the intent.
+    def begin(self, model: str, key: str, worst: Usage) -> int | Reply:
+        """Notes that a request is about to go out; returns the number of the intent, or a reply that came meanwhile.
 
         Args:
             model: whose price holds.
@@ -111,32 +117,41 @@ class Ledger:
             ValueError: There is a cap, and the model has no price.
         """
         cost = self.cost(model, worst)
+        if self.cap is not None and model not in self.prices:
+            raise ValueError(f"a spend cap needs the price of {model!r}: name it in the table of prices")
         with self._writing() as connection:
-            if self.cap is not None:
-                if model not in self.prices:
-                    raise ValueError(f"a spend cap needs the price of {model!r}: name it in the table of prices")
-                spent = _spent(connection)
-                if spent + cost > self.cap:
-                    raise SpendCapError(
-                        f"{spent:.6g} of {self.cap:g} are spent or reserved, and the next request can cost "
-                        f"{cost:.6g}: all that came is saved; raise the cap and resume to go on"
-                    )
-            row = (key, cost, self.process, time.time())
-            cursor = connection.execute("INSERT INTO intents (key, worst, process, utc) VALUES (?, ?, ?, ?)", row)
-            return int(cursor.lastrowid or 0)
+            row = connection.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
+            if row is not None:
+                return _reply(row[0])
+            (spent,) = connection.execute("SELECT paid + reserved FROM spent").fetchone()
+            if self.cap is not None and spent + cost > self.cap:
+                raise SpendCapError(
+                    f"{spent:.6g} of {self.cap:g} are spent or reserved, and the next request can cost "
+                    f"{cost:.6g}: all that came is saved; raise the cap and resume to go on"
+                )
+            connection.execute("UPDATE spent SET reserved = reserved + ?", (cost,))
+            intent = (key, cost, self.process, self.run, time.time())
+            insert = "INSERT INTO intents (key, worst, process, run, utc) VALUES (?, ?, ?, ?, ?)"
+            return int(connection.execute(insert, intent).lastrowid or 0)
 
-    def keep(self, model: str, replies: Iterable[tuple[str, Reply]], *, intent: int | None = None) -> None:
-        """Keeps replies by their keys, and closes the intent of the request that brought them."""
+    def keep(self, model: str, replies: Iterable[tuple[str, Call, Reply]], *, intent: int | None = None) -> None:
+        """Keeps replies by their keys, and closes the intent of the request that brought them.
+
+        Where another process brought one at the same time the first stays, and both are paid.
+        """
         now = time.time()
-        rows = [
-            (key, model, json.dumps(asdict(replace(reply, usage=NOTHING))), reply.usage.requests,
-             reply.usage.prompt_tokens, reply.usage.completion_tokens, self.cost(model, reply.usage), now)
-            for key, reply in replies
-        ]  # fmt: skip
         with self._writing() as connection:
-            connection.executemany("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            for key, call, reply in replies:
+                used, cost = reply.usage, self.cost(model, reply.usage)
+                said = json.dumps(asdict(replace(reply, usage=NOTHING)))
+                row = (key, model, json.dumps(asdict(call)), said, self.run, used.requests, used.prompt_tokens,
+                       used.completion_tokens, cost, now)  # fmt: skip
+                insert = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                if not connection.execute(insert, row).rowcount:
+                    self._note_failure(connection, model, key, "asked twice at the same time", cost, possibly=False)
+                connection.execute("UPDATE spent SET paid = paid + ?", (cost,))
             if intent is not None:
-                connection.execute("DELETE FROM intents WHERE number = ?", (intent,))
+                _close(connection, intent)
 
     def fail(self, model: str, key: str, reason: str, *, intent: int, paid: Usage | None) -> None:
         """Closes the intent of a request that brought no reply; nothing is kept that could be taken for one.
@@ -146,31 +161,33 @@ class Ledger:
             key: of the call.
             reason: what happened.
             intent: its number.
-            paid: what was certainly used; None = not known: the worst is counted, as possibly paid.
+            paid: what was certainly used; None = not known: the worst stays reserved, as possibly paid.
         """
         with self._writing() as connection:
-            (worst,) = connection.execute("SELECT worst FROM intents WHERE number = ?", (intent,)).fetchone()
+            worst = _close(connection, intent)
             cost = worst if paid is None else self.cost(model, paid)
-            row = (key, model, reason, cost, paid is None, time.time())
-            connection.execute(
-                "INSERT INTO failures (key, model, reason, cost, possibly_paid, utc) VALUES (?, ?, ?, ?, ?, ?)", row
-            )
-            connection.execute("DELETE FROM intents WHERE number = ?", (intent,))
+            self._note_failure(connection, model, key, reason, cost, possibly=paid is None)
+            connection.execute("UPDATE spent SET reserved = reserved + ?", (cost,))
 
-    def totals(self) -> Totals:
-        """Returns what was used and spent in all."""
+    def totals(self, run: str | None = None) -> Totals:
+        """Returns what one run used, or all that share the file; what a run found there already is not its own."""
+        where, of = ("", ()) if run is None else (" WHERE run = ?", (run,))
         with self._connection() as connection:
             connection.execute("BEGIN")  # one moment for all counts
             kept = connection.execute(
                 "SELECT count(*), total(requests), total(prompt_tokens), total(completion_tokens), total(cost)"
-                " FROM replies"
-            ).fetchone()
-            failed = connection.execute("SELECT count(*), total(possibly_paid), total(cost) FROM failures").fetchone()
-            left = connection.execute("SELECT count(*) FROM intents WHERE process != ?", (self.process,)).fetchone()
-            (open_,) = connection.execute("SELECT total(worst) FROM intents").fetchone()
+                f" FROM replies{where}", of,
+            ).fetchone()  # fmt: skip
+            counts = "SELECT count(*), total(possibly_paid), total(cost)"
+            failed = connection.execute(f"{counts} FROM failures{where}", of).fetchone()
+            intents = f"FROM intents{where}"
+            (open_,) = connection.execute(f"SELECT total(worst) {intents}", of).fetchone()
+            others = f"SELECT count(*) {intents}{' AND' if where else ' WHERE'} process != ?"
+            (left,) = connection.execute(others, (*of, self.process)).fetchone()
         replies, requests, read, written = map(int, kept[:4])
-        possibly = int(failed[1]) + left[0]
-        return Totals(replies, requests, read, written, failed[0], possibly, kept[4], failed[2] + open_)
+        return Totals(
+            replies, requests, read, written, failed[0], int(failed[1]) + left, float(kept[4]), failed[2] + open_
+        )
 
     def reasons(self) -> dict[str, int]:
         """Returns how many requests failed for which reason."""
@@ -181,6 +198,13 @@ class Ledger:
     def cost(self, model: str, usage: Usage) -> float:
         """Returns what a model's usage costs."""
         return self.prices.get(model, Prices()).of(usage)
+
+    def _note_failure(
+        self, connection: sqlite3.Connection, model: str, key: str, reason: str, cost: float, *, possibly: bool
+    ) -> None:
+        row = (key, model, reason, self.run, cost, possibly, time.time())
+        columns = "key, model, reason, run, cost, possibly_paid, utc"
+        connection.execute(f"INSERT INTO failures ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -204,13 +228,12 @@ class Ledger:
             connection.execute("COMMIT")
 
 
-def _spent(connection: sqlite3.Connection) -> float:
-    """Returns what was paid, or may have been, or is reserved."""
-    (total,) = connection.execute(
-        "SELECT (SELECT total(cost) FROM replies) + (SELECT total(cost) FROM failures)"
-        " + (SELECT total(worst) FROM intents)"
-    ).fetchone()
-    return float(total)
+def _close(connection: sqlite3.Connection, intent: int) -> float:
+    """Removes an intent and what was reserved for it; returns how much that was."""
+    (worst,) = connection.execute("SELECT worst FROM intents WHERE number = ?", (intent,)).fetchone()
+    connection.execute("DELETE FROM intents WHERE number = ?", (intent,))
+    connection.execute("UPDATE spent SET reserved = reserved - ?", (worst,))
+    return float(worst)
 
 
 def _reply(text: str) -> Reply:

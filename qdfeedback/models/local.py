@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +29,7 @@ from qdfeedback.models.language import (
 )
 from qdfeedback.types import Floats, Ints
 
+_ENDS = 2**20  # bytes
 ALIKE = 16  # prompts that begin with the same so many tokens are put into one batch
 
 
@@ -60,9 +63,22 @@ def load_local(
     network = network.to(where).eval()
     if chat and not tokenizer.chat_template:
         raise ValueError(f"{model} has no chat template")
-    found = revision or getattr(network.config, "_commit_hash", None) or ""
-    name = f"{model}{f'@{found}' if found else ''}/{str(network.dtype).removeprefix('torch.')}"
-    return LocalModel(network, tokenizer, name, bool(tokenizer.chat_template if chat is None else chat), batch_size)
+    talks = bool(tokenizer.chat_template if chat is None else chat)
+    found = revision or getattr(network.config, "_commit_hash", None) or _digest(Path(model))
+    kind = f"{str(network.dtype).removeprefix('torch.')}, {'messages' if talks else 'text'}"
+    return LocalModel(network, tokenizer, f"{Path(model).name}@{found} ({kind})", talks, batch_size)
+
+
+def _digest(folder: Path) -> str:
+    """Returns what tells one content of a folder from another: names, sizes, and both ends of each file."""
+    found = hashlib.sha256()
+    for path in sorted(folder.glob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                begin = file.read(_ENDS)
+                file.seek(max(path.stat().st_size - _ENDS, 0))
+                found.update(f"{path.name} {path.stat().st_size} ".encode() + begin + file.read())
+    return found.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -85,10 +101,9 @@ class LocalModel:
 
     def complete(self, prompts: Sequence[str], seeds: Ints, sampling: Sampling = DEFAULT) -> Completions:
         """Returns a text for each prompt; each row draws from its own seed."""
-        coded = self._encode(prompts)
+        coded, reasons = self._encode(prompts, room=sampling.max_tokens)
         texts, written = [""] * len(prompts), 0
-        reasons: list[str | None] = [None] * len(prompts)
-        for batch in _batches(coded, self.batch_size):
+        for batch in _batches(coded, self.batch_size, reasons):
             found = self._write([coded[i] for i in batch], [int(seeds[i]) for i in batch], sampling)
             for i, (tokens, ended) in zip(batch, found, strict=True):
                 text, stopped = end_at(self.tokenizer.decode(tokens, skip_special_tokens=True), sampling.stop)
@@ -100,17 +115,28 @@ class LocalModel:
     def choose(self, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> Choices:
         """Returns how likely each option is; what prompts begin with in common is read once, and each prompt once."""
         k = same_number(options, len(prompts))
-        coded = self._encode(prompts)
-        wanted = [[self.tokenizer.encode(one, add_special_tokens=False) for one in row] for row in options]
+        wanted = [[self._spelled(one) for one in row] for row in options]
+        room = max((len(way) for row in wanted for ways in row for way in ways), default=1)
+        coded, reasons = self._encode(prompts, room=room)
         found = np.full((len(prompts), k), np.nan)
-        for batch in _batches(coded, self.batch_size):
-            found[batch] = self._likely([coded[i] for i in batch], [wanted[i] for i in batch])
-        reasons = tuple(None if known else "no probability" for known in np.isfinite(found).all(axis=1))
-        return Choices(found, reasons, Usage(len(prompts), sum(map(len, coded)), 0))
+        for batch in _batches(coded, self.batch_size, reasons):
+            rows = [wanted[i] for i in batch]
+            ways = max(len(ways) for row in rows for ways in row)
+            padded = [[way for ways_ in row for way in (ways_ + ways_[:1] * ways)[:ways]] for row in rows]
+            logs = _exactly(self._likely([coded[i] for i in batch], padded), padded).reshape(len(batch), k, ways)
+            first = np.arange(ways) < np.array([[len(ways_) for ways_ in row] for row in rows])[..., None]
+            found[batch] = np.logaddexp.reduce(np.where(first, logs, -np.inf), axis=2)
+        return Choices(found, tuple(reasons), Usage(len(prompts), sum(map(len, coded)), 0))
 
     # --- within
 
-    def _encode(self, prompts: Sequence[str]) -> list[list[int]]:
+    def _spelled(self, option: str) -> list[list[int]]:
+        """Returns the tokens of an option; a chat model may begin it with a capital letter as well."""
+        ways = [option, option[:1].upper() + option[1:]] if self.chat else [option]
+        return [list(self.tokenizer.encode(one, add_special_tokens=False)) for one in dict.fromkeys(ways)]
+
+    def _encode(self, prompts: Sequence[str], *, room: int) -> tuple[list[list[int]], list[str | None]]:
+        """Returns the tokens of prompts, and why some cannot be read: what is too long is a fault of its own."""
         if self.chat:
             messages = [[{"role": "user", "content": prompt}] for prompt in prompts]
             prompts = [
@@ -118,10 +144,9 @@ class LocalModel:
             ]
         begin = [] if self.chat else self._begin
         found = [begin + self.tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts]
-        longest = getattr(self.network.config, "max_position_embeddings", None)
-        if longest and (over := max(map(len, found), default=0)) >= longest:
-            raise ValueError(f"a prompt has {over} tokens, and {self.name} reads {longest} at most")
-        return found
+        longest = getattr(self.network.config, "max_position_embeddings", None) or sys.maxsize
+        why = f"the prompt is too long: the model reads {longest} tokens at most"
+        return found, [why if len(row) + room > longest or not row else None for row in found]
 
     @torch.inference_mode()
     def _write(
@@ -137,11 +162,14 @@ class LocalModel:
             do_sample=False,
             max_new_tokens=sampling.max_tokens,
             pad_token_id=self._pad,
+            repetition_penalty=1.0,  # whatever its maker found fit
             logits_processor=LogitsProcessorList([_Drawn(seeds, sampling)]) if sampling.temperature else None,
             stopping_criteria=StoppingCriteriaList([_Stopped(self.tokenizer, tokens.shape[1], sampling.stop)]),
         )
         for row in out[:, tokens.shape[1] :].tolist():
             place = next((i for i, token in enumerate(row) if token in ends), None)
+            while place is None and row and row[-1] == self._pad:  # it ended earlier, at a stop
+                row.pop()
             yield (row, False) if place is None else (row[:place], True)
 
     @torch.inference_mode()
@@ -243,9 +271,23 @@ class _Stopped(StoppingCriteria):
         return torch.tensor(found, device=input_ids.device)
 
 
-def _batches(coded: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
-    """Yields rows that begin alike and are about as long."""
-    order = sorted(range(len(coded)), key=lambda i: (tuple(coded[i][:ALIKE]), len(coded[i])))
+def _exactly(logs: Floats, options: Sequence[Sequence[Sequence[int]]]) -> Floats:
+    """Returns (b, k) log-probabilities of options less those of longer options that they begin: 1 is not 10."""
+    found = logs.copy()
+    for row, given in enumerate(options):
+        for i, one in enumerate(given):
+            longer = {tuple(other): j for j, other in enumerate(given) if len(other) > len(one)}
+            begun = [j for other, j in longer.items() if list(other[: len(one)]) == list(one)]
+            if begun:
+                more = np.logaddexp.reduce(logs[row, begun]) - logs[row, i]
+                found[row, i] += np.log1p(-np.exp(min(more, -1e-12)))
+    return found
+
+
+def _batches(coded: Sequence[Sequence[int]], size: int, reasons: Sequence[str | None]) -> Iterator[list[int]]:
+    """Yields rows that begin alike and are about as long; those with a reason not to be read are left out."""
+    fine = [i for i, reason in enumerate(reasons) if reason is None]
+    order = sorted(fine, key=lambda i: (tuple(coded[i][:ALIKE]), len(coded[i])))
     for begin in range(0, len(order), size):
         yield order[begin : begin + size]
 

@@ -20,6 +20,8 @@ class Opening:
         patience: with servers.
         timeout: seconds in which a request to a server ends.
         samples: how often a server that gives no probabilities is asked for an answer.
+        key_variable: of the environment, holds the servers' API key; None = OPENAI_API_KEY, for https alone.
+        chat: prompts are given as messages: True, False, or None = where the model or the server takes them.
     """
 
     device: str | None = None
@@ -28,6 +30,8 @@ class Opening:
     patience: Patience = field(default_factory=Patience)
     timeout: float = 120.0
     samples: int = 5
+    key_variable: str | None = None
+    chat: bool | None = None
 
 
 def open_model(where: str, ledger: Ledger, how: Opening = Opening()) -> Recorded:
@@ -35,7 +39,7 @@ def open_model(where: str, ledger: Ledger, how: Opening = Opening()) -> Recorded
 
     Args:
         where: a folder or hub id, loaded into this process; or "model@http://host:port/v1", a model on an
-            OpenAI-compatible server, whose key is in the environment variable OPENAI_API_KEY.
+            OpenAI-compatible server.
         ledger: of the replies.
         how: settings.
 
@@ -44,13 +48,14 @@ def open_model(where: str, ledger: Ledger, how: Opening = Opening()) -> Recorded
         RuntimeError: The server does not answer, or does not know the model.
         ImportError: The extra that it needs is not installed; says which.
     """
-    model, at, url = where.rpartition("@")
-    if at and url.startswith(("http://", "https://")):
+    model, at, url = where.partition("@http")
+    if at:
         served: Any = _needs("openai", "servers")
-        client = served.find_abilities(url, model, ledger, patience=how.patience, timeout=how.timeout)
+        settings = {"timeout": how.timeout, "key_variable": how.key_variable}
+        client = served.find_abilities(f"http{url}", model, ledger, chat=how.chat, patience=how.patience, **settings)
         return record_client(client, ledger, how.patience, samples=how.samples)
     local: Any = _needs("transformers", "language")
-    loaded = local.load_local(where, device=how.device, dtype=how.dtype, batch_size=how.batch_size)
+    loaded = local.load_local(where, device=how.device, dtype=how.dtype, chat=how.chat, batch_size=how.batch_size)
     return record(loaded, ledger)
 
 

@@ -17,7 +17,7 @@ from itertools import islice
 
 import numpy as np
 
-from qdfeedback.models.calls import Call, Client, Reply, UnansweredError
+from qdfeedback.models.calls import CANNOT_CONNECT, Call, Client, RefusedError, Reply, UnansweredError
 from qdfeedback.models.language import (
     DEFAULT,
     Choices,
@@ -32,6 +32,9 @@ from qdfeedback.types import Floats, Ints
 
 EXACT = "logprobs"  # one request gives the probability of every option
 NO_REPLY = "no reply: "
+ROOM = 32  # tokens around an answer
+FORBIDDEN = 403
+MANY = 8  # calls in a row without one reply: it is not about the calls
 HALF_AN_ANSWER = 0.5  # spread over all options where answers are counted: none is quite impossible
 
 Answer = Callable[[Mapping[str, Call]], Iterator[tuple[str, Reply]]]
@@ -46,7 +49,7 @@ class Patience:
         concurrency: requests at the same time.
         attempts: of one call, the first included.
         first_wait: seconds before the second attempt; it doubles, and is drawn from the upper half.
-        longest_wait: seconds; a server that asks for more is not asked again.
+        longest_wait: seconds; a server that asks for more ends the run, which can be resumed.
     """
 
     concurrency: int = 16
@@ -63,17 +66,15 @@ class Recorded:
         name: of the model.
         ledger: where replies are kept.
         answer: brings those that are not.
-        how: in what way options are asked for, as in `Call`.
+        how: options → in what way they are asked for, as in `Call`.
         samples: how often, where answers are counted.
-        answer_sampling: how counted answers are drawn.
     """
 
     name: str
     ledger: Ledger
     answer: Answer = field(repr=False)
-    how: str = EXACT
+    how: Callable[[Sequence[str]], str] = field(default=lambda _: EXACT, repr=False)
     samples: int = 5
-    answer_sampling: Sampling = Sampling(max_tokens=24, temperature=1.0, stop=("\n\n",))  # noqa: RUF009 - frozen
 
     def complete(self, prompts: Sequence[str], seeds: Ints, sampling: Sampling = DEFAULT) -> Completions:
         """Returns a text for each prompt; one that never came is "", with the reason."""
@@ -84,25 +85,27 @@ class Recorded:
     def choose(self, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> Choices:
         """Returns how likely each option is, or how often it was the answer."""
         k = same_number(options, len(prompts))
-        asked = zip(prompts, map(tuple, options), strict=True)
-        if self.how == EXACT:
-            replies, usage = self._replies([Call(prompt, 0, None, given, self.how) for prompt, given in asked])
-            unknown = (float("nan"),) * k
-            found = np.array([one.logprobs or unknown for one in replies]).reshape(len(prompts), k)
-            return Choices(found, tuple(one.reason for one in replies), usage)
-        replies, usage = self._replies(
-            [
-                Call(prompt, seed, self.answer_sampling, given, self.how)
-                for prompt, given in asked
-                for seed in range(self.samples)
-            ]
-        )
-        counted = [
-            count_answers(replies[row * self.samples : (row + 1) * self.samples], given)
-            for row, given in enumerate(options)
-        ]
-        found = np.array([logs for logs, _ in counted]).reshape(len(prompts), k)
-        return Choices(found, tuple(reason for _, reason in counted), usage)
+        calls = [self._asked(prompt, tuple(given)) for prompt, given in zip(prompts, options, strict=True)]
+        replies, usage = self._replies([call for row in calls for call in row])
+        found, reasons, begin = np.full((len(prompts), k), np.nan), [], 0
+        for number, row in enumerate(calls):
+            mine, begin = replies[begin : begin + len(row)], begin + len(row)
+            if row[0].how == EXACT:
+                found[number] = mine[0].logprobs or np.nan
+                reasons.append(mine[0].reason)
+            else:
+                found[number], reason = count_answers(mine, row[0].options)
+                reasons.append(reason)
+        return Choices(found, tuple(reasons), usage)
+
+    def _asked(self, prompt: str, options: tuple[str, ...]) -> list[Call]:
+        """Returns the calls that tell about a prompt's options."""
+        how = self.how(options)
+        if how == EXACT:
+            return [Call(prompt, 0, None, options, how)]
+        room = max(len(one.encode()) for one in options) + ROOM  # a token is a byte at least
+        sampling = Sampling(max_tokens=room, temperature=1.0)
+        return [Call(prompt, seed, sampling, options, how) for seed in range(self.samples)]
 
     def _replies(self, calls: Sequence[Call]) -> tuple[list[Reply], Usage]:
         keys = [call.key(self.name) for call in calls]
@@ -140,9 +143,9 @@ def record(model: LanguageModel, ledger: Ledger, *, batch_size: int = 256) -> Re
         keys = list(calls)
         for low in range(0, len(keys), batch_size):
             part = keys[low : low + batch_size]
-            replies = list(zip(part, _ask_model(model, [calls[key] for key in part]), strict=True))
-            ledger.keep(model.name, replies)
-            yield from replies
+            said = _ask_model(model, [calls[key] for key in part])
+            ledger.keep(model.name, zip(part, [calls[key] for key in part], said, strict=True))
+            yield from zip(part, said, strict=True)
 
     return Recorded(model.name, ledger, answer)
 
@@ -191,6 +194,7 @@ class _Asked:
     def __init__(self, client: Client, ledger: Ledger, patience: Patience) -> None:
         self.client, self.ledger, self.patience = client, ledger, patience
         self.free_at = 0.0  # nobody sends before: the server asked for a pause
+        self.answered = 0
         self.jitter = random.Random(0)
 
     def __call__(self, calls: Mapping[str, Call]) -> Iterator[tuple[str, Reply]]:
@@ -198,12 +202,14 @@ class _Asked:
 
         Raises:
             SpendCapError: The cap allows no further request; those on their way were waited for and kept.
-            RuntimeError: The server refuses all requests, or not one of several calls had a reply.
+            RuntimeError: The server refuses all requests, cannot be reached, asks for a longer pause than patience
+                allows, or left many calls in a row without a reply.
         """
-        stop, waiting, answered, lost = threading.Event(), iter(calls.items()), 0, []
+        stop, waiting, before = threading.Event(), iter(calls.items()), self.answered
+        lost: list[str] = []
         with ThreadPoolExecutor(self.patience.concurrency, thread_name_prefix="asks") as pool:
             try:
-                running: set[Future[tuple[str, Reply]]] = set()
+                running: set[Future[tuple[str, Reply, bool]]] = set()
                 while True:
                     for key, call in islice(waiting, self.patience.concurrency - len(running)):
                         running.add(pool.submit(self._ask, key, call, stop))
@@ -211,38 +217,59 @@ class _Asked:
                         break
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     for one in done:
-                        key, reply = one.result()
-                        answered += reply.usage.requests
-                        lost += [] if reply.usage.requests else [reply.reason]
+                        key, reply, is_servers = one.result()
+                        lost += [str(reply.reason)] if is_servers else []
                         yield key, reply
             finally:
                 stop.set()
-        if len(lost) > 1 and not answered:
-            raise RuntimeError(f"{self.client.name}: none of {len(lost)} requests was answered; the last: {lost[-1]}")
+        if self.answered == before and (len(lost) >= MANY or any(CANNOT_CONNECT in one for one in lost)):
+            raise RuntimeError(f"{self.client.name}: none of {len(calls)} calls was answered; the last: {lost[-1]}")
 
-    def _ask(self, key: str, call: Call, stop: threading.Event) -> tuple[str, Reply]:
-        """Returns the reply to one call, after as many attempts as it takes and patience has."""
-        reason, patience = "stopped", self.patience
+    def _ask(self, key: str, call: Call, stop: threading.Event) -> tuple[str, Reply, bool]:
+        """Returns the reply to one call, after as many attempts as it takes and patience has.
+
+        The last value is True where there is none, and it was not about this call.
+        """
+        reason, patience, model = "stopped", self.patience, self.client.model
         for attempt in range(patience.attempts):
             if stop.wait(max(self.free_at - time.monotonic(), 0)):
                 break
-            intent = self.ledger.begin(self.client.model, key, self.client.worst(call))
+            intent = self.ledger.begin(model, key, self.client.worst(call))
+            if isinstance(intent, Reply):
+                return key, intent, False
             try:
                 reply = self.client.ask(call)
             except UnansweredError as error:
                 reason = error.reason
-                self.ledger.fail(self.client.model, key, reason, intent=intent, paid=error.paid)
-                if not error.again or (error.wait or 0) > patience.longest_wait:
-                    break
-                if error.wait is not None:
-                    self.free_at = max(self.free_at, time.monotonic() + error.wait)
-                if attempt + 1 < patience.attempts and error.wait is None:
-                    longest = min(patience.first_wait * 2**attempt, patience.longest_wait)
-                    stop.wait(longest * (0.5 + 0.5 * self.jitter.random()))
-                continue
-            except RuntimeError as error:  # no access, no such model: not paid, and no use in asking again
-                self.ledger.fail(self.client.model, key, str(error), intent=intent, paid=Usage())
+                self.ledger.fail(model, key, reason, intent=intent, paid=error.paid)
+                if not error.again:
+                    return key, Reply(reason=f"{NO_REPLY}{reason}"), False
+                self._pause(attempt, error.wait, stop)
+            except RefusedError as error:
+                self.ledger.fail(model, key, str(error), intent=intent, paid=Usage())
+                if error.status != FORBIDDEN or not self.answered:
+                    raise
+                return key, Reply(reason=f"{NO_REPLY}{error}"), False  # some services refuse a text so
+            except BaseException as error:
+                self.ledger.fail(model, key, f"{type(error).__name__}: {error}", intent=intent, paid=None)
                 raise
-            self.ledger.keep(self.client.model, [(key, reply)], intent=intent)
-            return key, reply
-        return key, Reply(reason=f"{NO_REPLY}{reason}")
+            else:
+                self.ledger.keep(model, [(key, call, reply)], intent=intent)
+                self.answered += 1
+                return key, reply, False
+        return key, Reply(reason=f"{NO_REPLY}{reason}"), True
+
+    def _pause(self, attempt: int, asked_for: float | None, stop: threading.Event) -> None:
+        """Waits as long as the server asks, and in any case a while that grows with each attempt.
+
+        Raises:
+            RuntimeError: It asks for too long.
+        """
+        patience = self.patience
+        if (asked_for or 0) > patience.longest_wait:
+            raise RuntimeError(f"{self.client.name} asks to wait {asked_for:.0f} s: resume then")
+        if asked_for:
+            self.free_at = max(self.free_at, time.monotonic() + asked_for)
+        if attempt + 1 < patience.attempts:
+            longest = min(patience.first_wait * 2**attempt, patience.longest_wait)
+            stop.wait(longest * (0.5 + 0.5 * self.jitter.random()))

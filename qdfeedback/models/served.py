@@ -8,46 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import itertools
 import json
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import openai
 
-from qdfeedback.models.calls import Call, Reply, UnansweredError
+from qdfeedback.models.calls import CANNOT_CONNECT, Call, RefusedError, Reply, UnansweredError
 from qdfeedback.models.language import CUT_OFF, EMPTY, Sampling, Usage, end_at
 from qdfeedback.models.ledger import Ledger
-from qdfeedback.models.recorded import Patience, record_client
+from qdfeedback.models.recorded import NO_REPLY, Patience, record_client
 
 MOST_LOGPROBS = 20  # that servers give for a token
-TEMPLATE = 256  # tokens that a chat template may add
+LEAST_LOGPROBS = 5  # fewer than so many alternatives say too little about those that are missing
+TEMPLATE = 1024  # tokens that a chat template with its system prompt may add
 NOT_SENT = ("ConnectError", "ConnectTimeout")  # of whichever HTTP library the client stands on
-CANNOT_CONNECT = "cannot connect"
 NEVER = (401, 402, 403, 404)
 NOT_PAID = (400, 408, 409, 413, 422, 429)
 AGAIN = (408, 409, 425, 429)
+LACKS = (400, 404, 405, 422, 501)  # a server has no such path, or takes no such field
 LEAST_SEEN = 1e-12
+THINKING = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
 
 Way = Literal["logprobs", "structured", "plain"]
-
-
-class RefusedError(RuntimeError):
-    """A server knows no such model, or does not take the key.
-
-    Args:
-        text: says so.
-        status: of HTTP.
-    """
-
-    def __init__(self, text: str, status: int) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 @dataclass(frozen=True)
@@ -56,15 +48,19 @@ class Abilities:
 
     Attributes:
         chat: it takes messages; else it continues text.
-        way: how it answers with one of several options: by log-probabilities, by JSON that it keeps to, or by text.
+        logprobs: it tells how likely the first tokens are.
+        structured: it keeps to a JSON schema.
         seed: it takes one.
         limit: the name of its token limit.
+        temperature: it takes one, and stops; models that think before they answer do not.
     """
 
     chat: bool = True
-    way: Way = "plain"
+    logprobs: bool = False
+    structured: bool = False
     seed: bool = True
     limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    temperature: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ class Served:
         abilities: what it can do (`find_abilities` asks).
         revision: tells apart what the server calls by the same name.
         timeout: seconds in which a request ends, whatever the server does.
-        key_variable: of the environment, holds the API key; a server that needs none takes anything.
+        key_variable: of the environment, holds the API key; None = OPENAI_API_KEY, and only where the address is https.
     """
 
     url: str
@@ -85,17 +81,26 @@ class Served:
     abilities: Abilities = Abilities()
     revision: str = ""
     timeout: float = 120.0
-    key_variable: str = "OPENAI_API_KEY"
+    key_variable: str | None = None
 
     @property
     def name(self) -> str:
-        """The model and its revision."""
-        return f"{self.model}@{self.revision}" if self.revision else self.model
+        """The model, its revision, where it is, and whether it is given messages."""
+        place = urlsplit(self.url)
+        revision = f"@{self.revision}" if self.revision else ""
+        where = f"{place.hostname}{f':{place.port}' if place.port else ''}{place.path.rstrip('/')}"
+        return f"{self.model}{revision} at {where} ({'messages' if self.abilities.chat else 'text'})"
 
-    @property
-    def how(self) -> str:
-        """In what way options are asked for."""
-        return self.abilities.way
+    def how(self, options: Sequence[str]) -> Way:
+        """Returns in what way options are asked for.
+
+        By the first token where the server tells about it; not where one option begins another, as 1 does 10: the
+        first token would be that of both.
+        """
+        can = self.abilities
+        if can.logprobs and not any(b.startswith(a) for a, b in itertools.permutations(map(_plain, options), 2)):
+            return "logprobs"
+        return "structured" if can.structured else "plain"
 
     def worst(self, call: Call) -> Usage:
         """Returns the most that a request can use: a token is a byte at least."""
@@ -108,12 +113,18 @@ class Served:
 
         Raises:
             UnansweredError: There is none; says whether to ask again.
-            RuntimeError: The server does not know the model, or refuses the key.
+            RefusedError: The server does not know the model, or refuses the key.
         """
+        try:
+            call.prompt.encode()
+        except UnicodeEncodeError as error:
+            raise UnansweredError("the prompt is no text", again=False) from error
         found = self._send(self._request(call))
         try:
-            return _read(found, call, self.abilities)
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+            return _read(found, call, self)
+        except UnansweredError:
+            raise
+        except Exception as error:  # whatever a server can send that is not what the API says
             raise UnansweredError(f"garbled reply: {type(error).__name__}", paid=None) from error
 
     def _request(self, call: Call) -> dict[str, Any]:
@@ -121,10 +132,10 @@ class Served:
         can, sampling = self.abilities, call.sampling or Sampling(max_tokens=1, temperature=0.0)
         body: dict[str, Any] = {"model": self.model, can.limit: sampling.max_tokens}
         body |= {"messages": [{"role": "user", "content": call.prompt}]} if can.chat else {"prompt": call.prompt}
-        body |= {"temperature": sampling.temperature}
-        body |= {"top_p": sampling.top_p} if sampling.top_p < 1 else {}
+        if can.temperature:  # top_p always: servers have defaults of their own
+            body |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
+            body |= {"stop": list(sampling.stop)} if sampling.stop and not call.options else {}
         body |= {"seed": call.seed % 2**31} if can.seed else {}
-        body |= {"stop": list(sampling.stop)} if sampling.stop and call.how != "structured" else {}
         if call.how == "logprobs":
             body |= {"logprobs": True, "top_logprobs": MOST_LOGPROBS} if can.chat else {"logprobs": MOST_LOGPROBS}
         if call.how == "structured":
@@ -148,12 +159,13 @@ class Served:
             never_sent = type(error.__cause__).__name__ in NOT_SENT
             reason = CANNOT_CONNECT if never_sent else "connection cut"
             raise UnansweredError(reason, paid=Usage() if never_sent else None) from error
-        except (openai.OpenAIError, json.JSONDecodeError) as error:
+        except Exception as error:  # whatever the library makes of a garbled reply
             raise UnansweredError(f"garbled reply: {type(error).__name__}", paid=None) from error
 
     @cached_property
     def _client(self) -> openai.AsyncOpenAI:
-        key = os.environ.get(self.key_variable) or "none"
+        variable = self.key_variable or ("OPENAI_API_KEY" if self.url.startswith("https://") else "")
+        key = os.environ.get(variable) or "none"
         return openai.AsyncOpenAI(base_url=self.url, api_key=key, max_retries=0, timeout=self.timeout)
 
 
@@ -168,6 +180,8 @@ def find_abilities(
 ) -> Served:
     """Returns a client that knows what the server can do: it tries, and the ledger remembers.
 
+    What is remembered is what a server does, takes or ignores; that it did not answer is not.
+
     Args:
         url: of the API.
         model: the server's name for it.
@@ -177,43 +191,48 @@ def find_abilities(
         settings: of `Served`: revision, timeout, key_variable.
 
     Raises:
-        RuntimeError: The server takes neither messages nor text.
+        RuntimeError: The server takes neither messages nor text, or is not ready.
     """
-    tries = [
-        Abilities(chat=kind, way="plain", seed=False, limit=limit)
-        for kind in ((True, False) if chat is None else (chat,))
-        for limit in (("max_tokens", "max_completion_tokens") if kind else ("max_tokens",))
-    ]  # fmt: skip
-    client = Served(url, model, tries[0], **settings)
+    client = Served(url, model, **settings)
+    why: list[str] = []
 
-    def can(abilities: Abilities, how: Way | Literal[""] = "") -> bool | None:
-        """Returns whether it does; None where it does not answer, which is not remembered."""
-        probe = _Probe(replace(client, abilities=abilities))
-        options = ("yes", "no") if how else ()
-        call = Call(f"Is water wet? Answer yes or no. ({abilities})", 0, Sampling(8, 0.0), options, how)
+    def can(abilities: Abilities, how: Way | Literal[""] = "", *, known_to_work: bool = True) -> bool:
+        probe = _Probe(replace(client, abilities=abilities), known_to_work)
+        call = Call(f"Is water wet? Answer yes or no. ({abilities})", 0, Sampling(40, 0.0), ("yes", "no"), how)
         key = call.key(probe.name)
         known = ledger.known([key])
-        reply = known[key] if known else dict(record_client(probe, ledger, patience).answer({key: call}))[key]
-        silent[abilities] = reply.reason or ""
-        if silent[abilities].endswith(CANNOT_CONNECT):
-            raise RuntimeError(f"{url} does not answer: {CANNOT_CONNECT}")
-        return None if reply.text not in ("yes", "no") else reply.text == "yes"
+        reply = known.get(key) or dict(record_client(probe, ledger, patience).answer({key: call}))[key]
+        if reply.text in ("yes", "no"):
+            return reply.text == "yes"
+        why.append(str(reply.reason))
+        if not any(f"HTTP {status}" in why[-1] for status in (*LACKS, 500)):
+            raise RuntimeError(f"{url} is not ready: {why[-1].removeprefix(NO_REPLY)}")
+        return False
 
-    silent: dict[Abilities, str] = {}
-    plain = next((one for one in tries if can(one)), None)
+    tries = [Abilities(chat=False, seed=False)] if chat is not True else []
+    if chat is not False:
+        limits: tuple[tuple[Any, bool], ...] = (
+            ("max_tokens", True), ("max_completion_tokens", True), ("max_completion_tokens", False),
+        )  # fmt: skip
+        tries = [Abilities(seed=False, limit=limit, temperature=warm) for limit, warm in limits] + tries
+    plain = next((one for one in tries if can(one, known_to_work=False)), None)
     if plain is None:
-        raise RuntimeError(f"{url} takes neither messages nor text for {model!r}: {next(iter(silent.values()))}")
-    plain = replace(plain, seed=bool(can(replace(plain, seed=True))))
-    ways: tuple[Way, ...] = ("logprobs", "structured") if plain.chat else ("logprobs",)
-    way: Way = next((one for one in ways if can(replace(plain, way=one), one)), "plain")
-    return replace(client, abilities=replace(plain, way=way))
+        raise RuntimeError(f"{url} takes neither messages nor text for {model!r}: {why[-1].removeprefix(NO_REPLY)}")
+    plain = replace(plain, seed=can(replace(plain, seed=True)))
+    logprobs = can(replace(plain, logprobs=True), "logprobs")
+    structured = plain.chat and can(replace(plain, structured=True), "structured")
+    return replace(client, abilities=replace(plain, logprobs=logprobs, structured=structured))
 
 
 @dataclass(frozen=True)
 class _Probe:
-    """A client that says "yes" where the server does what it is asked for, and "no" where it refuses or ignores it."""
+    """A client that says "yes" where the server does what it is asked for, and "no" where it refuses or ignores it.
+
+    That it lacks the plain thing is not kept: a model may be put there later.
+    """
 
     served: Served
+    is_kept: bool
 
     @property
     def model(self) -> str:
@@ -221,56 +240,70 @@ class _Probe:
 
     @property
     def name(self) -> str:
-        return f"probe of {self.served.url} {self.served.name}"
+        return f"probe of {self.served.name}"
 
-    how = "plain"
+    def how(self, options: Sequence[str]) -> Way:  # noqa: ARG002 - as its protocol has it
+        return "plain"
 
     def worst(self, call: Call) -> Usage:
         return self.served.worst(call)
 
     def ask(self, call: Call) -> Reply:
-        if call.how == "logprobs":
-            call = replace(call, sampling=None)
+        exact = replace(call, sampling=None) if call.how == "logprobs" else call
         try:
-            reply = self.served.ask(call)
+            reply = self.served.ask(exact if call.how else replace(call, options=()))
         except RefusedError as error:
-            if error.status != 404:  # a server may lack one of the ways
+            if error.status != 404:  # a server may lack one of the paths
                 raise
-            return Reply("no", reason=str(error), usage=Usage(1))
+            raise UnansweredError(f"HTTP 404: {error}", again=False) from error
         except UnansweredError as error:
-            refused = error.paid is not None and not error.again
-            broken = error.reason.startswith(("HTTP 5", "garbled")) and bool(call.how)  # plain requests went through
-            if refused or broken:
-                return Reply("no", reason=error.reason, usage=Usage(1))
+            if self.is_kept and any(error.reason.startswith(f"HTTP {status}") for status in LACKS):
+                return Reply("no", usage=Usage(1))
+            if self.is_kept and error.reason.startswith(NO_LOGPROBS):
+                return Reply("no", usage=error.paid or Usage(1))
             raise
-        keeps = {"logprobs": bool(reply.logprobs), "structured": reply.text in call.options}
+        mass = sum(map(math.exp, reply.logprobs))
+        keeps = {"logprobs": mass > 0.5 or not self.served.abilities.chat, "structured": reply.text in call.options}
         return Reply("yes" if keeps.get(call.how, True) else "no", usage=reply.usage)
 
 
-def _read(found: Any, call: Call, can: Abilities) -> Reply:
-    """Returns the reply in what the server sent.
+NO_LOGPROBS = "no log-probabilities"
 
-    Raises:
-        ValueError, TypeError, KeyError, IndexError, AttributeError: It is not what the API says.
-    """
+
+def _read(found: Any, call: Call, served: Served) -> Reply:
+    """Returns the reply in what the server sent; raises anything where it is not what the API says."""
     (choice,) = found.choices
-    written = choice.message.content if can.chat else choice.text
-    text = written or ""
-    if not isinstance(text, str):
-        raise TypeError("text must be a string")
-    used = found.usage
-    usage = Usage(1, int(used.prompt_tokens), int(used.completion_tokens)) if used else Usage(1)
+    chat = served.abilities.chat
+    text = (choice.message.content if chat else choice.text) or ""
+    usage = _used(found.usage, served.worst(call))
     if call.how == "logprobs":
-        seen = _first_logprobs(choice.logprobs, chat=can.chat)
-        logs = option_logprobs(seen, call.options) if seen else ()
-        return Reply(logprobs=logs, reason=None if logs else "no log-probabilities", usage=usage)
+        seen = _first_logprobs(choice.logprobs, chat=chat)
+        if len(seen) < LEAST_LOGPROBS:
+            raise UnansweredError(NO_LOGPROBS, again=False, paid=usage)
+        if not all(-math.inf <= value <= 1e-3 for value in seen.values()):
+            raise ValueError("log-probabilities above 0, or none")
+        return Reply(logprobs=option_logprobs(seen, call.options), usage=usage)
+    text = THINKING.sub("", text, count=1)
+    broken = "thinking in place of an answer" if text.lstrip().startswith("<think>") else None
+    broken = "content filter" if choice.finish_reason == "content_filter" else broken
     if call.how:
-        answer = _answer(text, call.options, structured=call.how == "structured")
-        return Reply(answer or "", reason=None if answer else "not one of the answers", usage=usage)
-    assert call.sampling is not None, "a call without options is a text to be drawn"
-    kept, stopped = end_at(text, call.sampling.stop)
+        answer = None if broken else _answer(text, call.options, structured=call.how == "structured")
+        return Reply(answer or "", reason=None if answer else broken or "not one of the answers", usage=usage)
+    kept, stopped = end_at(text, call.sampling.stop if call.sampling else ())
     cut = choice.finish_reason == "length" and not stopped
-    return Reply(kept, reason=EMPTY if not kept.strip() else CUT_OFF if cut else None, usage=usage)
+    broken = broken or (EMPTY if not kept.strip() else CUT_OFF if cut else None)
+    return Reply("" if broken and broken != CUT_OFF else kept, reason=broken, usage=usage)
+
+
+def _used(counted: Any, worst: Usage) -> Usage:
+    """Returns what a request used; what a server does not count is taken at its worst.
+
+    Some count what a model thought in the total alone.
+    """
+    if counted is None:
+        return worst
+    read = int(counted.prompt_tokens)
+    return Usage(1, read, max(int(counted.completion_tokens), int(counted.total_tokens or 0) - read))
 
 
 def _first_logprobs(logprobs: Any, *, chat: bool) -> dict[str, float]:
@@ -285,25 +318,29 @@ def _first_logprobs(logprobs: Any, *, chat: bool) -> dict[str, float]:
 def option_logprobs(seen: Mapping[str, float], options: Sequence[str]) -> tuple[float, ...]:
     """Returns the log-probability of each option by the first tokens that a server gave.
 
-    A token counts for the option that it is, or else that it alone begins, in upper or lower case, with or without a
-    space before it. An option that none of them begins is as likely as the least likely of them: it is no likelier.
+    A token counts for the option that it alone begins, in upper or lower case, with or without a space before it. The
+    options that none begins are as likely as the least likely token, or as an equal share of what is left, if that is
+    less: they are no likelier.
 
     Args:
         seen: token → log-probability.
-        options: k answers.
+        options: k answers, none of which begins another.
     """
     total = [0.0] * len(options)
-    lower = [one.strip().casefold() for one in options]
+    lower = list(map(_plain, options))
     for token, logprob in seen.items():
-        mine = token.strip().casefold()
-        is_it = [i for i, one in enumerate(lower) if mine == one]
-        begins = is_it or [i for i, one in enumerate(lower) if mine and one.startswith(mine)]
+        mine = _plain(token)
+        begins = [i for i, one in enumerate(lower) if mine and one.startswith(mine)]
         if len(begins) == 1:
             total[begins[0]] += math.exp(logprob)
-    if not any(total):
-        return (math.log(LEAST_SEEN),) * len(options)
-    least = max(math.exp(min(seen.values())), LEAST_SEEN)
+    missing = total.count(0.0)
+    left = max(1 - sum(map(math.exp, seen.values())), 0.0) / max(missing, 1)
+    least = max(min(math.exp(min(seen.values())), left), LEAST_SEEN)
     return tuple(math.log(one or least) for one in total)
+
+
+def _plain(text: str) -> str:
+    return text.strip().casefold()
 
 
 def _answer(text: str, options: Sequence[str], *, structured: bool) -> str | None:
@@ -315,7 +352,7 @@ def _answer(text: str, options: Sequence[str], *, structured: bool) -> str | Non
             return None
         text = found["answer"] if isinstance(found, dict) and set(found) == {"answer"} else ""
         return text if text in options else None
-    said = text.strip().strip("\"'*`").removesuffix(".").strip().casefold()
+    said = _plain(text.strip().strip("\"'*`").removesuffix("."))
     return next((one for one in options if one.casefold() == said), None)
 
 
@@ -328,12 +365,15 @@ def _one_of(options: Sequence[str]) -> dict[str, Any]:
 
 
 def _refused(error: openai.APIStatusError, url: str, model: str) -> Exception:
-    status, code = error.status_code, getattr(error, "code", None)
+    said = error.body.get("message") if isinstance(error.body, dict) else None
+    status, code, said = error.status_code, getattr(error, "code", None), _short(str(said or error.message))
     if status in NEVER or code == "insufficient_quota":
-        return RefusedError(f"{url} refuses {model!r}: HTTP {status} {_short(error.message)}", status)
-    paid = Usage() if status in NOT_PAID else None
+        return RefusedError(f"{url} refuses {model!r}: HTTP {status} {said}", status)
     return UnansweredError(
-        f"HTTP {status}", again=status in AGAIN or status >= 500, wait=_retry_after(error.response.headers), paid=paid
+        f"HTTP {status}" if status in AGAIN or status >= 500 else f"HTTP {status}: {said}",
+        again=status in AGAIN or status >= 500,
+        wait=_retry_after(error.response.headers),
+        paid=Usage() if status in NOT_PAID else None,
     )
 
 
@@ -351,7 +391,8 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _short(text: str) -> str:
-    return text if len(text) < 200 else f"{text[:200]}…"
+    line = " ".join(text.split())
+    return line if len(line) < 160 else f"{line[:160]}…"
 
 
 _LOOP: list[asyncio.AbstractEventLoop] = []

@@ -83,7 +83,8 @@ def _spend(path: Path, n: int) -> None:
         except SpendCapError:
             return
         time.sleep(0.001)
-        ledger.keep("m", [(f"{os.getpid()}-{i}", Reply("x", usage=Usage(1, 4)))], intent=intent)
+        key = f"{os.getpid()}-{i}"
+        ledger.keep("m", [(key, Call("p"), Reply("x", usage=Usage(1, 4)))], intent=int(intent))
 
 
 def test_processes_share_a_cap(tmp_path: Path) -> None:
@@ -96,6 +97,20 @@ def test_processes_share_a_cap(tmp_path: Path) -> None:
     totals = Ledger(tmp_path / "replies.db", prices={"m": Prices(1e6, 0)}).totals()
     assert 84 <= totals.paid <= 100  # whoever stopped could not have sent another of at most 10
     assert totals.reserved == totals.possibly_paid == 0
+
+
+def test_what_two_processes_ask_at_once_is_paid_twice_and_counted_twice(tmp_path: Path) -> None:
+    one, two = (Ledger(tmp_path / "r.db", prices={"m": Prices(1e6, 0)}, cap=100, run=run) for run in "ab")
+    intents = [each.begin("m", "same", Usage(1, 30)) for each in (one, two)]
+    for each, intent, text in zip((one, two), intents, ("first", "second"), strict=True):
+        each.keep("m", [("same", Call("p"), Reply(text, usage=Usage(1, 10)))], intent=intent)
+    assert one.known(["same"])["same"].text == "first"
+    assert one.begin("m", "same", Usage(1, 30)) == Reply("first")  # a third is told
+    totals = one.totals()
+    assert (totals.paid, totals.reserved, totals.failures) == (10, 10, 1)
+    assert (one.totals("a").paid, one.totals("b").reserved) == (10, 10)
+    with pytest.raises(SpendCapError, match="20 of 100"):
+        one.begin("m", "other", Usage(1, 81))
 
 
 def test_an_intent_that_a_process_leaves_open_is_possibly_paid(tmp_path: Path) -> None:
@@ -131,7 +146,7 @@ def test_a_model_is_opened_by_its_name(tmp_path: Path) -> None:
         open_model(str(tmp_path / "nowhere"), Ledger(tmp_path / "replies.db"))
     with serving(Faulty()) as faulty:
         model = open_model(f"m@{faulty.url}", Ledger(tmp_path / "replies.db"))
-        assert model.name == "m"
+        assert model.name.startswith("m at 127.0.0.1:")
         np.testing.assert_allclose(model.choose(["p"], [("yes", "no")]).logprobs[0], (-0.2, -2.0))
 
 

@@ -20,7 +20,7 @@ SAMPLING = Sampling(max_tokens=20)
 
 
 def recorded(faulty: Faulty, folder: Path, *, patience: Patience = QUICK, **ledger: object) -> Recorded:
-    client = Served(faulty.url, "m", Abilities(way="logprobs"), timeout=0.6)
+    client = Served(faulty.url, "m", Abilities(logprobs=True), timeout=0.6)
     return record_client(client, Ledger(folder / "replies.db", **ledger), patience)
 
 
@@ -74,8 +74,107 @@ def test_what_always_goes_wrong_ends_and_is_no_score(fault, tmp_path: Path) -> N
 def test_a_refused_prompt_is_not_asked_again(tmp_path: Path) -> None:
     with serving(Faulty(faults=[status(400)])) as faulty:
         found = complete(recorded(faulty, tmp_path, patience=Patience(concurrency=1)), 2)
-    assert found.reasons == ("no reply: HTTP 400", None)
+    assert found.reasons == ("no reply: HTTP 400: no", None)
     assert len(faulty.seen) == 2
+
+
+def test_one_bad_text_ends_no_run_even_where_its_neighbours_are_known(tmp_path: Path) -> None:
+    """Refused as too long, or as flagged (403, once the server has answered): a row, in this run and when resumed."""
+    for code in (400, 403):
+        with serving(Faulty()) as faulty:
+            model = recorded(faulty, tmp_path / str(code))
+            complete(model, 4)
+            faulty.faults = [status(code)] * 10
+            found = model.choose(["bad"], [("yes", "no")])
+            assert f"HTTP {code}" in found.reasons[0]
+            assert np.isnan(found.logprobs).all()
+
+
+def test_a_model_that_comes_later_is_found(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "replies.db")
+    with serving(Faulty(lacks=("model",))) as faulty:  # refuses all, then the model is there
+        with pytest.raises(RuntimeError, match="takes neither"):
+            find_abilities(faulty.url, "m", ledger, patience=QUICK)
+        faulty.lacks = ()
+        assert find_abilities(faulty.url, "m", ledger, patience=QUICK).abilities.logprobs
+
+
+def test_a_server_that_is_still_loading_is_not_taken_for_one_that_lacks_something(tmp_path: Path) -> None:
+    for after in range(3):  # while the plain thing, the seed, log-probabilities are probed
+        with serving(Faulty(faults=[None] * after + [status(503)] * 9)) as faulty:
+            ledger = Ledger(tmp_path / f"{after}.db")
+            with pytest.raises(RuntimeError, match="is not ready: HTTP 503"):
+                find_abilities(faulty.url, "m", ledger, patience=QUICK)
+            faulty.faults = []
+            found = find_abilities(faulty.url, "m", ledger, patience=QUICK).abilities
+            assert found == Abilities(logprobs=True, structured=True)
+
+
+def test_what_a_server_does_not_count_is_taken_at_its_worst(tmp_path: Path) -> None:
+    with serving(Faulty(counts=False)) as faulty:
+        model = recorded(faulty, tmp_path, prices={"m": Prices(1e6, 1e6)})
+        complete(model, 1)
+    assert model.ledger.totals().paid == len("prompt 0") + 1024 + SAMPLING.max_tokens
+
+
+@pytest.mark.parametrize("logprobs", [{"a": math.nan}, {"a": 0.5}, {"a": 1000.0}])
+def test_impossible_log_probabilities_are_no_score(logprobs, tmp_path: Path) -> None:
+    with serving(Faulty(logprobs={f"{i}": -1.0 for i in range(9)} | logprobs)) as faulty:
+        model = recorded(faulty, tmp_path)
+        found = model.choose(["p"], [("yes", "no")])
+    assert np.isnan(found.logprobs).all()
+    assert found.reasons[0].startswith("no reply: garbled reply")
+    assert model.ledger.totals().replies == 0
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a": "\xff"}'])
+def test_nothing_that_a_server_sends_breaks_a_run(content: bytes, tmp_path: Path) -> None:
+    with serving(Faulty(faults=[garbage(content)] * 3)) as faulty:
+        model = recorded(faulty, tmp_path, patience=Patience(concurrency=1, attempts=3, first_wait=0.01))
+        assert complete(model, 2).reasons[1] is None
+        assert model.complete(["\ud800"], np.zeros(1, dtype=int), SAMPLING).reasons == (
+            "no reply: the prompt is no text",
+        )
+    assert model.ledger.totals().possibly_paid == 3
+
+
+def test_where_one_answer_begins_another_the_first_token_is_not_asked(tmp_path: Path) -> None:
+    """Tokenizers split 10 into 1 and 0: the best text would have the worst mark."""
+    client = Served("http://x/v1", "m", Abilities(logprobs=True, structured=True))
+    assert client.how(("yes", "no")) == "logprobs"
+    assert client.how([str(i) for i in range(1, 10)]) == "logprobs"
+    assert client.how([str(i) for i in range(1, 11)]) == client.how(("no", "not sure")) == "structured"
+    with serving(Faulty(text=lambda _: "10")) as faulty:
+        model = record_client(Served(faulty.url, "m", Abilities(logprobs=True)), Ledger(tmp_path / "r.db"), QUICK)
+        found = model.choose(["p"], [[str(i) for i in range(1, 11)]])
+    assert found.logprobs[0].argmax() == 9
+
+
+def test_names_tell_servers_and_ways_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {
+        Served(url, "m", Abilities(chat=chat), revision).name
+        for url in ("http://a:1/v1", "http://b:1/v1") for chat in (True, False) for revision in ("", "2")
+    }  # fmt: skip
+    assert len(names) == 8
+    assert "secret" not in Served("http://me:secret@a:1/v1", "m").name
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    monkeypatch.setenv("MY_KEY", "mine")
+    assert Served("http://a/v1", "m")._client.api_key == "none"  # not in clear to anybody
+    assert Served("https://a/v1", "m")._client.api_key == "secret"
+    assert Served("http://a/v1", "m", key_variable="MY_KEY")._client.api_key == "mine"
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "reason"),
+    [
+        ("<think>\nhm\n</think>\n\nA tale.", "A tale.", None),
+        ("<think>\nI should", "", "thinking in place of an answer"),
+    ],
+)
+def test_thinking_is_no_text(said: str, text: str, reason: str | None, tmp_path: Path) -> None:
+    with serving(Faulty(text=lambda _: said)) as faulty:
+        found = recorded(faulty, tmp_path).complete(["p"], np.zeros(1, dtype=int), Sampling(max_tokens=50))
+    assert (found.texts[0], found.reasons[0]) == (text, reason)
 
 
 @pytest.mark.parametrize("code", [401, 403, 404])
@@ -92,7 +191,7 @@ def test_a_dead_server_is_an_error(tmp_path: Path) -> None:
     with serving(Faulty()) as faulty:
         pass
     model = recorded(faulty, tmp_path)
-    with pytest.raises(RuntimeError, match=r"m: none of 3 requests was answered; the last: no reply: cannot connect"):
+    with pytest.raises(RuntimeError, match=r"none of 3 calls was answered; the last: no reply: cannot connect"):
         complete(model, 3)
     assert model.ledger.totals().possibly_paid == 0
 
@@ -102,8 +201,12 @@ def test_retry_after_is_kept(tmp_path: Path) -> None:
         complete(recorded(faulty, tmp_path, patience=Patience(concurrency=1)), 2)
     assert faulty.times[1] - faulty.times[0] >= 0.69
     with serving(Faulty(faults=[status(429, {"Retry-After": "3600"})])) as faulty:  # longer than anybody waits
-        found = complete(recorded(faulty, tmp_path / "2", patience=Patience(concurrency=1)), 2)
-    assert found.reasons == ("no reply: HTTP 429", None)
+        with pytest.raises(RuntimeError, match="asks to wait 3600 s: resume then"):
+            complete(recorded(faulty, tmp_path / "2", patience=Patience(concurrency=1)), 2)
+        assert len(faulty.seen) == 1  # and nobody else asks
+    with serving(Faulty(faults=[status(429, {"Retry-After": "0"})] * 2)) as faulty:
+        complete(recorded(faulty, tmp_path / "3", patience=Patience(concurrency=1, first_wait=0.2)), 1)
+    assert faulty.times[1] - faulty.times[0] >= 0.1  # a while in any case
 
 
 def test_so_many_at_once_and_the_same_thing_once(tmp_path: Path) -> None:
@@ -122,7 +225,7 @@ def test_so_many_at_once_and_the_same_thing_once(tmp_path: Path) -> None:
 def test_the_cap_holds_to_the_request(tmp_path: Path) -> None:
     """Each request can cost its prompt's bytes, a template's allowance, and all tokens that it may write."""
     prices = {"m": Prices(prompt=1e6, completion=1e6)}  # one for each token
-    worst = len("prompt 0") + 256 + SAMPLING.max_tokens
+    worst = len("prompt 0") + 1024 + SAMPLING.max_tokens
     real = 15
     with serving(Faulty()) as faulty:
         model = recorded(faulty, tmp_path, patience=Patience(concurrency=1), prices=prices, cap=float(worst + 3 * real))
@@ -139,7 +242,7 @@ def test_the_cap_holds_to_the_request(tmp_path: Path) -> None:
 
 def test_the_cap_counts_what_is_on_its_way_and_what_may_have_been_paid(tmp_path: Path) -> None:
     prices = {"m": Prices(prompt=1e6, completion=1e6)}
-    worst = len("prompt 0") + 256 + SAMPLING.max_tokens
+    worst = len("prompt 0") + 1024 + SAMPLING.max_tokens
     with serving(Faulty(faults=[hang(5), hang(5), hang(5)])) as faulty:
         model = recorded(faulty, tmp_path, prices=prices, cap=2.5 * worst)
         with pytest.raises(SpendCapError):
@@ -167,13 +270,22 @@ def test_broken_texts_have_a_reason(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("server", "expected"),
     [
-        (Faulty(), Abilities(chat=True, way="logprobs", seed=True)),
-        (Faulty(lacks=("logprobs",)), Abilities(chat=True, way="structured", seed=True)),
-        (Faulty(ignores=("logprobs",)), Abilities(chat=True, way="structured", seed=True)),
-        (Faulty(lacks=("logprobs", "response_format", "seed")), Abilities(chat=True, way="plain", seed=False)),
-        (Faulty(ignores=("logprobs", "response_format")), Abilities(chat=True, way="plain", seed=True)),
-        (Faulty(lacks=("max_tokens",)), Abilities(chat=True, way="logprobs", limit="max_completion_tokens")),
-        (Faulty(chat=False), Abilities(chat=False, way="logprobs", seed=True)),
+        (Faulty(), Abilities(logprobs=True, structured=True)),
+        (Faulty(lacks=("logprobs",)), Abilities(structured=True)),
+        (Faulty(ignores=("logprobs",)), Abilities(structured=True)),
+        (Faulty(logprobs={"yes": -0.1}), Abilities(structured=True)),  # one alternative says too little
+        (Faulty(logprobs={"<think>": -0.01} | {f"{i}": -9.0 for i in range(9)}), Abilities(structured=True)),
+        (Faulty(lacks=("logprobs", "response_format", "seed")), Abilities(seed=False)),
+        (Faulty(ignores=("logprobs", "response_format")), Abilities()),
+        (
+            Faulty(lacks=("max_tokens",)),
+            Abilities(logprobs=True, structured=True, limit="max_completion_tokens"),
+        ),
+        (
+            Faulty(lacks=("max_tokens", "temperature", "stop")),
+            Abilities(logprobs=True, structured=True, limit="max_completion_tokens", temperature=False),
+        ),
+        (Faulty(chat=False), Abilities(chat=False, logprobs=True)),
     ],
 )
 def test_a_server_is_asked_once_what_it_can_do(server: Faulty, expected: Abilities, tmp_path: Path) -> None:
@@ -182,11 +294,15 @@ def test_a_server_is_asked_once_what_it_can_do(server: Faulty, expected: Abiliti
         assert find_abilities(faulty.url, "m", ledger, patience=QUICK).abilities == expected
         asked_before = len(faulty.seen)
         assert find_abilities(faulty.url, "m", ledger, patience=QUICK).abilities == expected
-        assert len(faulty.seen) == asked_before <= 6
+        again = len(faulty.seen) - asked_before  # only that the plain thing is refused is not remembered
+        assert again == (
+            2 if not expected.temperature else 1 if expected.limit != "max_tokens" or not expected.chat else 0
+        ) * (3 if not expected.chat else 1)
+        assert asked_before <= 7
         model = record_client(find_abilities(faulty.url, "m", ledger, patience=QUICK), ledger, QUICK)
         faulty.text = lambda body: "Yes." if "Yes or no" in asked(body) else f"{asked(body)[:3]}, said"
         found = model.choose(["Yes or no?"], [("yes", "no")])
-    if expected.way == "logprobs":
+    if expected.logprobs:
         np.testing.assert_allclose(found.logprobs[0], (-0.2, -2.0))
     else:
         assert 0.4 < math.exp(found.logprobs[0, 0]) <= 1
@@ -194,8 +310,8 @@ def test_a_server_is_asked_once_what_it_can_do(server: Faulty, expected: Abiliti
 
 def test_a_server_that_is_down_can_do_nothing(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "replies.db")
-    down = "takes neither messages nor text for 'm': no reply: HTTP 500"
-    with serving(Faulty(faults=[status(500)] * 9)) as faulty:
+    down = "takes neither messages nor text for 'm': HTTP 500"
+    with serving(Faulty(faults=[status(500)] * 12)) as faulty:
         with pytest.raises(RuntimeError, match=down):
             find_abilities(faulty.url, "m", ledger, patience=QUICK)
         assert find_abilities(faulty.url, "m", ledger, patience=QUICK).abilities.chat  # nothing wrong was remembered
@@ -208,7 +324,7 @@ def test_a_server_that_is_down_can_do_nothing(tmp_path: Path) -> None:
 def test_answers_are_counted_and_wrong_ones_are_none(tmp_path: Path) -> None:
     said = ["yes", "Yes.", "no", "yes, because the text says so", "perhaps"]
     with serving(Faulty(text=lambda body: said[body["seed"]])) as faulty:
-        client = Served(faulty.url, "m", Abilities(way="plain"), timeout=2)
+        client = Served(faulty.url, "m", Abilities(), timeout=2)
         model = record_client(client, Ledger(tmp_path / "replies.db"), QUICK, samples=5)
         found = model.choose(["p"], [("yes", "no")])
         likely = np.exp(found.logprobs[0])
@@ -224,11 +340,11 @@ def test_tokens_count_for_the_option_that_they_begin() -> None:
     seen = {" Hor": math.log(0.4), "horror": math.log(0.1), "rom": math.log(0.3), "": math.log(0.1), "h": -9.0}
     found = np.exp(option_logprobs(seen, ("horror", "romance")))
     np.testing.assert_allclose(found, (0.5 + math.exp(-9), 0.3))
-    both = np.exp(option_logprobs({"1": math.log(0.5), "10": math.log(0.2), "9": math.log(0.1)}, ("1", "10", "9")))
-    np.testing.assert_allclose(both, (0.5, 0.2, 0.1))
-    missing = np.exp(option_logprobs({"yes": math.log(0.9), "zebra": math.log(0.05)}, ("yes", "no")))
-    np.testing.assert_allclose(missing, (0.9, 0.05))  # no likelier than the least likely token that was given
-    assert sum(np.exp(option_logprobs({"zebra": -0.1}, ("yes", "no")))) < 1e-6
+    missing = np.exp(option_logprobs({"yes": math.log(0.9), "zebra": math.log(0.01)}, ("yes", "no", "both")))
+    np.testing.assert_allclose(missing, (0.9, 0.01, 0.01))  # no likelier than the least likely token that was given
+    left = np.exp(option_logprobs({"yes": math.log(0.98)}, ("yes", "no", "both")))
+    np.testing.assert_allclose(left, (0.98, 0.01, 0.01))  # nor than what is left
+    assert sum(np.exp(option_logprobs({"zebra": -0.1, "x": -30}, ("yes", "no")))) < 1e-6
 
 
 def test_a_served_model_keeps_the_contract(tmp_path: Path) -> None:
@@ -237,7 +353,7 @@ def test_a_served_model_keeps_the_contract(tmp_path: Path) -> None:
 
     def make() -> Recorded:
         number[0] += 1
-        client = Served(faulty.url, "m", Abilities(way="logprobs"), timeout=5)
+        client = Served(faulty.url, "m", Abilities(logprobs=True), timeout=5)
         return record_client(client, Ledger(tmp_path / f"{number[0]}.db"), QUICK)
 
     number = [0]
