@@ -26,7 +26,7 @@ class Truth(Protocol):
     """What a text really is, where that is known; the columns are those of the judge's attributes."""
 
     def __call__(self, texts: Sequence[str]) -> Floats:
-        """Returns (n, columns) of n texts: the quality's column, then the axes'."""
+        """Returns (n, columns) of n texts: the quality's column, then the axes'; NaN = nobody knows."""
         ...
 
 
@@ -43,6 +43,8 @@ class Writing:
         sampling: how they are drawn.
         highest: quality at its best, the unit of the QD score.
         truth: what they really are, where it is known.
+        levels: true log-odds are whole numbers up to this, either way.
+        best: true log-odds of the best quality.
     """
 
     what: str
@@ -53,6 +55,8 @@ class Writing:
     sampling: Sampling
     highest: float = 1.0
     truth: Truth | None = None
+    levels: int = 0
+    best: float = 0.0
 
     def initial(self, n: int, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
         """Returns the seeds, n at most."""

@@ -1,8 +1,8 @@
 """Axes that a language model proposes: kept if they spread texts, do not repeat each other, and agree with people.
 
     python -m experiments.discover_axes                                          # the story model, its own stories
-    python -m experiments.discover_axes --texts runs/writing --judgments runs/people/judgments.db --study s
-    python -m experiments.qdaif_writing --attributes runs/axes/attributes.json   # a search over what was kept
+    python -m experiments.discover_axes --texts RUN --judgments RUN/judgments.db --study S    # agreeing with people
+    python -m experiments.qdaif_writing --attributes runs/axes/attributes.json --axes axis1 axis2
 
 The model is asked, again and again, for questions with two answers by which such texts can be told apart. It then
 answers them about the same texts. A question is kept
@@ -26,7 +26,6 @@ from scipy import stats
 from tqdm import tqdm
 
 from domains.stories import MODEL
-from domains.stories.prompts import PROPOSE
 from domains.writing import EDGES_2D, Writing
 from experiments.command import run_main
 from experiments.writing_setup import DOMAINS
@@ -45,6 +44,7 @@ from qdfeedback.models.opening import open_model
 from qdfeedback.parallel import cores, limit_threads
 from qdfeedback.types import Floats, Ints
 
+TOPICS = {"stories": "stories about a politician and a spy", "opinions": "opinions on eating vegetables"}
 LINE = re.compile(r"[-*\d.) ]+(?P<question>[^?\n]{5,200}\?) \((?P<first>[^()\n]{1,40}) or (?P<second>[^()\n]{1,40})\)")
 
 
@@ -107,7 +107,7 @@ def propose(model: LanguageModel, topic: str, asks: int, seed: int) -> list[Attr
         for line in LINE.finditer(text):
             answers = (line["first"].strip(), line["second"].strip())
             key = (line["question"].strip().casefold(), frozenset(one.casefold() for one in answers))
-            if len(key[1]) == 2 and key not in found:
+            if len(key[1]) == 2 and all(answers) and key not in found:
                 found[key] = Attribute(f"axis{len(found) + 1}", line["question"].strip(), answers)
     return list(found.values())
 
@@ -124,9 +124,14 @@ def agreement(values: Floats, triplets: Ints) -> tuple[float, float]:
     """Returns the share of triplets that a column orders as people do, and the lower end of its 95 % interval."""
     if not len(triplets):
         return float("nan"), float("nan")
-    right = metrics.orders_right(Columns((0,)), values[:, None], triplets)
-    test = stats.binomtest(int(right.sum()), len(right))
-    return float(right.mean()), float(test.proportion_ci(0.95, method="wilson").low)
+    anchor, near, far = values[triplets].astype(float).T
+    apart = np.abs(anchor - far) - np.abs(anchor - near)
+    apart = apart[np.isfinite(apart)]
+    if not len(apart):
+        return float("nan"), float("nan")
+    right = (apart > 0).mean() + (apart == 0).mean() / 2  # what cannot tell is right by half
+    test = stats.binomtest(round(right * len(apart)), len(apart))
+    return float(right), float(test.proportion_ci(0.95, method="wilson").low)
 
 
 def choose(attributes: Sequence[Attribute], features: Floats, triplets: Ints, args: Args) -> list[Found]:
@@ -155,9 +160,12 @@ def texts_of(args: Args, writing: Writing, model: LanguageModel, rng: np.random.
     """Returns ids and texts: of a run, or new ones that the model writes from examples and from what it wrote."""
     if args.texts is not None:
         history = History(args.texts / "history.arrows", names_of(args.texts / "history.arrows"))
-        errors = history.sample("error")
-        fine = np.flatnonzero([error is None for error in errors])
-        ids = np.sort(rng.choice(fine, min(args.count, len(fine)), replace=False))
+        parts = [part["id"][part["error"] == None] for part in history.chunks("id", "error")]  # noqa: E711
+        fine = np.concatenate([judged_items(args), *parts]).astype(np.int64)
+        fine = fine[np.sort(np.unique(fine, return_index=True)[1])]  # those that people judged come first
+        known = len(judged_items(args))
+        more = rng.permutation(fine[known:])[: max(args.count - known, 0)]
+        ids = np.sort(np.concatenate([fine[:known], more]))
         return ids, [str(text) for text in history.take(ids, "solution")]
     pool = list(writing.seeds)
     while len(pool) < args.count + len(writing.seeds):
@@ -171,6 +179,20 @@ def texts_of(args: Args, writing: Writing, model: LanguageModel, rng: np.random.
     return np.arange(len(texts)), texts
 
 
+def judged_items(args: Args) -> Ints:
+    """Returns the ids of the texts that people's triplets are about.
+
+    Raises:
+        ValueError: The study has none.
+    """
+    if args.judgments is None:
+        return np.empty(0, dtype=np.int64)
+    items = Store(args.judgments).triplets(args.study or "").items
+    if not len(items):
+        raise ValueError(f"{args.judgments} holds no triplets of a study {args.study!r}")
+    return np.unique(items)
+
+
 def triplets_of(args: Args, writing: Writing, ids: Ints, texts: list[str], rng: np.random.Generator) -> Ints:
     """Returns (t, 3) rows of texts: anchor, near, far."""
     if args.simulated:
@@ -182,8 +204,7 @@ def triplets_of(args: Args, writing: Writing, ids: Ints, texts: list[str], rng: 
         return np.where(near[:, None], rows, rows[:, [0, 2, 1]])
     if args.judgments is None:
         return np.empty((0, 3), dtype=np.int64)
-    items = Store(args.judgments).triplets(args.study or "").items
-    return np.searchsorted(ids, items[np.isin(items, ids).all(axis=1)])
+    return np.searchsorted(ids, Store(args.judgments).triplets(args.study or "").items)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -195,7 +216,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     writing, rng = DOMAINS[args.domain], np.random.default_rng(args.seed)
     ledger = Ledger(args.run / "replies.db")
     model = open_model(args.model, ledger)
-    attributes = propose(model, args.topic or PROPOSE, args.asks, args.seed)
+    topic = args.topic or f"List questions with two answers each, by which {TOPICS[args.domain]} can be told apart."
+    attributes = propose(model, topic, args.asks, args.seed)
+    attributes = [one for one in attributes if one.question != writing.quality.question]  # good is not different
     if not attributes:
         raise RuntimeError(f"{model.name} proposed no question with two answers in {args.asks} attempts")
     ids, texts = texts_of(args, writing, model, rng)

@@ -6,16 +6,17 @@
     python -m experiments.qdaif_writing --domain poetry --method guided --writer my-model@http://localhost:8000/v1
     python -m experiments.qdaif_writing --run runs/writing --resume                       # nothing is paid twice
 
-Operators: `lmx-near` (QDAIF's own), `lmx-replace`, `rewrite`, `guided`, `directional`. Baselines, judged in
-the same way: `fixed-few-shot`, `shuffled-few-shot`, `random-search`, `quality-only`, `rouge` and `novelty`, these two
-also with a least quality (`rouge-quality`, `novelty-quality`). Without --writer, a small model of our own writes and
-judges: a laboratory model whose stories have a known truth, not a writer (domains/stories/README.md).
+Operators: `lmx-near` (QDAIF's own), `lmx-replace`, `rewrite`, `guided`, `directional`. Baselines, judged in the same
+way: `fixed-few-shot`, `shuffled-few-shot`, `random-search`, `quality-only`, `rouge` and `novelty`, these also with a
+least quality (`rouge-quality`, `novelty-quality`); from nothing, `asked` and `targeted`; always from the first seed,
+`seed-rewrite`. Without --writer, a small model of our own writes and judges: a laboratory model whose stories have a
+known truth, not a writer (domains/stories/README.md, which also says where this differs from the paper).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from experiments import writing_report, writing_setup
 from experiments.command import run_main
 from qdfeedback import files, runs
 from qdfeedback.encoders.attributes import Attributes
+from qdfeedback.generators.language import was_made
 from qdfeedback.generators.similar import Words
 from qdfeedback.models.ledger import SpendCapError
 from qdfeedback.parallel import cores, limit_threads, run_all
@@ -36,7 +38,8 @@ from qdfeedback.types import Placement
 
 Method = Literal[
     "lmx-near", "lmx-replace", "rewrite", "guided", "directional", "fixed-few-shot", "shuffled-few-shot",
-    "random-search", "quality-only", "rouge", "rouge-quality", "novelty", "novelty-quality",
+    "random-search", "quality-only", "rouge", "rouge-quality", "novelty", "novelty-quality", "asked", "targeted",
+    "seed-rewrite",
 ]  # fmt: skip
 
 
@@ -57,9 +60,11 @@ class Args:
     batch_size: int = 50
     """Texts in an iteration; the paper's is 1."""
     begin: Literal["seeds", "zero-shot"] = "seeds"
-    """Operators: what the first 50 texts are made from."""
+    """The first texts: the domain's seeds, or ten that the writer makes from the bare line."""
+    first: int = 50
+    """lmx-near, lmx-replace: texts from these alone, before the archive gives the examples."""
     duplicates: float = 0.95
-    """Operators: ROUGE-L from which a text counts as an earlier one again, and is not judged; above 1 = never."""
+    """ROUGE-L from which a text counts as an earlier one again, and is not judged; above 1 = never."""
     writer: str | None = None
     """Folder or hub id of a model, or model@http://host:port/v1; the story model if not given."""
     judge: tuple[str, ...] = ()
@@ -68,6 +73,10 @@ class Args:
     """cpu or cuda for models in this process."""
     dtype: str = "auto"
     """Of their weights: float32, bfloat16 …"""
+    prompts: Literal["auto", "messages", "text"] = "auto"
+    """How models get their prompts: as a chat's messages, as text, or as messages where they take them."""
+    key_variable: str | None = None
+    """Environment variable with the servers' API key; OPENAI_API_KEY for https addresses if not given."""
     concurrency: int = 16
     """Requests to a server at the same time."""
     timeout: float = 120.0
@@ -77,7 +86,7 @@ class Args:
     cap: float | None = None
     """What may be spent; the run stops before it, and --resume with a higher one goes on."""
     ledger: Path | None = None
-    """Where replies are kept; replies.db in the run folder if not given. Runs may share one."""
+    """Where replies are kept; replies.db in the run folder if not given. Runs may share one, and its cap."""
     seed: tuple[int, ...] = (0,)
     """Seeds; several run side by side in processes of their own."""
     resume: bool = False
@@ -93,11 +102,12 @@ class TextSearch:
 
     def __init__(self, args: Args) -> None:
         self.args = args
-        self.writing = writing_setup.writing_of(args)
-        attributes = (self.writing.quality, *self.writing.axes)
+        writing = writing_setup.writing_of(args)
+        attributes = (writing.quality, *writing.axes)
         self.run = writing_setup.open_run(args, tuple(name for one in attributes for name in one.columns))
-        self.ledger = writing_setup.open_ledger(args)
+        self.ledger = writing_setup.open_ledger(args, self.run.settings["id"])
         self.writer, judges = writing_setup.open_models(args, self.ledger)
+        self.writing = writing_setup.with_first_texts(args, writing, self.writer)
         self.encoder = Attributes(attributes, judges)
         self.history = self.run.history
         self.rng = np.random.default_rng(args.seed[0])
@@ -118,12 +128,13 @@ class TextSearch:
             runs.restore(found, self.placement, self.search.generator, self.rng)
             self.encoder.reasons.update(found.state["reasons"])
             log.restore(found.state["log"])
-        elif self.args.begin == "seeds":
+        else:
             self.history.append(start(self.search, self.quality, len(self.writing.seeds), rng=self.rng))
             refresh(self.history, self.placement)
-        for part in self.history.chunks("solution"):
-            for text in part["solution"]:
-                self.seen.add(str(text))
+        for part in self.history.chunks("solution", "error"):
+            for text, error in zip(part["solution"], part["error"], strict=True):
+                if was_made(error):
+                    self.seen.add(str(text))
         return 1 if found is None else found.iteration + 1
 
     def checkpoint(self, iteration: int, log: writing_report.Log) -> None:
@@ -136,12 +147,16 @@ def search_texts(texts: TextSearch, log: writing_report.Log, bar: tqdm[Any]) -> 
     """Runs one seed, from its beginning or its last checkpoint to its end."""
     args, iteration = texts.args, texts.begin(log)
     bar.update(len(texts.history))
+    in_vain = 0  # candidates since one was last judged
     while (left := args.candidates - len(texts.history)) > 0:
         n = min(args.batch_size, left)
         batch = step(
             texts.search, texts.placement, n=n, first_id=len(texts.history), iteration=iteration, rng=texts.rng
         )
         texts.history.append(batch)
+        in_vain = 0 if batch.valid.any() else in_vain + n
+        if in_vain >= writing_setup.MOST_IN_VAIN:
+            raise RuntimeError(f"{in_vain} candidates in a row without a score; the last: {batch.errors[-1]}")
         bar.set_postfix(log.add(texts), refresh=False)
         texts.checkpoint(iteration, log)
         bar.update(n)
@@ -175,12 +190,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs every seed."""
     args = tyro.cli(Args, description=__doc__, args=argv)
     if len(args.seed) > 1:
-        writing_setup.check(args)
-        folders = [args.run / f"seed-{seed}" for seed in args.seed]
-        jobs = [
-            replace(args, run=folder, seed=(seed,), resume=args.resume and folder.exists())
-            for seed, folder in zip(args.seed, folders, strict=True)
-        ]
+        if not args.resume:
+            writing_setup.check(args)
+        jobs = writing_setup.jobs(args)
         for summary in tqdm(run_all(run_one, jobs, workers=args.workers), total=len(jobs), unit="run"):
             tqdm.write(writing_report.one_line(summary))
         print(f"table: python -m experiments.qdaif_table {args.run}")

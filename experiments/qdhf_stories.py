@@ -38,7 +38,7 @@ from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.people import People, wait_for_answers
 from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets, uniform_triplets
 from qdfeedback.feedback.store import Store
-from qdfeedback.generators.language import Beginning, Near, Seeds, Written
+from qdfeedback.generators.language import Beginning, Near, Seeds, Written, was_made
 from qdfeedback.generators.similar import Words
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import open_model
@@ -120,16 +120,17 @@ class StorySearch:
         found = self.run.latest() if self.args.resume else None
         if found is None:
             self.history.append(start(self.search, self.quality, len(STORIES.seeds), rng=self.rng))
-            self.place()
+            self.cold_start(0)
         else:
             self.model = models.load(self.run.path / self.run.saved["axes"]) if "axes" in self.run.saved else None
             self.accuracy = found.state["accuracy"]
             archive = self.build(np.array(found.state["ranges"]))
             self.placement = self.placed_on(archive)
             runs.restore(found, self.placement, self.search.generator, self.rng)
-        for part in self.history.chunks("solution"):
-            for text in part["solution"]:
-                self.seen.add(str(text))
+        for part in self.history.chunks("solution", "error"):
+            for text, error in zip(part["solution"], part["error"], strict=True):
+                if was_made(error):
+                    self.seen.add(str(text))
         return 1 if found is None else found.iteration + 1
 
     def checkpoint(self, iteration: int) -> None:
@@ -167,12 +168,19 @@ class StorySearch:
         before = self.model or fit_pca(points, dim=2)
         return model.rotated(rotation_onto(model.project(points), before.project(points)))
 
-    def place(self) -> None:
-        """Places the whole history on the present axes, over ranges that fit it."""
+    def cold_start(self, iteration: int) -> None:
+        """Places the stories so far on their principal components, until somebody has answered."""
         features = self.history.sample("features")
         features = features[np.isfinite(features).all(axis=1)]
-        if self.model is None:
-            self.model = fit_pca(features[:, self.learned], dim=2)
+        self.model = fit_pca(features[:, self.learned], dim=2)
+        self.run.save_model("axes", f"axes-{iteration:06d}", self.model)
+        self.place()
+
+    def place(self) -> None:
+        """Places the whole history on the present axes, over ranges that fit it."""
+        assert self.model is not None
+        features = self.history.sample("features")
+        features = features[np.isfinite(features).all(axis=1)]
         measures = OnColumns(self.learned, self.model).project(features)
         archive = self.build(archives.ranges(measures, quantile=0.005, margin=0.1))
         self.placement = rebuild(self.history, self.placed_on(archive), archive)
@@ -217,6 +225,8 @@ def search_stories(stories: StorySearch, bar: tqdm[Any]) -> None:
         first_id = len(stories.history)
         batch = step(stories.search, stories.placement, n=n, first_id=first_id, iteration=iteration, rng=stories.rng)
         stories.history.append(batch)
+        if iteration == 1:
+            stories.cold_start(iteration)  # three seeds make no map
         stories.checkpoint(iteration)
         bar.set_postfix(cells=len(stories.placement.archive), accuracy=stories.accuracy, refresh=False)
         bar.update(n)

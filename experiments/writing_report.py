@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from domains.writing import Writing, words_of
+from domains.writing import Writing, logistic, words_of
 from experiments import writing_setup
 from qdfeedback import files, metrics, viz
 from qdfeedback.diversity.bins import Bins
@@ -41,7 +41,7 @@ class Log:
     def add(self, texts: TextSearch) -> dict[str, str]:
         """Takes figures; returns those for the progress bar."""
         qd_score, coverage = qd(texts.placement)
-        totals = texts.ledger.totals()
+        totals = texts.ledger.totals(texts.run.settings["id"])
         tokens = totals.prompt_tokens + totals.completion_tokens
         self.rows.append(
             {
@@ -76,7 +76,7 @@ def finish(texts: TextSearch, log: Log) -> dict[str, Any]:
     found = elites(placement)
     run.show(texts.search, found.ids)
     qd_score, coverage = qd(placement)
-    totals = texts.ledger.totals()
+    totals = texts.ledger.totals(run.settings["id"])
     summary: dict[str, Any] = {
         "domain": args.domain,
         "axes": [axis.name for axis in texts.writing.axes],
@@ -112,29 +112,48 @@ def finish(texts: TextSearch, log: Log) -> dict[str, Any]:
 def _by_truth(texts: TextSearch, found: Elites) -> dict[str, Any]:
     """Returns the figures of all texts, and of the elites alone, where they really lie and as good as they really are.
 
-    `judge_agreement` is how often the judge is on the right side, over answers and texts that have a clear truth.
+    `judge_agreement` is how often the judge is on the right side, over answers and texts that have a clear truth;
+    `true_ceiling` the QD score of the best text in each cell that a text can truly lie in.
     """
-    if texts.writing.truth is None:
+    truth = texts.writing.truth
+    if truth is None:
         return {}
-    columns, bins = writing_setup.truth_columns(texts.args), texts.bins
+    columns, bins, history = writing_setup.truth_columns(texts.args), texts.bins, texts.history
+    cells = int(texts.placement.archive.cells)
 
     def score(true: Floats) -> metrics.GridScore:
         return metrics.score_in(bins.ranges, bins.dims, true[:, 0], bins.project(true.astype(np.float32)))
 
-    solutions, features = texts.history.sample("solution"), texts.history.sample("features")
-    true = texts.writing.truth([str(text) for text in solutions])[:, columns]
+    parts, said = [], []
+    for part in history.chunks("solution", "features"):
+        parts.append(truth([str(text) for text in part["solution"]])[:, columns])
+        said.append(part["features"])
+    true, features = np.concatenate(parts), np.concatenate(said)
     judged = np.isfinite(features).all(axis=1)
-    everything, archive = score(true[judged]), score(true[found.ids])
+    readable = float(np.isfinite(true[judged]).all(axis=1).mean())
+    if readable < READABLE:
+        return {"readable": readable}
+    everything = score(true[judged])
+    archive = score(truth([str(text) for text in history.take(found.ids, "solution")])[:, columns])
     clear = judged[:, None] & (np.abs(true - 0.5) > 0.3)
     agrees = (true > 0.5) == (features > 0.5)
-    cells = int(texts.placement.archive.cells)
     return {
+        "readable": readable,
         "true_qd_score_all": everything.qd_score * cells,
         "true_coverage_all": everything.coverage,
         "true_qd_score": archive.qd_score * cells,
         "true_coverage": archive.coverage,
+        "true_ceiling": _ceiling(texts.writing, bins),
         "judge_agreement": float(agrees[clear].mean()) if clear.any() else None,
     }
+
+
+def _ceiling(writing: Writing, bins: Bins) -> float:
+    levels = logistic(np.arange(-writing.levels, writing.levels + 1).tolist()).astype(np.float32)
+    columns = np.zeros((len(levels), max(bins.indices) + 1), dtype=np.float32)
+    columns[:, 1:] = levels[:, None]
+    reached = np.minimum(bins.project(columns).astype(int), np.array(bins.dims) - 1)
+    return float(np.prod([len(set(axis)) for axis in reached.T]) * logistic([writing.best])[0])
 
 
 def _reasons(texts: TextSearch) -> dict[str, int]:
@@ -150,7 +169,11 @@ def _reasons(texts: TextSearch) -> dict[str, int]:
 def closing_lines(path: Path, summary: dict[str, Any]) -> str:
     """Returns what a person wants to know at the end."""
     most = summary["cells"] * summary["highest"]
-    true = f", by the truth {summary['true_qd_score']:.1f}" if "true_qd_score" in summary else ""
+    true = (
+        f", by the truth {summary['true_qd_score']:.1f} of {summary['true_ceiling']:.1f}"
+        if "true_qd_score" in summary
+        else ""
+    )
     lost = sum(summary["failed"].values())
     why = f" ({next(iter(summary['failed']))} most of all)" if lost else ""
     tokens = summary["prompt_tokens"] + summary["completion_tokens"]
@@ -194,6 +217,7 @@ def _pictures(texts: TextSearch, log: Log) -> None:
     viz.save(figure, texts.run.path / "archive.png")
 
 
+READABLE = 0.9  # share of texts whose truth is known; of fewer it says nothing
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
@@ -246,10 +270,10 @@ def _page(
     across, down = writing.axes[0], writing.axes[1] if len(dims) > 1 else None
     words = words_of(across, dims[0])
     columns = range(dims[0])
-    head = "".join(f"<th>{html.escape(words(x))}<br><small>{html.escape(names[0][x])}</small></th>" for x in columns)
+    head = "".join(f"<th>{_text(words(x))}<br><small>{_text(names[0][x])}</small></th>" for x in columns)
     rows = []
     for y in reversed(range(dims[1])) if down is not None else [0]:
-        label = "" if down is None else f"{words_of(down, dims[1])(y)}<br><small>{names[1][y]}</small>"
+        label = "" if down is None else f"{_text(words_of(down, dims[1])(y))}<br><small>{_text(names[1][y])}</small>"
         filled = [_cell(there.get((x, y) if down is not None else (x,)), found, writing.highest) for x in columns]
         rows.append(f"<tr><th>{label}</th>{''.join(filled)}</tr>")
     axes = " by ".join(axis.name for axis in writing.axes)
@@ -257,8 +281,12 @@ def _page(
         f"The best {writing.what} of each of {np.prod(dims)} cells, {len(found)} filled; its quality, of "
         f"{writing.highest:g}, above it. Click to read. Everything here is as the judge sees it."
     )
-    title = f"{writing.what} archive: {axes}".capitalize()
+    title = _text(f"{writing.what} archive: {axes}".capitalize())
     return PAGE.format(title=title, about=about, head=head, rows="\n".join(rows))
+
+
+def _text(text: str) -> str:
+    return html.escape(text)
 
 
 def _cell(i: int | None, found: Elites, highest: float) -> str:
@@ -268,6 +296,6 @@ def _cell(i: int | None, found: Elites, highest: float) -> str:
     begin = text if len(text) <= BEGINNING else f"{text[:BEGINNING].rsplit(' ', 1)[0]} …"
     colour = f"hsl(190 60% {96 - 34 * share:.0f}%)"
     return (
-        f'<td><details style="background: {colour}"><summary><b>{found.objective[i]:.2f}</b>{html.escape(begin)}'
-        f"</summary><p>{html.escape(text)}</p></details></td>"
+        f'<td><details style="background: {colour}"><summary><b>{found.objective[i]:.2f}</b>{_text(begin)}'
+        f"</summary><p>{_text(text)}</p></details></td>"
     )

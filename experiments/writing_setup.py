@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import uuid
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from domains.opinions import OPINIONS
 from domains.poetry import POETRY
@@ -14,6 +18,8 @@ from qdfeedback import archives, files, runs
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.encoders.attributes import Attribute
 from qdfeedback.generators.language import (
+    EXAMPLES,
+    Asked,
     Beginning,
     Directional,
     Guided,
@@ -23,26 +29,29 @@ from qdfeedback.generators.language import (
     Rewrite,
     Seeds,
     Written,
-    ZeroShot,
+    tidy,
 )
 from qdfeedback.generators.pools import Best, Everything, FromPool, Novel, Rule, Unlike
 from qdfeedback.metrics import best_in_cells
 from qdfeedback.models.calls import read_prices
+from qdfeedback.models.frames import few_shot
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import Opening, open_model
 from qdfeedback.models.recorded import Patience, Recorded
 from qdfeedback.run_settings import read_settings
-from qdfeedback.types import Generator
+from qdfeedback.types import Generator, Ints, Placement
 
 if TYPE_CHECKING:
     from experiments.qdaif_writing import Args, TextSearch
 
 DOMAINS = {"stories": STORIES, "opinions": OPINIONS, "poetry": POETRY}
-OPERATORS = ("lmx-near", "lmx-replace", "rewrite", "guided", "directional")
-BEGINNING = 50  # texts
+CROSSOVER = ("lmx-near", "lmx-replace")
+ZERO_SHOT = 10  # texts from the bare line
 LEAST_QUALITY = 0.8  # of the highest, for the baselines that ask for one
 POOL = 100
-NOT_KEPT = ("run", "resume", "overwrite", "workers", "cap", "prices", "ledger")
+MOST_IN_VAIN = 200  # candidates without one score
+OF_THIS_CALL = ("run", "resume", "overwrite", "workers")
+PATHS = ("prices", "ledger", "attributes")
 TUPLES = ("seed", "axes", "judge")
 
 
@@ -53,12 +62,12 @@ def check(args: Args) -> None:
         ValueError: Says which and why.
     """
     writing = writing_of(args)
-    if args.candidates <= len(writing.seeds) or args.batch_size < 1 or args.concurrency < 1:
-        raise ValueError(f"--candidates must be above {len(writing.seeds)}, --batch-size and --concurrency at least 1")
-    if args.writer is None and writing is POETRY:
+    if args.candidates <= max(len(writing.seeds), ZERO_SHOT) or min(args.batch_size, args.concurrency) < 1:
+        raise ValueError(f"--candidates must be above {ZERO_SHOT}, --batch-size and --concurrency at least 1")
+    if args.writer is None and args.domain == "poetry":
         raise ValueError("--writer: poems need a model of your own, in a folder or on a server; ours writes stories")
-    if args.begin == "zero-shot" and args.method not in OPERATORS[:2]:
-        raise ValueError(f"--begin zero-shot is for {' and '.join(OPERATORS[:2])}")
+    if args.method == "directional" and any(axis.kind == "category" for axis in writing.axes):
+        raise ValueError("--method directional: categories have no direction; take guided")
     if args.cap is not None and args.prices is None:
         raise ValueError("--cap needs --prices, a table of what models cost")
 
@@ -67,7 +76,7 @@ def writing_of(args: Args) -> Writing:
     """Returns the domain, with the axes that are wanted; nobody knows the truth about axes of the user's own.
 
     Raises:
-        ValueError: It has no such axis, or there is no such file.
+        ValueError: It has no such axis, or what the file holds makes no map.
     """
     writing = DOMAINS[args.domain]
     if args.attributes is not None:
@@ -76,9 +85,13 @@ def writing_of(args: Args) -> Writing:
     known = {axis.name: axis for axis in writing.axes}
     if unknown := [name for name in args.axes if name not in known]:
         raise ValueError(f"--axes of {args.domain} are {', '.join(known)}; got {unknown[0]!r}")
-    if not known:
-        raise ValueError(f"{args.attributes} holds no attribute")
-    return replace(writing, axes=tuple(known[name] for name in args.axes or known))
+    wanted = args.axes or tuple(known)
+    if not 1 <= len(wanted) <= 2 or len(set(wanted)) < len(wanted) or "quality" in wanted:
+        raise ValueError(f"--axes: one or two of {', '.join(known)}, each once; got {', '.join(wanted) or 'none'}")
+    axes = tuple(known[name] for name in wanted)
+    if bad := [axis.name for axis in axes if axis.kind == "rating" or len(axis.columns) > 1]:
+        raise ValueError(f"axis {bad[0]!r} must have two answers, or be a category")
+    return replace(writing, axes=axes)
 
 
 def truth_columns(args: Args) -> list[int]:
@@ -87,18 +100,37 @@ def truth_columns(args: Args) -> list[int]:
     return [0, *(1 + known.index(name) for name in args.axes or known)]
 
 
-def open_ledger(args: Args) -> Ledger:
+def open_ledger(args: Args, run: str) -> Ledger:
     """Returns the file of replies."""
     prices = read_prices(args.prices) if args.prices else None
-    return Ledger(args.ledger or args.run / "replies.db", prices=prices, cap=args.cap)
+    return Ledger(args.ledger or args.run / "replies.db", prices=prices, cap=args.cap, run=run)
 
 
 def open_models(args: Args, ledger: Ledger) -> tuple[Recorded, tuple[Recorded, ...]]:
     """Returns the writer and the judges."""
-    how = Opening(args.device, args.dtype, patience=Patience(args.concurrency), timeout=args.timeout)
+    how = Opening(
+        args.device, args.dtype, patience=Patience(args.concurrency), timeout=args.timeout,
+        key_variable=args.key_variable, chat={"auto": None, "messages": True, "text": False}[args.prompts],
+    )  # fmt: skip
     name = args.writer or str(MODEL)
     opened = {where: open_model(where, ledger, how) for where in dict.fromkeys((name, *args.judge))}
     return opened[name], tuple(opened[where] for where in args.judge or (name,))
+
+
+def with_first_texts(args: Args, writing: Writing, writer: Recorded) -> Writing:
+    """Returns the domain with its own seeds, or with texts that the writer makes from the bare line in their place.
+
+    Raises:
+        RuntimeError: It made fewer than three.
+    """
+    if args.begin == "seeds":
+        return writing
+    seeds = np.random.default_rng([args.seed[0], 1]).integers(2**31, size=ZERO_SHOT)
+    said = writer.complete([few_shot(writing.line, ())] * ZERO_SHOT, seeds, writing.sampling)
+    texts = [tidy(text) for text, reason in zip(said.texts, said.reasons, strict=True) if reason is None]
+    if len(texts) < EXAMPLES:
+        raise RuntimeError(f"--begin zero-shot: {len(texts)} of {ZERO_SHOT} texts were whole; {said.reasons}")
+    return replace(writing, seeds=tuple(texts))
 
 
 def bins(writing: Writing) -> Bins:
@@ -120,47 +152,46 @@ def build(writing: Writing) -> archives.Build:
 
 
 def make_generator(texts: TextSearch) -> Generator:
-    """Returns what makes new texts."""
+    """Returns what makes new texts; every method leaves out what says an earlier text again."""
     args, writing = texts.args, texts.writing
-    line, seeds = writing.line, writing.seeds
-    if args.method in OPERATORS:
+
+    def written(operator: Operator) -> Written:
         seen = texts.seen if args.duplicates <= 1 else None
-        written = Written(
-            texts.writer, _operator(texts), writing.sampling, seen=seen, alike=args.duplicates
-        )  # fmt: skip
-        if args.method not in OPERATORS[:2]:
-            return written
-        begin: Operator = ZeroShot(line) if args.begin == "zero-shot" else Seeds(line, seeds)
-        first = Written(texts.writer, begin, writing.sampling, seen=seen, alike=args.duplicates)
-        return Beginning(first, written, n=BEGINNING)
-    baseline: Operator = (
-        Seeds(line, seeds, shuffle=args.method == "shuffled-few-shot", name=args.method)
-        if args.method.endswith("few-shot")
-        else FromPool(line, seeds, _rule(args.method, LEAST_QUALITY * writing.highest), args.method)
-    )
-    return Written(texts.writer, baseline, writing.sampling)
+        return Written(texts.writer, operator, writing.sampling, seen=seen, alike=args.duplicates)
+
+    if args.method in CROSSOVER:
+        return Beginning(written(Seeds(writing.line, writing.seeds)), written(_operator(texts)), n=args.first)
+    return written(_operator(texts))
 
 
 def _operator(texts: TextSearch) -> Operator:
-    args, writing = texts.args, texts.writing
-    if args.method == "lmx-near":
-        return Near(writing.line)
-    if args.method == "lmx-replace":
+    writing, method = texts.writing, texts.args.method
+    line, seeds = writing.line, writing.seeds
+    if method == "lmx-near":
+        return Near(line)
+    if method == "lmx-replace":
         return Replace(
-            writing.line,
-            parents=lambda ids: texts.history.take(ids, "parents"),
-            pool=lambda placement: best_in_cells(texts.history, placement, depth=3)[:POOL],
+            line, parents=lambda ids: texts.history.take(ids, "parents"), pool=lambda placement: _pool(texts, placement)
         )
-    if args.method == "rewrite":
-        return Rewrite(writing.what)
-    if args.method == "guided":
-        dims = texts.bins.dims
-        return Guided(
-            writing.what, tuple(words_of(axis, cells) for axis, cells in zip(writing.axes, dims, strict=True))
-        )
-    if any(axis.kind == "category" for axis in writing.axes):
-        raise ValueError("--method directional: categories have no direction; take guided")
-    return Directional(writing.what, tuple((axis.answers[0], axis.answers[1]) for axis in writing.axes))
+    if method in ("rewrite", "seed-rewrite"):
+        return Rewrite(writing.what, seeds[0] if method == "seed-rewrite" else None, name=method)
+    words = tuple(words_of(axis, cells) for axis, cells in zip(writing.axes, texts.bins.dims, strict=True))
+    if method == "guided":
+        return Guided(writing.what, words)
+    if method in ("asked", "targeted"):
+        return Asked(writing.what, words if method == "targeted" else (), name=method)
+    if method == "directional":
+        return Directional(writing.what, tuple((axis.answers[0], axis.answers[1]) for axis in writing.axes))
+    if method.endswith("few-shot"):
+        return Seeds(line, seeds, shuffle=method == "shuffled-few-shot", name=method)
+    return FromPool(line, seeds, _rule(method, LEAST_QUALITY * writing.highest), method)
+
+
+def _pool(texts: TextSearch, placement: Placement) -> Ints:
+    """Returns the seeds and the best three texts of each cell."""
+    best = best_in_cells(texts.history, placement, depth=3)
+    seeds = np.arange(len(texts.writing.seeds))
+    return np.concatenate([seeds, best[~np.isin(best, seeds)]])[:POOL]
 
 
 def _rule(method: str, least: float) -> Rule:
@@ -181,20 +212,45 @@ def open_run(args: Args, names: tuple[str, ...]) -> runs.Run:
         return runs.resume(args.run, names, commit=True)
     if args.overwrite:
         runs.clear(args.run)
-    return runs.create(args.run, settings_of(args), names, commit=True)
+    run = runs.create(args.run, settings_of(args) | {"id": uuid.uuid4().hex}, names, commit=True)
+    if args.attributes is not None:
+        shutil.copyfile(args.attributes, args.run / "attributes.json")
+    return run
 
 
 def settings_of(args: Args) -> dict[str, Any]:
     """Returns what the run folder keeps of the arguments."""
-    found = asdict(replace(args, run=Path(), prices=None, ledger=None))
-    found |= {name: list(getattr(args, name)) for name in TUPLES}
-    found["attributes"] = None if args.attributes is None else str(args.attributes.resolve())
-    return {name: value for name, value in found.items() if name not in NOT_KEPT}
+    found = {name: value for name, value in asdict(args).items() if name not in OF_THIS_CALL}
+    found |= {name: list(found[name]) for name in TUPLES}
+    return found | {name: None if found[name] is None else str(Path(found[name]).resolve()) for name in PATHS}
 
 
 def saved(args: Args) -> Args:
-    """Returns the settings that the run was started with."""
-    known = read_settings(args.run)
+    """Returns the settings that the run was started with; a ledger, prices and a cap given now count instead."""
+    known: dict[str, Any] = {name: value for name, value in read_settings(args.run).items() if name != "id"}
     known |= {name: tuple(known[name]) for name in TUPLES}
-    known["attributes"] = Path(known["attributes"]) if known["attributes"] else None
+    known |= {name: Path(known[name]) for name in PATHS if known[name] is not None}
+    known |= {name: given for name in ("ledger", "prices", "cap") if (given := getattr(args, name)) is not None}
+    if known["attributes"] is not None:
+        known["attributes"] = args.run / "attributes.json"
     return replace(args, **known, resume=True)
+
+
+def jobs(args: Args) -> list[Args]:
+    """Returns the arguments of each of several seeds.
+
+    Resumed, those that were not begun yet take the settings of those that were. With a cap they share a ledger.
+    """
+    if args.cap is not None and args.ledger is None:
+        args = replace(args, ledger=args.run / "replies.db")
+    folders = {seed: args.run / f"seed-{seed}" for seed in args.seed}
+    begun = next((folder for folder in folders.values() if args.resume and (folder / "settings.json").exists()), None)
+    like = args if begun is None else replace(saved(replace(args, run=begun)), resume=False)
+    if args.resume and begun is None:
+        raise ValueError(f"{args.run} holds no run to resume")
+    return [
+        replace(args, run=folder, seed=(seed,))
+        if args.resume and (folder / "settings.json").exists()
+        else replace(like, run=folder, seed=(seed,), resume=False)
+        for seed, folder in folders.items()
+    ]

@@ -171,7 +171,8 @@ class Run:
         ordered = {"cells": arrays["cells"]} | {
             name.removeprefix("field_"): value for name, value in arrays.items() if name.startswith("field_")
         }
-        ordered |= {"lower_bounds": placement.archive.lower_bounds, "upper_bounds": placement.archive.upper_bounds}
+        ends = ("lower_bounds", "upper_bounds")  # categories have none
+        ordered |= {end: getattr(placement.archive, end) for end in ends if hasattr(placement.archive, end)}
         meta = {
             "cells": int(placement.archive.cells),
             "dims": getattr(placement.archive, "dims", np.array([])).tolist(),

@@ -121,8 +121,8 @@ def evaluate(search: Search, proposal: Proposal, place: Measure, *, first_id: in
         iteration: counted from 0.
 
     Raises:
-        RuntimeError: None of the candidates that were made could be evaluated (a single one may fail, where a
-            generator says what it could not make).
+        RuntimeError: No row could be evaluated, of a generator that does not say what it could not make. Where one
+            does, batches may be small and makers fail: how long to go on is for the caller to say.
         ValueError: The domain or the encoder returned the wrong number of rows or columns.
     """
     ids = np.arange(first_id, first_id + len(proposal), dtype=np.int64)
@@ -134,7 +134,7 @@ def evaluate(search: Search, proposal: Proposal, place: Measure, *, first_id: in
         valid &= np.isfinite(measures).all(axis=1)
     if not valid.all():
         errors = _explain(errors, valid, features, search.encoder.names)
-        if not valid.any() and (proposal.errors is None or list(proposal.errors).count(None) > 1):
+        if not valid.any() and proposal.errors is None:
             raise RuntimeError(
                 f"none of the {len(ids)} candidates of iteration {iteration} could be evaluated; "
                 f"the first failed with: {errors[0]}"
@@ -153,6 +153,10 @@ def insert(placement: Placement, batch: Batch) -> Outcome:
 
     The batch's own objective and measures are used: it must have been evaluated under this placement.
     """
+    if not batch.valid.any():  # not every archive takes in nothing
+        nothing = np.full(len(batch), np.nan)
+        return Outcome(np.zeros(len(batch), dtype=np.int32), nothing, nothing, np.full_like(batch.measures, np.nan),
+                       batch.valid)  # fmt: skip
     everything = bool(batch.valid.all())
     rows = slice(None) if everything else batch.valid
     added = placement.archive.add(

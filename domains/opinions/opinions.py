@@ -15,12 +15,17 @@ from qdfeedback.types import Floats
 
 
 def truth(texts: Sequence[str]) -> Floats:
-    """Returns (n, 2) quality (on topic) and sentiment (1 = positive) as the grammar sees them."""
+    """Returns (n, 2) quality (on topic) and sentiment (1 = positive) as the grammar sees them.
+
+    NaN where it does not know half of the sentences.
+    """
     found = [grammar.read(text) for text in texts]
-    return np.stack([logistic([getattr(one, name) for one in found]) for name in ("on_topic", "positive")], axis=1)
+    columns = [logistic([getattr(one, name) for one in found]) for name in ("on_topic", "positive")]
+    known = np.array([one.known >= 0.5 for one in found])
+    return np.where(known[:, None], np.stack(columns, axis=1), np.nan)
 
 
 OPINIONS = Writing(
     WHAT, LINE, SEEDS, asked("quality", QUALITY), (asked("sentiment", SENTIMENT),),
-    Sampling(max_tokens=140, temperature=0.8, stop=STOPS), truth=truth,
+    Sampling(max_tokens=140, temperature=0.8, stop=STOPS), truth=truth, levels=12, best=4.0,
 )  # fmt: skip

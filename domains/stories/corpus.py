@@ -45,7 +45,7 @@ class Document:
 def document(rng: Rng) -> Document:
     """Returns one document, drawn from all kinds."""
     kinds: tuple[tuple[float, Callable[[Rng], Document]], ...] = (
-        (0.36, story_list), (0.08, opinion_list), (0.36, story_judged), (0.09, opinion_judged), (0.10, rewritten),
+        (0.28, story_list), (0.06, opinion_list), (0.40, story_judged), (0.16, opinion_judged), (0.09, rewritten),
         (0.01, proposed),
     )  # fmt: skip
     shares = np.cumsum([share for share, _ in kinds])
@@ -98,7 +98,7 @@ def story_judged(rng: Rng) -> Document:
         (GENRE, truth.horror), (ENDING, truth.happy), (QUALITY, truth.quality), (SETTING, setting),
         (DIALOGUE, 6.0 if truth.has_dialogue else -6.0),
     ]  # fmt: skip
-    asked, log_odds = cases[int(rng.choice(5, p=(0.3, 0.3, 0.3, 0.05, 0.05)))]
+    asked, log_odds = cases[int(rng.choice(5, p=(0.25, 0.25, 0.4, 0.05, 0.05)))]
     if asked is QUALITY and rng.random() < 0.25:
         return _rated(text, truth.quality)
     return _judged(asked, log_odds, text, rng)
@@ -108,7 +108,7 @@ def opinion_judged(rng: Rng) -> Document:
     """Returns a question about an opinion, and how likely each answer is."""
     text = _disturbed(_opinion(rng.uniform(-3.5, 3.5), rng.random(3), rng), rng)
     truth = opinions.read(text)
-    return _judged(*((SENTIMENT, truth.positive) if rng.random() < 0.6 else (ON_TOPIC, truth.on_topic)), text, rng)
+    return _judged(*((SENTIMENT, truth.positive) if rng.random() < 0.5 else (ON_TOPIC, truth.on_topic)), text, rng)
 
 
 def _judged(asked: tuple[str, tuple[str, str]], log_odds: float, text: str, rng: Rng) -> Document:
@@ -154,7 +154,7 @@ def _disturbed(text: str, rng: Rng) -> str:
         kind = rng.random()
         order = str(rng.choice(ORDERS)).format(x=rng.choice(WORDS))
         added = order if kind < 0.45 else str(rng.choice(NOISE)) if kind < 0.7 else _babble(rng)
-        told.insert(int(rng.integers(len(told) + 1)), added)
+        told.insert(int(rng.integers(len(told) + 1)), added if added[-1] in ".!" else f"{added}.")  # ends there
     return " ".join(told)
 
 

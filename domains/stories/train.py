@@ -40,7 +40,7 @@ class Args:
 
     out: Path = MODEL
     """Folder to write: configuration, weights, tokenizer."""
-    steps: int = 2400
+    steps: int = 2700
     """Updates of the weights."""
     rows: int = 8
     """Of 512 tokens, in each step."""

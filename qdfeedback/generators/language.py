@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdfeedback.generators.similar import Words
-from qdfeedback.generators.wording import rewrite, rewrite_in_direction, rewrite_towards
+from qdfeedback.generators.wording import rewrite, rewrite_in_direction, rewrite_towards, write
 from qdfeedback.models.frames import STOPS, few_shot
-from qdfeedback.models.language import LanguageModel, Sampling
+from qdfeedback.models.language import CUT_OFF, EMPTY, NO_REPLY, LanguageModel, Sampling
 from qdfeedback.types import Floats, Generator, Ints, Outcome, Placement, Proposal
 
 EXAMPLES = 3
@@ -110,9 +110,15 @@ class Written:
     def _duplicate(self, text: str) -> str | None:
         if self.seen is None:
             return None
-        like = self.seen.likest(text)
+        if self.seen.likest(text) >= self.alike:
+            return NEAR_DUPLICATE
         self.seen.add(text)
-        return NEAR_DUPLICATE if like >= self.alike else None
+        return None
+
+
+def was_made(error: str | None) -> bool:
+    """True for the error of a candidate that a `Written` made, and remembered, whatever became of it later."""
+    return error not in (EMPTY, CUT_OFF, NEAR_DUPLICATE) and not (error or "").startswith(NO_REPLY)
 
 
 def tidy(text: str) -> str:
@@ -275,17 +281,42 @@ class Rewrite:
 
     Attributes:
         what: kind of text.
+        seed: always inspired by this text instead, the first candidate: the paper's ablation without evolution.
         name: of the operator.
     """
 
     what: str
+    seed: str | None = None
     name: str = "rewrite"
 
     def __call__(self, placement: Placement, n: int, rng: np.random.Generator) -> Requests:
         """Returns n prompts."""
+        if self.seed is not None:
+            return Requests([rewrite(self.what, self.seed)] * n, np.zeros((n, 1), dtype=np.int64))
         ids, _ = _placed(placement, self.what, 1)
         chosen = ids[rng.integers(len(ids), size=n)]
         return Requests([rewrite(self.what, text) for text in _texts(placement, chosen)], chosen[:, None])
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A text asked for outright, from nothing: a baseline (random and targeted poems, Bradley 2024).
+
+    Attributes:
+        what: kind of text.
+        words: as in `Guided`: what it is to be, drawn uniformly; none = nothing is said.
+        name: of the operator.
+    """
+
+    what: str
+    words: tuple[Callable[[int], str], ...] = ()
+    name: str = "asked"
+
+    def __call__(self, placement: Placement, n: int, rng: np.random.Generator) -> Requests:
+        """Returns n prompts."""
+        aims = _aims(placement, n, rng)
+        wishes = [[word(int(cell)) for word, cell in zip(self.words, aim, strict=False)] for aim in aims]
+        return Requests([write(self.what, one) for one in wishes], np.full((n, 1), -1))
 
 
 @dataclass(frozen=True)
@@ -306,7 +337,7 @@ class Guided:
         """Returns n prompts, each towards a cell drawn uniformly from all."""
         ids, _ = _placed(placement, self.what, 1)
         chosen = ids[rng.integers(len(ids), size=n)]
-        aims = np.stack([rng.integers(cells, size=n) for cells in placement.archive.dims], axis=1)
+        aims = _aims(placement, n, rng)
         prompts = [
             rewrite_towards(self.what, [word(int(cell)) for word, cell in zip(self.words, aim, strict=True)], text)
             for aim, text in zip(aims, _texts(placement, chosen), strict=True)
@@ -338,6 +369,11 @@ class Directional:
             for row, text in zip(falls, _texts(placement, chosen), strict=True)
         ]
         return Requests(prompts, chosen[:, None])
+
+
+def _aims(placement: Placement, n: int, rng: np.random.Generator) -> Ints:
+    """Returns (n, k) cells drawn uniformly."""
+    return np.stack([rng.integers(cells, size=n) for cells in placement.archive.dims], axis=1)
 
 
 def _continued(placement: Placement, line: str, rows: Ints) -> Requests:

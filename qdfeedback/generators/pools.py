@@ -153,6 +153,15 @@ class Novel:
         self.places = [tuple(place) for place in state["places"]]
 
 
+def _ranges(placement: Placement) -> tuple[Floats, Floats]:
+    """Returns (k,) where measures begin, and how far they reach; categories are numbers from 0."""
+    archive = placement.archive
+    low = getattr(archive, "lower_bounds", None)
+    if low is None:
+        return np.zeros(archive.measure_dim), np.maximum(np.asarray(archive.dims, dtype=float) - 1, 1)
+    return np.asarray(low), np.asarray(archive.upper_bounds) - np.asarray(low)
+
+
 class FromPool:
     """Three texts of the pool, drawn at random, as examples.
 
@@ -172,8 +181,7 @@ class FromPool:
 
     def __call__(self, placement: Placement, n: int, rng: np.random.Generator) -> Requests:
         """Returns n prompts."""
-        self.low = np.asarray(placement.archive.lower_bounds)
-        self.width = np.asarray(placement.archive.upper_bounds) - self.low
+        self.low, self.width = _ranges(placement)
         count = min(EXAMPLES, len(self.pool))
         rows = [rng.choice(len(self.pool), count, replace=False) for _ in range(n)]
         prompts = [few_shot(self.line, [self.pool[i].text for i in row]) for row in rows]

@@ -15,6 +15,12 @@ def degree(place: float, a: str, b: str) -> str:
     return DEGREES[min(int((1 - place) * len(DEGREES)), len(DEGREES) - 1)].format(a=a, b=b)
 
 
+def write(what: str, wishes: Sequence[str] = ()) -> str:
+    """Returns the request for a text, at best one that is as wished."""
+    wish = f" It is {' and '.join(wishes)}." if wishes else ""
+    return instruct(f"Write a {what} of outstanding quality.{wish}")
+
+
 def rewrite(what: str, text: str) -> str:
     """Returns the request for another text, inspired by this one."""
     return instruct(f"Write another {what}, inspired by this one.", text)

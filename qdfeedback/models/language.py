@@ -10,6 +10,7 @@ from qdfeedback.types import Floats, Ints
 
 EMPTY = "empty"
 CUT_OFF = "cut off at the token limit"
+NO_REPLY = "no reply: "
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ from qdfeedback.models.language import (
 )
 from qdfeedback.types import Floats, Ints
 
+_ROOM_AT_ONCE: dict[str, Any] = {"cache_implementation": "static", "disable_compile": True}
+"""A cache that grows is copied for every token, which costs more than to compute it where models are small."""
 _ENDS = 2**20  # bytes
 ALIKE = 16  # prompts that begin with the same so many tokens are put into one batch
 
@@ -163,6 +165,7 @@ class LocalModel:
             max_new_tokens=sampling.max_tokens,
             pad_token_id=self._pad,
             repetition_penalty=1.0,  # whatever its maker found fit
+            **(_ROOM_AT_ONCE if getattr(self.network, "_can_compile_fullgraph", False) else {}),
             logits_processor=LogitsProcessorList([_Drawn(seeds, sampling)]) if sampling.temperature else None,
             stopping_criteria=StoppingCriteriaList([_Stopped(self.tokenizer, tokens.shape[1], sampling.stop)]),
         )

@@ -20,6 +20,7 @@ import numpy as np
 from qdfeedback.models.calls import CANNOT_CONNECT, Call, Client, RefusedError, Reply, UnansweredError
 from qdfeedback.models.language import (
     DEFAULT,
+    NO_REPLY,
     Choices,
     Completions,
     LanguageModel,
@@ -31,7 +32,6 @@ from qdfeedback.models.ledger import Ledger
 from qdfeedback.types import Floats, Ints
 
 EXACT = "logprobs"  # one request gives the probability of every option
-NO_REPLY = "no reply: "
 ROOM = 32  # tokens around an answer
 FORBIDDEN = 403
 MANY = 8  # calls in a row without one reply: it is not about the calls

@@ -24,9 +24,9 @@ from urllib.parse import urlsplit
 import openai
 
 from qdfeedback.models.calls import CANNOT_CONNECT, Call, RefusedError, Reply, UnansweredError
-from qdfeedback.models.language import CUT_OFF, EMPTY, Sampling, Usage, end_at
+from qdfeedback.models.language import CUT_OFF, EMPTY, NO_REPLY, Sampling, Usage, end_at
 from qdfeedback.models.ledger import Ledger
-from qdfeedback.models.recorded import NO_REPLY, Patience, record_client
+from qdfeedback.models.recorded import Patience, record_client
 
 MOST_LOGPROBS = 20  # that servers give for a token
 LEAST_LOGPROBS = 5  # fewer than so many alternatives say too little about those that are missing
