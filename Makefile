@@ -22,20 +22,24 @@ demo: $(READY)  ## run QDHF on the arm and leave pictures and figures in runs/de
 test: $(READY)  ## run the tests (a few minutes)
 	$(BIN)/python -m pytest -n 2
 
-test-all: .venv/.checks .venv/node_modules .venv/label-studio  ## run the slow tests too, with coverage
+test-all: .venv/.checks .venv/node_modules .venv/label-studio .venv/llama  ## run the slow tests too, with coverage
 	NODE_PATH=.venv/node_modules $(BIN)/python -m pytest -n 2 -m "slow or not slow" --cov --cov-report=term
 
 .venv/.checks: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,checks]"
 	touch $@
 
-# For slow tests alone, which are skipped where these cannot be had: jsPsych, and label-studio-sdk, which wants
-# libraries of other versions than ours.
+# For slow tests alone, which are skipped where these cannot be had: jsPsych, a llama.cpp server, and label-studio-sdk,
+# which wants libraries of other versions than ours.
 .venv/node_modules: | $(READY)
 	-npm install --silent --no-save --no-audit --no-fund --prefix .venv $(JSPSYCH)
 
 .venv/label-studio: | $(READY)
 	-$(PYTHON) -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check label-studio-sdk==2.1.2
+
+# Compiled on the spot, which takes minutes.
+.venv/llama: | $(READY)
+	-$(PYTHON) -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check "llama-cpp-python[server]==0.3.36"
 
 lint: $(READY)  ## check style and types
 	$(BIN)/ruff check .

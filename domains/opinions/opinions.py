@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from domains.opinions import grammar
+from domains.opinions.grammar import read
 from domains.opinions.prompts import LINE, QUALITY, SEEDS, SENTIMENT, WHAT
 from domains.writing import Writing, asked, logistic
 from qdfeedback.models.frames import STOPS
@@ -19,7 +19,7 @@ def truth(texts: Sequence[str]) -> Floats:
 
     NaN where it does not know half of the sentences.
     """
-    found = [grammar.read(text) for text in texts]
+    found = [read(text) for text in texts]
     columns = [logistic([getattr(one, name) for one in found]) for name in ("on_topic", "positive")]
     known = np.array([one.known >= 0.5 for one in found])
     return np.where(known[:, None], np.stack(columns, axis=1), np.nan)

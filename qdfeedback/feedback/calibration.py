@@ -104,7 +104,7 @@ class Isotonic:
 Curve = Temperature | Isotonic
 
 
-def fit_temperature(probability: Floats, share: Floats, count: Floats, *, shift: bool = False) -> Temperature:
+def fit_temperature(probability: Floats, share: Floats, count: Floats | Ints, *, shift: bool = False) -> Temperature:
     """Returns the temperature at which people's answers are likeliest (Guo 2017; Platt 1999 with a shift).
 
     Args:
@@ -129,7 +129,7 @@ def fit_temperature(probability: Floats, share: Floats, count: Floats, *, shift:
     return Temperature(float(np.exp(found[0])), float(found[1]) if shift else 0.0)
 
 
-def fit_isotonic(values: Floats, mean: Floats, count: Floats) -> Isotonic:
+def fit_isotonic(values: Floats, mean: Floats, count: Floats | Ints) -> Isotonic:
     """Returns the rising curve that comes nearest to what people say, each text weighed by how many said it.
 
     Args:
@@ -146,7 +146,7 @@ def fit_isotonic(values: Floats, mean: Floats, count: Floats) -> Isotonic:
     return Isotonic(tuple(model.X_thresholds_.tolist()), tuple(model.y_thresholds_.tolist()))
 
 
-def cross_entropy(probability: Floats, share: Floats, count: Floats) -> float:
+def cross_entropy(probability: Floats, share: Floats, count: Floats | Ints) -> float:
     """Returns the mean of -log(probability of what a person said), in nats, over all who said something."""
     p = np.clip(np.asarray(probability, dtype=float), NEVER_SURE, 1 - NEVER_SURE)
     lost = -(xlogy(share, p) + xlogy(1 - np.asarray(share), 1 - p))

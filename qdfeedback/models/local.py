@@ -194,11 +194,15 @@ class LocalModel:
         first = out.logits[:, -1].float().log_softmax(dim=-1)
         heads = torch.tensor([[one[0] for one in row] for row in options], device=first.device)
         found: Floats = first.gather(1, heads).double().cpu().numpy()
-        for option in range(len(options[0])):
-            longer = [i for i, row in enumerate(options) if len(row[option]) > 1]
-            if longer:
-                rest = [options[i][option] for i in longer]
-                found[longer, option] += self._rest(rest, mask[longer], places[longer, -1], _rows(cache, longer))
+        longer = {
+            option: rows
+            for option in range(len(options[0]))
+            if (rows := [i for i, row in enumerate(options) if len(row[option]) > 1])
+        }
+        for number, (option, rows) in enumerate(longer.items(), start=1):
+            rest = [options[i][option] for i in rows]
+            kept = _rows(cache, rows, may_change=number == len(longer))
+            found[rows, option] += self._rest(rest, mask[rows], places[rows, -1], kept)
         return found
 
     def _rest(
@@ -302,8 +306,8 @@ def _common(coded: Sequence[list[int]]) -> int:
     return next((i for i in range(most) if low[i] != high[i]), most)
 
 
-def _rows(cache: DynamicCache, rows: Sequence[int]) -> DynamicCache:
-    """Returns a copy of some rows of a cache, which a further reading may lengthen."""
-    part = copy.deepcopy(cache)
+def _rows(cache: DynamicCache, rows: Sequence[int], *, may_change: bool) -> DynamicCache:
+    """Returns some rows of a cache, which a further reading may lengthen; a copy unless the cache may change."""
+    part = cache if may_change else copy.deepcopy(cache)
     part.batch_select_indices(torch.tensor(rows))
     return part

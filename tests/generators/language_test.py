@@ -136,7 +136,7 @@ def test_near_duplicates_are_found_across_generators(rng: np.random.Generator) -
     assert one.ask(placed([0]), 1, rng).errors == [NEAR_DUPLICATE]
     other = Written(writer(lambda *_: "A politician was rich."), ZeroShot(LINE), seen=seen)
     assert other.ask(placed([0]), 2, rng).errors == [None, NEAR_DUPLICATE]
-    assert len(seen) == 4
+    assert len(seen) == 2
 
 
 def test_texts_are_tidied() -> None:

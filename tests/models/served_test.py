@@ -317,7 +317,7 @@ def test_a_server_that_is_down_can_do_nothing(tmp_path: Path) -> None:
         assert find_abilities(faulty.url, "m", ledger, patience=QUICK).abilities.chat  # nothing wrong was remembered
     with serving(Faulty(lacks=("model",))) as faulty, pytest.raises(RuntimeError, match="takes neither"):
         find_abilities(faulty.url, "m", Ledger(tmp_path / "2.db"), patience=QUICK)
-    with pytest.raises(RuntimeError, match="does not answer: cannot connect"):
+    with pytest.raises(RuntimeError, match="cannot connect"):
         find_abilities(faulty.url, "m", Ledger(tmp_path / "3.db"), patience=QUICK)
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,8 @@ def running(command: list[str], port: int, log: Path) -> Iterator[str]:
             try:
                 urllib.request.urlopen(f"{url}/v1/models", timeout=5).read()
                 break
+            except urllib.error.HTTPError:
+                break  # it listens
             except OSError:
                 assert process.poll() is None, log.read_text()[-2000:]
                 assert time.monotonic() < until, log.read_text()[-2000:]
@@ -81,7 +84,7 @@ def test_transformers_serve(tmp_path: Path) -> None:
     with running(command, port, tmp_path / "log") as url:
         ledger = Ledger(tmp_path / "replies.db")
         client = find_abilities(url, str(MODEL), ledger, patience=PATIENCE, timeout=60)
-        assert (client.abilities.chat, client.abilities.way) == (False, "plain")
+        assert (client.abilities.chat, client.how(("yes", "no"))) == (False, "plain")
         model = record_client(client, ledger, PATIENCE, samples=3)
         texts = clear_stories(4)
         said = Attributes(STORIES.axes, (model,)).encode(texts)
@@ -110,7 +113,7 @@ def test_llama_cpp_python_server(tmp_path: Path) -> None:
     with running(command, port, tmp_path / "log") as url:
         ledger = Ledger(tmp_path / "replies.db")
         client = find_abilities(url, "story", ledger, chat=False, patience=PATIENCE, timeout=60)
-        assert (client.abilities.chat, client.abilities.way) == (False, "logprobs")
+        assert (client.abilities.chat, client.how(("yes", "no"))) == (False, "logprobs")
         model = record_client(client, ledger, PATIENCE)
         texts = clear_stories(6)
         encoders = [Attributes((STORIES.quality, *STORIES.axes), (one,)).encode(texts) for one in (model, local)]

@@ -1,0 +1,174 @@
+"""How far a judge agrees with people about texts, and a curve that makes it agree better.
+
+    qdfeedback study new runs/labels ours=runs/writing --labels 60 --options horror romance --ratings 60
+    qdfeedback study serve runs/labels
+    python -m experiments.calibrate_judge --run runs/writing --study runs/labels --source ours --axis genre
+    python -m experiments.calibrate_judge --run runs/writing --axis genre --simulated 100      # by the truth
+
+For an axis with two answers it reads the answers to a question with these labels, for `quality` the ratings. A curve is
+fitted (a temperature, with a shift, or an isotonic curve) and tested on texts that it did not see; then every text of
+the run is placed anew, through the curve: no judge is asked again. Writes calibration.json into the run folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+from sklearn.model_selection import KFold
+
+from experiments import writing_setup
+from experiments.command import run_main
+from experiments.qdaif_writing import Args as WritingArgs
+from experiments.writing_report import qd
+from qdfeedback import files
+from qdfeedback.diversity.columns import Calibrated
+from qdfeedback.feedback.calibration import Curve, Marks, cross_entropy, fit_isotonic, fit_temperature, marks
+from qdfeedback.feedback.store import Store
+from qdfeedback.history import History
+from qdfeedback.quality.columns import column
+from qdfeedback.search import refresh
+from qdfeedback.study.settings import read_study
+from qdfeedback.types import Floats, Ints, Placement
+
+
+@dataclass(frozen=True)
+class Args:
+    run: Path
+    """Folder of a finished search over texts."""
+    axis: str
+    """One of its axes, or quality."""
+    study: Path | None = None
+    """Folder of the study in which people answered."""
+    source: str = ""
+    """What the run is called in the study."""
+    question: str | None = None
+    """Which of its questions; the only one with labels, or with ratings, if not given."""
+    simulated: int = 0
+    """In place of a study: so many texts, each judged by three people who know the truth as well as it can be known."""
+    curve: Literal["temperature", "shifted", "isotonic"] = "shifted"
+    """What is fitted: a temperature, one with a shift, or any rising curve. Ratings always get a rising curve."""
+    seed: int = 0
+    """Draws folds and simulated answers."""
+
+
+def said_by_people(args: Args, label: str | None) -> Marks:
+    """Returns what people said about the run's texts.
+
+    Raises:
+        ValueError: The study has no such question.
+    """
+    assert args.study is not None
+    study = read_study(args.study)
+    task = "rating" if label is None else "label"
+    fitting = [
+        one for one in study.questions
+        if one.task == task and (label is None or label in one.options) and args.question in (None, one.name)
+    ]  # fmt: skip
+    if len(fitting) != 1:
+        asked = f"a question with {'ratings' if label is None else f'the label {label!r}'}"
+        raise ValueError(f"{args.study} has {len(fitting)} times {asked}: name one with --question")
+    return marks(Store(args.study / "judgments.db"), study.study_id, fitting[0].name, label=label, source=args.source)
+
+
+def simulated(args: Args, true: Floats, *, people: int = 3) -> Marks:
+    """Returns what people would say who answer as the truth has it."""
+    rng = np.random.default_rng(args.seed)
+    fine = np.flatnonzero(np.isfinite(true))
+    ids = np.sort(rng.choice(fine, min(args.simulated, len(fine)), replace=False))
+    return Marks(ids, rng.binomial(people, true[ids]) / people, np.full(len(ids), people))
+
+
+def fitter(kind: str) -> Callable[[Floats, Floats, Floats | Ints], Curve]:
+    """Returns what fits a curve to values, what people said, and how many did."""
+    if kind == "isotonic":
+        return fit_isotonic
+    return lambda values, mean, count: fit_temperature(values, mean, count, shift=kind == "shifted")
+
+
+def tested(values: Floats, said: Marks, fit: Callable[[Floats, Floats, Floats | Ints], Curve], seed: int) -> Floats:
+    """Returns (n,) values through curves that were fitted without them."""
+    found = np.empty(len(values))
+    for seen, unseen in KFold(5, shuffle=True, random_state=seed).split(values):
+        found[unseen] = fit(values[seen], said.mean[seen], said.count[seen])(values[unseen])
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Fits, tests, and places the run anew."""
+    args = tyro.cli(Args, description=__doc__, args=argv)
+    if (args.study is None) == (not args.simulated):
+        raise ValueError("name --study, or --simulated with a number of texts")
+    settings = writing_setup.saved(WritingArgs(run=args.run))
+    writing = writing_setup.writing_of(settings)
+    names = ("quality", *(axis.name for axis in writing.axes))
+    if args.axis not in names:
+        raise ValueError(f"--axis must be one of {', '.join(names)}, got {args.axis!r}")
+    index, rated = names.index(args.axis), args.axis == "quality"
+    history = History(args.run / "history.arrows", names)
+    if args.simulated:
+        if writing.truth is None:
+            raise ValueError("--simulated: nobody knows the truth about these texts")
+        texts = [str(text) for part in history.chunks("solution") for text in part["solution"]]
+        said = simulated(args, writing.truth(texts)[:, writing_setup.truth_columns(settings)[index]])
+    else:
+        said = said_by_people(args, None if rated else writing.axes[index - 1].answers[0])
+    values = history.take(said.ids, "features")[:, index].astype(float)
+    good = np.isfinite(values)
+    values, said = values[good], Marks(said.ids[good], said.mean[good], said.count[good])
+    by_ratings = rated and not args.simulated
+    fit = fitter("isotonic" if by_ratings else args.curve)
+    curve, unseen = fit(values, said.mean, said.count), tested(values, said, fit, args.seed)
+    before = _error(_on_the_scale(values, said) if by_ratings else values, said, by_ratings)
+    after = _error(unseen, said, by_ratings)
+    placement, moved = placed(settings, history, index, curve)
+    found = {
+        "axis": args.axis, "texts": len(said), "answers": int(said.count.sum()), "curve": type(curve).__name__,
+        "parameters": asdict(curve), "error_before": before, "error_after": after,
+        "qd_score_before": qd(placement)[0], "qd_score_after": qd(moved)[0],
+        "coverage_before": qd(placement)[1], "coverage_after": qd(moved)[1],
+    }  # fmt: skip
+    files.write_json(args.run / "calibration.json", found)
+    what = "mean absolute error, in ratings" if by_ratings else "cross-entropy, in nats for each answer"
+    print(
+        f"{len(said)} texts, {found['answers']} answers about {args.axis}; {what}: {before:.3f} before, {after:.3f} "
+        f"with a curve that did not see the text.\n{curve}\n"
+        f"Through it the run's map has a QD score of {found['qd_score_after']:.1f} ({found['qd_score_before']:.1f} "
+        f"before) and fills {found['coverage_after']:.0f} % of its cells ({found['coverage_before']:.0f} %)."
+    )
+
+
+def _error(values: Floats, said: Marks, by_ratings: bool) -> float:
+    if by_ratings:
+        return float(np.average(np.abs(values - said.mean), weights=said.count))
+    return cross_entropy(values, said.mean, said.count)
+
+
+def _on_the_scale(values: Floats, said: Marks) -> Floats:
+    """Returns what a straight line makes of a judge's values, whose scale is not people's."""
+    line: Floats = np.polyval(np.polyfit(values, said.mean, 1), values)
+    return line
+
+
+def placed(settings: WritingArgs, history: History, index: int, curve: Curve) -> tuple[Placement, Placement]:
+    """Returns the run's map as it is, and through the curve."""
+    writing = writing_setup.writing_of(settings)
+    bins, build = writing_setup.bins(writing), writing_setup.build(writing)
+    quality = column(("quality",), "quality")
+    plain = Placement(quality, bins, build(bins.ranges, 0))
+    through = (
+        Placement(replace(quality, curve=curve), bins, build(bins.ranges, 0))
+        if index == 0
+        else Placement(quality, Calibrated(bins, ((index, curve),)), build(bins.ranges, 0))
+    )
+    for one in (plain, through):
+        refresh(history, one)
+    return plain, through
+
+
+if __name__ == "__main__":
+    run_main(main)
