@@ -1,0 +1,320 @@
+"""The experiments on texts, run with tiny settings the way a user would."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from domains.opinions import OPINIONS
+from domains.poetry.poetry import GENRES, TONES
+from domains.stories import MODEL
+from experiments import benchmark_language, discover_axes, qdaif_table, qdaif_writing, writing_setup
+from qdfeedback.history import History
+from qdfeedback.models.ledger import Ledger, SpendCapError
+from tests.models.faulty import Faulty, asked, serving
+
+TINY = ("--candidates", "43", "--batch-size", "10", "--first", "10")
+FAST = ("lmx-near", "novelty-quality", "guided")  # the others are slow tests
+needs_model = pytest.mark.skipif(not MODEL.exists(), reason="no story model yet: python -m domains.stories.train")
+METHODS = get_args(qdaif_writing.Method)
+NAMES = ("quality", "genre", "ending")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests run side by side: threads that wait for cores make each many times slower."""
+    for module in (qdaif_writing, discover_axes, benchmark_language):
+        monkeypatch.setattr(module, "cores", lambda: 1)
+
+
+def write(run: Path, *arguments: str) -> dict:
+    qdaif_writing.main([*TINY, "--run", str(run), *arguments])
+    return json.loads((run / "summary.json").read_text())
+
+
+def rows(run: Path, names=NAMES) -> dict[str, list]:
+    history = History(run / "history.arrows", names)
+    return {name: list(history.sample(name)) for name in ("solution", "origin", "error", "features")}
+
+
+@needs_model
+@pytest.mark.parametrize("method", [m if m in FAST else pytest.param(m, marks=pytest.mark.slow) for m in METHODS])
+def test_every_method_on_stories(method: str, tmp_path: Path, capsys) -> None:
+    summary = write(tmp_path / "r", "--method", method)
+    assert summary["candidates"] == 43
+    assert 3 < summary["elites"] <= summary["cells"] == 100
+    assert 0 < summary["qd_score"] <= summary["elites"]
+    assert 0 < summary["true_qd_score"] <= summary["true_qd_score_all"] + 1e-9
+    assert summary["judge_agreement"] > 0.9
+    assert summary["requests"] >= 43 - 3 + 6 * 30
+    for name in ("settings.json", "history.arrows", "replies.db", "archive.npz", "archive.png", "curves.csv"):
+        assert (tmp_path / "r" / name).stat().st_size > 0
+    with (tmp_path / "r" / "elites.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == summary["elites"]
+    page = (tmp_path / "r" / "texts.html").read_text()
+    assert page.count("<details") == summary["elites"]
+    assert "QD score" in capsys.readouterr().out
+    origins = {str(one) for one in rows(tmp_path / "r")["origin"]}
+    assert origins == {"initial", method} | ({"few-shot"} if method.startswith("lmx") else set())
+
+
+@needs_model
+def test_the_search_goes_on_from_its_own_texts(tmp_path: Path) -> None:
+    write(tmp_path / "r", "--axes", "ending")
+    found = rows(tmp_path / "r", ("quality", "ending"))
+    assert [str(one) for one in found["origin"][3::10]] == ["few-shot", "lmx-near", "lmx-near", "lmx-near"]
+    assert len((tmp_path / "r" / "texts.html").read_text().split("<details")) > 4
+
+
+@needs_model
+def test_a_zero_shot_start_needs_no_seeds(tmp_path: Path) -> None:
+    summary = write(tmp_path / "r", "--begin", "zero-shot", "--domain", "opinions")
+    assert summary["candidates"] == 43
+    found = rows(tmp_path / "r", ("quality", "sentiment"))
+    assert [str(one) for one in found["origin"][5::10]] == ["initial", "few-shot", "lmx-near", "lmx-near"]
+    assert set(found["solution"][:10]) & set(OPINIONS.seeds) == set()
+
+
+@needs_model
+@pytest.mark.parametrize(
+    "method",
+    ["lmx-near", pytest.param("lmx-replace", marks=pytest.mark.slow), pytest.param("novelty", marks=pytest.mark.slow)],
+)
+def test_killed_and_resumed_it_ends_as_one_that_was_not(method: str, tmp_path: Path) -> None:
+    """By SIGKILL in the middle; no reply is computed twice, and every text and score is the same."""
+    command = [sys.executable, "-m", "experiments.qdaif_writing", *TINY, "--method", method]
+    command += ["--run", str(tmp_path / "killed")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    until = time.monotonic() + 120
+    while not (checkpoints.exists() and len(list(checkpoints.glob("*.npz"))) >= 2):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = Ledger(tmp_path / "killed" / "replies.db").totals()
+    qdaif_writing.main(["--run", str(tmp_path / "killed"), "--resume"])
+    resumed = json.loads((tmp_path / "killed" / "summary.json").read_text())
+    whole = write(tmp_path / "whole", "--method", method)
+    for column in ("solution", "error"):
+        assert rows(tmp_path / "killed")[column] == rows(tmp_path / "whole")[column]
+    np.testing.assert_allclose(rows(tmp_path / "killed")["features"], rows(tmp_path / "whole")["features"], atol=1e-5)
+    assert 0 < before.requests < resumed["requests"]
+    assert resumed["requests"] == whole["requests"]
+    assert resumed["possibly_paid"] == 0
+    assert rows(tmp_path / "whole")["origin"].count(method) > 20
+
+
+# --- on a server
+
+
+def poet(body: dict) -> str:
+    prompt = asked(body)
+    number = int(body.get("seed", 0)) + len(prompt)
+    if "Answer with a number" in prompt:
+        return str(1 + number % 10)
+    if "Answer with one of" in prompt:
+        answers = prompt.rsplit("one of: ", 1)[1].split(".")[0].split(", ")
+        return answers[sum(map(ord, prompt)) % 5] if len(answers) == 5 else answers[0]
+    return f"A poem with {number} lines,\nand {number} words\n<b>& no rhyme</b>"
+
+
+@pytest.fixture
+def server():
+    with serving(Faulty(text=poet, ignores=("logprobs", "response_format"))) as faulty:
+        yield faulty
+
+
+def test_poems_by_genre_and_tone(server: Faulty, tmp_path: Path) -> None:
+    arguments = ("--domain", "poetry", "--method", "guided", "--writer", f"m@{server.url}", "--candidates", "21")
+    summary = write(tmp_path / "r", *arguments)
+    assert (summary["cells"], summary["highest"]) == (25, 10.0)
+    assert summary["elites"] >= 3
+    assert summary["qd_score"] <= 250
+    page = (tmp_path / "r" / "texts.html").read_text()
+    assert "<b>& no rhyme" not in page
+    assert "&lt;b&gt;&amp; no rhyme" in page
+    assert all(word in page for word in (*GENRES, *TONES))
+    wishes = {found for one in server.seen for found in re.findall(r"so that it is (\w+) and (\w+)\.", asked(one))}
+    assert {genre for genre, _ in wishes} <= set(GENRES)
+    assert len(wishes) > 5
+
+
+def test_a_pool_and_the_papers_baselines_work_on_categories(server: Faulty, tmp_path: Path) -> None:
+    for method in ("novelty", "asked", "targeted", "seed-rewrite"):
+        arguments = ("--domain", "poetry", "--method", method, "--writer", f"m@{server.url}", "--candidates", "15")
+        assert write(tmp_path / method, *arguments, "--batch-size", "1")["candidates"] == 15
+    asked_ = "".join(asked(one) for one in server.seen)
+    assert "Write a poem of outstanding quality.\n" in asked_
+    assert re.search(r"Write a poem of outstanding quality\. It is \w+ and \w+\.\n", asked_)
+
+
+def test_a_writer_that_never_says_anything_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing_setup, "MOST_IN_VAIN", 10)
+
+    def silent(body: dict) -> str:
+        return poet(body) if "Answer with" in asked(body) else ""
+
+    arguments = ("--domain", "poetry", "--method", "rewrite", "--candidates", "40")
+    in_vain = pytest.raises(RuntimeError, match="10 candidates in a row without a score; the last: empty")
+    with serving(Faulty(text=silent, ignores=("logprobs", "response_format"))) as faulty, in_vain:
+        write(tmp_path / "r", *arguments, "--writer", f"m@{faulty.url}")
+
+
+def test_axes_of_the_users_own_are_escaped_and_kept(server: Faulty, tmp_path: Path) -> None:
+    file = tmp_path / "attributes.json"
+    axes = [{"name": f"a{i}", "question": "What?", "answers": ["<b>one", "two & three"]} for i in range(2)]
+    file.write_text(json.dumps(axes))
+    arguments = ("--attributes", str(file), "--writer", f"m@{server.url}", "--method", "asked", "--candidates", "15")
+    summary = write(tmp_path / "r", *arguments)
+    assert "true_qd_score" not in summary  # nobody knows it
+    page = (tmp_path / "r" / "texts.html").read_text()
+    assert "<b>one" not in page
+    assert "clearly &lt;b&gt;one" in page
+    assert json.loads((tmp_path / "r" / "attributes.json").read_text()) == axes
+
+
+def test_nobody_knows_the_truth_about_other_peoples_stories(server: Faulty, tmp_path: Path) -> None:
+    summary = write(tmp_path / "r", "--writer", f"m@{server.url}", "--method", "asked", "--candidates", "15")
+    assert "true_qd_score" not in summary
+    assert summary["readable"] < 0.5
+
+
+def test_the_cap_stops_a_run_and_a_higher_one_goes_on(server: Faulty, tmp_path: Path) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text("[m]\nprompt = 1000000\ncompletion = 1000000\n")  # one for each token
+    common = ("--domain", "poetry", "--method", "rewrite", "--writer", f"m@{server.url}", "--candidates", "21")
+    paid = ("--prices", str(prices), "--concurrency", "1")
+    with pytest.raises(SpendCapError, match=r"stopped by --cap after \d+ texts"):
+        write(tmp_path / "r", *common, *paid, "--cap", "6000")
+    stopped = Ledger(tmp_path / "r" / "replies.db").totals()
+    assert 0 < stopped.paid <= 6000
+    seen = len(server.seen)
+    with pytest.raises(SpendCapError):  # prices and cap are remembered
+        qdaif_writing.main(["--run", str(tmp_path / "r"), "--resume"])
+    assert len(server.seen) == seen
+    qdaif_writing.main(["--run", str(tmp_path / "r"), "--resume", "--cap", "1000000"])
+    summary = json.loads((tmp_path / "r" / "summary.json").read_text())
+    assert summary["candidates"] == 21
+    everything = Ledger(tmp_path / "r" / "replies.db").totals()
+    assert everything.requests + everything.failures == len(server.seen)  # none twice
+
+
+def test_seeds_share_a_cap_and_are_resumed_together(server: Faulty, tmp_path: Path) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text("[m]\nprompt = 1000000\ncompletion = 1000000\n")
+    common = ("--domain", "poetry", "--method", "rewrite", "--writer", f"m@{server.url}", "--candidates", "21")
+    run = ("--run", str(tmp_path / "r"), "--seed", "0", "1", "--workers", "1")
+    with pytest.raises(SpendCapError):
+        qdaif_writing.main([*common, *run, "--prices", str(prices), "--cap", "9000"])
+    assert Ledger(tmp_path / "r" / "replies.db").totals().paid <= 9000
+    qdaif_writing.main([*run, "--resume", "--cap", "1000000"])
+    summaries = [json.loads((tmp_path / "r" / f"seed-{seed}" / "summary.json").read_text()) for seed in (0, 1)]
+    assert [one["method"] for one in summaries] == ["rewrite", "rewrite"]  # also of the one that was not begun
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--domain", "poetry"), "--writer: poems need a model"),
+        (("--axes", "colour"), "--axes of stories are genre, ending; got 'colour'"),
+        (("--cap", "3"), "--cap needs --prices"),
+        (("--candidates", "3"), "--candidates must be above 10"),
+        (("--axes", "genre", "genre"), "--axes: one or two of"),
+        (
+            ("--domain", "poetry", "--writer", "m@http://x/v1", "--method", "directional"),
+            "categories have no direction",
+        ),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_spent(arguments, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        write(tmp_path / "r", *arguments)
+    assert not (tmp_path / "r").exists()
+
+
+# --- what is made of runs
+
+
+@needs_model
+def test_the_table_has_intervals_and_the_paper_beside_it(tmp_path: Path, capsys) -> None:
+    for method in ("lmx-near", "random-search"):
+        run = ("--run", str(tmp_path / method), "--seed", "0", "1", "2", "--workers", "1")
+        qdaif_writing.main([*TINY, "--method", method, *run])
+    capsys.readouterr()
+    qdaif_table.main([str(tmp_path), "--out", str(tmp_path / "table")])
+    lines = (tmp_path / "table" / "table.md").read_text().splitlines()
+    assert lines[2].startswith("| stories: genre, ending | lmx-near | 3 | ")
+    assert "70.84 [68.61, 73.02]" in lines[2]
+    assert "random-search" in lines[3]
+    assert (tmp_path / "table" / "table.png").stat().st_size > 10_000
+    qdaif_writing.main([*TINY, "--method", "lmx-near", "--run", str(tmp_path / "again")])
+    with pytest.raises(ValueError, match="the same seed counts twice"):
+        qdaif_table.main([str(tmp_path), "--out", str(tmp_path / "table")])
+    write(tmp_path / "other", "--method", "asked", "--batch-size", "20")
+    with pytest.raises(ValueError, match="differs in batch_size from other runs on stories: genre, ending"):
+        qdaif_table.main([str(tmp_path / "random-search"), str(tmp_path / "other")])
+    with pytest.raises(ValueError, match="no finished run"):
+        qdaif_table.main([str(tmp_path / "nowhere")])
+
+
+def test_bootstrap_intervals_hold_the_mean() -> None:
+    mean, low, high = qdaif_table.bootstrap([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert low < mean == 3.0 < high
+    assert (low, high) == (pytest.approx(1.8, abs=0.21), pytest.approx(4.2, abs=0.21))
+    assert np.isnan(qdaif_table.bootstrap([1.0])[1])
+    ahead = qdaif_table.lead([3.0, 3.1, 2.9], [1.0, 1.1, 0.9])
+    assert ahead[1] > 1.7
+
+
+@needs_model
+def test_axes_are_proposed_and_chosen(tmp_path: Path, capsys) -> None:
+    discover_axes.main(["--run", str(tmp_path / "axes"), "--count", "40", "--asks", "2", "--simulated", "200"])
+    said = capsys.readouterr().out
+    kept = json.loads((tmp_path / "axes" / "attributes.json").read_text())
+    questions = {one["question"] for one in kept}
+    assert {"Which genre is this story closer to?"} <= questions
+    assert "| yes |" in said
+    write(tmp_path / "r", "--attributes", str(tmp_path / "axes" / "attributes.json"), "--axes", kept[0]["name"])
+
+
+def test_a_question_that_repeats_or_disagrees_is_left_out(rng: np.random.Generator) -> None:
+    values = rng.random((300, 1))
+    features = np.column_stack([values, 1 - values, rng.random(300), np.full(300, 0.5), rng.random(300)])
+    attributes = [discover_axes.Attribute(f"a{i}", f"q{i}?") for i in range(5)]
+    rows_ = np.array([rng.choice(300, 3, replace=False) for _ in range(400)])
+    near = np.abs(values[rows_[:, 0], 0] - values[rows_[:, 1], 0]) < np.abs(
+        values[rows_[:, 0], 0] - values[rows_[:, 2], 0]
+    )
+    triplets = np.where(near[:, None], rows_, rows_[:, [0, 2, 1]])
+    found = discover_axes.choose(attributes, features, triplets, discover_axes.Args())
+    kept = {one.attribute.name for one in found if one.kept}
+    assert len(kept & {"a0", "a1"}) == 1  # each repeats the other
+    assert kept <= {"a0", "a1"}  # the others say nothing about what people see
+    without = discover_axes.choose(attributes, features, triplets[:0], discover_axes.Args())
+    assert {one.attribute.name for one in without if one.kept} >= {"a2", "a4"}
+    assert "a3" not in {one.attribute.name for one in without if one.kept}  # always the same answer
+
+
+@needs_model
+def test_the_benchmark_compares_like_with_like(tmp_path: Path, capsys) -> None:
+    benchmark_language.main(
+        ["--texts", "6", "--rounds", "1", "--tokens", "8", "--out", str(tmp_path / "figures.json"), "--device", "cpu"]
+    )
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["choose_largest_difference"] < 1e-4
+    assert figures["parameters"] < 5e6
+    assert "times faster" in capsys.readouterr().out
+    assert MODEL.exists()
