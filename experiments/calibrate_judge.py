@@ -125,12 +125,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     curve, unseen = fit(values, said.mean, said.count), tested(values, said, fit, args.seed)
     before = _error(_on_the_scale(values, said) if by_ratings else values, said, by_ratings)
     after = _error(unseen, said, by_ratings)
-    placement, moved = placed(settings, history, index, curve)
+    (qd_before, coverage_before), (qd_after, coverage_after) = map(qd, placed(settings, history, index, curve))
     found = {
         "axis": args.axis, "texts": len(said), "answers": int(said.count.sum()), "curve": type(curve).__name__,
         "parameters": asdict(curve), "error_before": before, "error_after": after,
-        "qd_score_before": qd(placement)[0], "qd_score_after": qd(moved)[0],
-        "coverage_before": qd(placement)[1], "coverage_after": qd(moved)[1],
+        "qd_score_before": qd_before, "qd_score_after": qd_after,
+        "coverage_before": coverage_before, "coverage_after": coverage_after,
     }  # fmt: skip
     files.write_json(args.run / "calibration.json", found)
     what = "mean absolute error, in ratings" if by_ratings else "cross-entropy, in nats for each answer"

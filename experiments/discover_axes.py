@@ -161,11 +161,9 @@ def texts_of(args: Args, writing: Writing, model: LanguageModel, rng: np.random.
     if args.texts is not None:
         history = History(args.texts / "history.arrows", names_of(args.texts / "history.arrows"))
         parts = [part["id"][part["error"] == None] for part in history.chunks("id", "error")]  # noqa: E711
-        fine = np.concatenate([judged_items(args), *parts]).astype(np.int64)
-        fine = fine[np.sort(np.unique(fine, return_index=True)[1])]  # those that people judged come first
-        known = len(judged_items(args))
-        more = rng.permutation(fine[known:])[: max(args.count - known, 0)]
-        ids = np.sort(np.concatenate([fine[:known], more]))
+        judged = judged_items(args)  # all of them, and as many others as there is room for
+        others = rng.permutation(np.setdiff1d(np.concatenate(parts), judged))
+        ids = np.sort(np.concatenate([judged, others[: max(args.count - len(judged), 0)]]))
         return ids, [str(text) for text in history.take(ids, "solution")]
     pool = list(writing.seeds)
     while len(pool) < args.count + len(writing.seeds):

@@ -15,13 +15,14 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import numpy as np
 import tyro
 from scipy import stats
 
 from experiments.command import run_main
+from experiments.qdaif_writing import Method
 from qdfeedback import files, viz
 from qdfeedback.run_settings import read_settings
 from qdfeedback.types import Floats
@@ -30,10 +31,7 @@ Key = tuple[str, str, str]  # domain and axes, method, beginning
 Interval = tuple[float, float, float]  # mean and both ends
 RESAMPLES = 100_000
 OURS = "lmx-near"
-ORDER = (
-    "lmx-near", "lmx-replace", "guided", "directional", "rewrite", "novelty-quality", "novelty", "rouge-quality",
-    "rouge", "quality-only", "random-search", "shuffled-few-shot", "fixed-few-shot",
-)  # fmt: skip
+ORDER = get_args(Method)
 NOTE = (
     "Means over seeds with 95 % bootstrap intervals, as in the paper (over five seeds these are narrow: they hold the "
     "truth about nine times of ten); leads with 95 % intervals by Welch's t. QD scores are sums over cells."

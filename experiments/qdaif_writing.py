@@ -28,7 +28,6 @@ from experiments import writing_report, writing_setup
 from experiments.command import run_main
 from qdfeedback import files, runs
 from qdfeedback.encoders.attributes import Attributes
-from qdfeedback.generators.language import was_made
 from qdfeedback.generators.similar import Words
 from qdfeedback.models.ledger import SpendCapError
 from qdfeedback.parallel import cores, limit_threads, run_all
@@ -37,8 +36,8 @@ from qdfeedback.search import Search, refresh, start, step
 from qdfeedback.types import Placement
 
 Method = Literal[
-    "lmx-near", "lmx-replace", "rewrite", "guided", "directional", "fixed-few-shot", "shuffled-few-shot",
-    "random-search", "quality-only", "rouge", "rouge-quality", "novelty", "novelty-quality", "asked", "targeted",
+    "lmx-near", "lmx-replace", "guided", "directional", "rewrite", "novelty-quality", "novelty", "rouge-quality",
+    "rouge", "quality-only", "random-search", "shuffled-few-shot", "fixed-few-shot", "targeted", "asked",
     "seed-rewrite",
 ]  # fmt: skip
 
@@ -131,10 +130,7 @@ class TextSearch:
         else:
             self.history.append(start(self.search, self.quality, len(self.writing.seeds), rng=self.rng))
             refresh(self.history, self.placement)
-        for part in self.history.chunks("solution", "error"):
-            for text, error in zip(part["solution"], part["error"], strict=True):
-                if was_made(error):
-                    self.seen.add(str(text))
+        writing_setup.remember(self.seen, self.history)
         return 1 if found is None else found.iteration + 1
 
     def checkpoint(self, iteration: int, log: writing_report.Log) -> None:

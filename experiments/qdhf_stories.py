@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from domains.stories import MODEL, STORIES
 from experiments.command import run_main
+from experiments.writing_setup import remember
 from qdfeedback import archives, files, metrics, runs, viz
 from qdfeedback.diversity import models
 from qdfeedback.diversity.bins import Bins
@@ -38,7 +39,7 @@ from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.people import People, wait_for_answers
 from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets, uniform_triplets
 from qdfeedback.feedback.store import Store
-from qdfeedback.generators.language import Beginning, Near, Seeds, Written, was_made
+from qdfeedback.generators.language import Beginning, Near, Seeds, Written
 from qdfeedback.generators.similar import Words
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import open_model
@@ -127,10 +128,7 @@ class StorySearch:
             archive = self.build(np.array(found.state["ranges"]))
             self.placement = self.placed_on(archive)
             runs.restore(found, self.placement, self.search.generator, self.rng)
-        for part in self.history.chunks("solution", "error"):
-            for text, error in zip(part["solution"], part["error"], strict=True):
-                if was_made(error):
-                    self.seen.add(str(text))
+        remember(self.seen, self.history)
         return 1 if found is None else found.iteration + 1
 
     def checkpoint(self, iteration: int) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import time
 from collections.abc import Sequence
+from html import escape
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -260,8 +260,7 @@ def write_texts(path: Path, writing: Writing, bins: Bins, found: Elites) -> None
         where = [of_axis[number] for of_axis, number in zip(names, cell, strict=True)]
         table.writerow([int(found.ids[i]), *where, f"{found.objective[i]:.4f}", str(found.solutions[i])])
     files.write_atomic(path / "elites.csv", file.getvalue().encode())
-    if len(dims) <= 2:
-        files.write_atomic(path / "texts.html", _page(writing, dims, names, there, found).encode())
+    files.write_atomic(path / "texts.html", _page(writing, dims, names, there, found).encode())
 
 
 def _page(
@@ -270,10 +269,10 @@ def _page(
     across, down = writing.axes[0], writing.axes[1] if len(dims) > 1 else None
     words = words_of(across, dims[0])
     columns = range(dims[0])
-    head = "".join(f"<th>{_text(words(x))}<br><small>{_text(names[0][x])}</small></th>" for x in columns)
+    head = "".join(f"<th>{escape(words(x))}<br><small>{escape(names[0][x])}</small></th>" for x in columns)
     rows = []
     for y in reversed(range(dims[1])) if down is not None else [0]:
-        label = "" if down is None else f"{_text(words_of(down, dims[1])(y))}<br><small>{_text(names[1][y])}</small>"
+        label = "" if down is None else f"{escape(words_of(down, dims[1])(y))}<br><small>{escape(names[1][y])}</small>"
         filled = [_cell(there.get((x, y) if down is not None else (x,)), found, writing.highest) for x in columns]
         rows.append(f"<tr><th>{label}</th>{''.join(filled)}</tr>")
     axes = " by ".join(axis.name for axis in writing.axes)
@@ -281,12 +280,8 @@ def _page(
         f"The best {writing.what} of each of {np.prod(dims)} cells, {len(found)} filled; its quality, of "
         f"{writing.highest:g}, above it. Click to read. Everything here is as the judge sees it."
     )
-    title = _text(f"{writing.what} archive: {axes}".capitalize())
+    title = escape(f"{writing.what} archive: {axes}".capitalize())
     return PAGE.format(title=title, about=about, head=head, rows="\n".join(rows))
-
-
-def _text(text: str) -> str:
-    return html.escape(text)
 
 
 def _cell(i: int | None, found: Elites, highest: float) -> str:
@@ -296,6 +291,6 @@ def _cell(i: int | None, found: Elites, highest: float) -> str:
     begin = text if len(text) <= BEGINNING else f"{text[:BEGINNING].rsplit(' ', 1)[0]} …"
     colour = f"hsl(190 60% {96 - 34 * share:.0f}%)"
     return (
-        f'<td><details style="background: {colour}"><summary><b>{found.objective[i]:.2f}</b>{_text(begin)}'
-        f"</summary><p>{_text(text)}</p></details></td>"
+        f'<td><details style="background: {colour}"><summary><b>{found.objective[i]:.2f}</b>{escape(begin)}'
+        f"</summary><p>{escape(text)}</p></details></td>"
     )

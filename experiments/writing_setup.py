@@ -30,8 +30,11 @@ from qdfeedback.generators.language import (
     Seeds,
     Written,
     tidy,
+    was_made,
 )
 from qdfeedback.generators.pools import Best, Everything, FromPool, Novel, Rule, Unlike
+from qdfeedback.generators.similar import Words
+from qdfeedback.history import History
 from qdfeedback.metrics import best_in_cells
 from qdfeedback.models.calls import read_prices
 from qdfeedback.models.frames import few_shot
@@ -185,6 +188,14 @@ def _operator(texts: TextSearch) -> Operator:
     if method.endswith("few-shot"):
         return Seeds(line, seeds, shuffle=method == "shuffled-few-shot", name=method)
     return FromPool(line, seeds, _rule(method, LEAST_QUALITY * writing.highest), method)
+
+
+def remember(seen: Words, history: History) -> None:
+    """Makes `seen` hold every text of a history that its generator made: what it held when the history was written."""
+    for part in history.chunks("solution", "error"):
+        for text, error in zip(part["solution"], part["error"], strict=True):
+            if was_made(error):
+                seen.add(str(text))
 
 
 def _pool(texts: TextSearch, placement: Placement) -> Ints:
