@@ -23,8 +23,8 @@ from scipy import stats
 
 from experiments.command import run_main
 from experiments.qdaif_writing import Method
-from qdfeedback import files, viz
-from qdfeedback.run_settings import read_settings
+from experiments.tables import Summary, collect
+from qdfeedback import viz
 from qdfeedback.types import Floats
 
 Key = tuple[str, str, str]  # domain and axes, method, beginning
@@ -80,29 +80,15 @@ class Args:
     """Folder for the table and the figure."""
 
 
-def collect(folders: Sequence[Path]) -> dict[Key, list[dict[str, Any]]]:
-    """Returns the summaries below the folders by row of the table.
+def row_of(summary: Summary) -> Key | None:
+    """Returns the row that a run belongs to."""
+    if "axes" not in summary or "begin" not in summary:
+        return None  # another experiment
+    return f"{summary['domain']}: {', '.join(summary['axes'])}", summary["method"], summary["begin"]
 
-    Raises:
-        ValueError: There is none, a seed counts twice, or runs of one row differ in more than their seed.
-    """
-    rows: dict[Key, list[dict[str, Any]]] = {}
-    settings: dict[str, dict[str, Any]] = {}
-    for path in sorted({path for folder in folders for path in Path(folder).rglob("summary.json")}):
-        summary = files.read_json(path)
-        if "axes" not in summary or "begin" not in summary:
-            continue  # another experiment
-        key = (f"{summary['domain']}: {', '.join(summary['axes'])}", summary["method"], summary["begin"])
-        mine = {name: value for name, value in read_settings(path.parent).items() if name not in OF_A_ROW}
-        other = settings.setdefault(key[0], mine)
-        if different := [name for name in mine if mine[name] != other.get(name)]:
-            raise ValueError(f"{path.parent} differs in {', '.join(different)} from other runs on {key[0]}")
-        rows.setdefault(key, []).append(summary)
-    if not rows:
-        raise ValueError(f"there is no finished run (summary.json) below {', '.join(map(str, folders))}")
-    for key, found in rows.items():
-        if len({summary["seed"] for summary in found}) < len(found):
-            raise ValueError(f"{key[1]}: the same seed counts twice; name each run once")
+
+def ordered(rows: Mapping[Key, list[Summary]]) -> dict[Key, list[Summary]]:
+    """Returns the rows in the order of the table."""
     return dict(sorted(rows.items(), key=lambda one: (one[0][0], one[0][2] != "seeds", ORDER.index(one[0][1]))))
 
 
@@ -131,7 +117,7 @@ def _means(values: Floats, seed: int) -> Floats:
     return found
 
 
-def table(rows: Mapping[Key, Sequence[Mapping[str, Any]]]) -> list[dict[str, str]]:
+def table(rows: Mapping[Key, Sequence[Summary]]) -> list[dict[str, str]]:
     """Returns the table, a dict of cells for each row."""
     found = []
     for key, summaries in rows.items():
@@ -175,7 +161,7 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(lines) + f"\n\n{NOTE}\n"
 
 
-def draw(rows: Mapping[Key, Sequence[Mapping[str, Any]]], path: Path) -> None:
+def draw(rows: Mapping[Key, Sequence[Summary]], path: Path) -> None:
     """Draws QD scores in percent of the most there can be, by the judge and by the truth, beside the paper's."""
     figure, axes = viz.figure(2, width=6.0, height=1.4 + 0.4 * len(rows))
     places = np.arange(len(rows))[::-1].tolist()
@@ -219,7 +205,7 @@ def _bars(ax: Any, drawn: Sequence[tuple[float, Interval]], label: str, colour: 
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the table and prints it."""
     args = tyro.cli(Args, description=__doc__, args=argv)
-    rows = collect(args.runs)
+    rows = ordered(collect(args.runs, row_of, alike=lambda row: row[0], may_differ=OF_A_ROW))
     found = table(rows)
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "table.md").write_text(markdown(found))

@@ -25,12 +25,12 @@ import tyro
 from tqdm import tqdm
 
 from experiments import writing_report, writing_setup
-from experiments.command import run_main
-from qdfeedback import files, runs
+from experiments.command import run_main, run_seeds
+from qdfeedback import runs
 from qdfeedback.encoders.attributes import Attributes
 from qdfeedback.generators.similar import Words
 from qdfeedback.models.ledger import SpendCapError
-from qdfeedback.parallel import cores, limit_threads, run_all
+from qdfeedback.parallel import cores, limit_threads
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search, refresh, start, step
 from qdfeedback.types import Placement
@@ -169,7 +169,7 @@ def _run(args: Args, *, quiet: bool = False) -> dict[str, Any]:
     if args.resume:
         args = writing_setup.saved(args)
         if runs.is_finished(args.run):
-            return dict(files.read_json(args.run / "summary.json"))
+            return runs.read_summary(args.run)
     writing_setup.check(args)
     limit_threads(1 if quiet else cores())
     texts = TextSearch(args)
@@ -188,9 +188,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if len(args.seed) > 1:
         if not args.resume:
             writing_setup.check(args)
-        jobs = writing_setup.jobs(args)
-        for summary in tqdm(run_all(run_one, jobs, workers=args.workers), total=len(jobs), unit="run"):
-            tqdm.write(writing_report.one_line(summary))
+        run_seeds(run_one, writing_setup.jobs(args), writing_report.one_line)
         print(f"table: python -m experiments.qdaif_table {args.run}")
         return
     print(writing_report.closing_lines(args.run, _run(args)))

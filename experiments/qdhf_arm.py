@@ -15,7 +15,7 @@ likelihood with a prior to all answers, and places the whole history anew.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -26,8 +26,8 @@ from tqdm import tqdm
 
 from domains.arm import FEATURES, Arm, ArmEncoder
 from experiments import arm_published, arm_report, arm_setup
-from experiments.command import run_main
-from qdfeedback import archives, files, runs
+from experiments.command import for_each_seed, run_main, run_seeds
+from qdfeedback import archives, runs
 from qdfeedback.diversity import models
 from qdfeedback.diversity.columns import Columns, Joined, OnColumns
 from qdfeedback.diversity.linear import rotation_onto
@@ -37,7 +37,7 @@ from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.people import People, wait_for_answers
 from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets
 from qdfeedback.feedback.store import Store, Triplets
-from qdfeedback.parallel import limit_threads, run_all
+from qdfeedback.parallel import limit_threads
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search, elites, rebuild, start, step
 from qdfeedback.study.settings import begin_study, end_study
@@ -305,7 +305,7 @@ def _run(args: Args, *, quiet: bool = False) -> dict[str, Any]:
     if args.resume:
         args = arm_setup.saved(args)
         if runs.is_finished(args.run):
-            return dict(files.read_json(args.run / "summary.json"))
+            return runs.read_summary(args.run)
     arm_setup.check(args)
     limit_threads()
     arm = ArmSearch(args)
@@ -321,14 +321,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs every seed."""
     args = tyro.cli(Args, description=__doc__, args=argv)
     if len(args.seed) > 1:
-        arm_setup.check(args)
-        folders = [args.run / f"seed-{seed}" for seed in args.seed]
-        jobs = [
-            replace(args, run=folder, seed=(seed,), resume=args.resume and folder.exists())
-            for seed, folder in zip(args.seed, folders, strict=True)
-        ]
-        for summary in tqdm(run_all(run_one, jobs, workers=args.workers), total=len(jobs), unit="run"):
-            tqdm.write(arm_report.one_line(summary))
+        if not args.resume:
+            arm_setup.check(args)
+        run_seeds(run_one, for_each_seed(args, arm_setup.saved), arm_report.one_line)
         print(f"figures: python -m experiments.qdhf_arm_table {args.run}")
         return
     print(arm_report.closing_lines(args.run, _run(args)))

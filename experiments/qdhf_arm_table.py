@@ -12,18 +12,20 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import tyro
 
 from experiments.command import run_main
-from qdfeedback import files, viz
-from qdfeedback.run_settings import read_settings
+from experiments.tables import Summary, collect
+from qdfeedback import viz
 
 Key = tuple[str, int, float]
 FIGURES = ("qd_score_all", "coverage_all", "qd_score_archive", "coverage_archive")
 TITLES = ("QD score All", "Coverage All", "QD score Archive", "Coverage Archive")
+OF_A_ROW = ("seed", "study", "database", "checkpoint_every")
+"""Settings in which runs of one row may differ."""
 METHODS = ("gt", "qdhf-active", "qdhf", "qdhf-base", "aurora-pca-inc", "aurora-ae-inc", "aurora-pca", "aurora-ae")
 
 # The authors' released code run again: (method, judgments, flipped) → mean and sd of each figure that is known.
@@ -54,45 +56,25 @@ class Args:
     """Folder for the table and the figure."""
 
 
-def collect(folders: Sequence[Path]) -> dict[Key, list[dict[str, Any]]]:
-    """Returns the summaries below the folders by row of the table.
+def row_of(summary: Summary) -> Key | None:
+    """Returns the row that a run belongs to."""
+    if "label_noise" not in summary or summary.get("without"):
+        return None  # another experiment, or part of an ablation
+    return summary["method"], summary["judgments"], summary["label_noise"]
 
-    Raises:
-        ValueError: There is no summary, or two of one seed.
-    """
-    rows: dict[Key, list[dict[str, Any]]] = {}
-    settings: dict[Key, dict[str, Any]] = {}
-    for path in sorted({path for folder in folders for path in Path(folder).rglob("summary.json")}):
-        summary = files.read_json(path)
-        if "method" not in summary or summary.get("without"):
-            continue  # another experiment, or part of an ablation
-        _check_alike(settings, summary, path.parent)
-        rows.setdefault((summary["method"], summary["judgments"], summary["label_noise"]), []).append(summary)
-    if not rows:
-        raise ValueError(f"there is no finished run (summary.json) below {', '.join(map(str, folders))}")
-    for key, found in rows.items():
-        if len({summary["seed"] for summary in found}) < len(found):
-            raise ValueError(f"{key[0]} with {key[1]} judgments: the same seed counts twice; name each run once")
+
+def ordered(rows: Mapping[Key, list[Summary]]) -> dict[Key, list[Summary]]:
+    """Returns the rows in the order of the table."""
     return dict(sorted(rows.items(), key=lambda item: (METHODS.index(item[0][0]), item[0][2], item[0][1])))
 
 
-def _check_alike(settings: dict[Key, dict[str, Any]], summary: Mapping[str, Any], run: Path) -> None:
-    """Refuses to average runs that differ in more than their seed."""
-    key = (summary["method"], summary["judgments"], summary["label_noise"])
-    mine = {k: v for k, v in read_settings(run).items() if k not in ("seed", "study", "database", "checkpoint_every")}
-    others = settings.setdefault(key, mine)
-    different = [name for name in mine if mine[name] != others.get(name)]
-    if different:
-        raise ValueError(f"{run} differs in {', '.join(different)} from other runs of {key[0]}: make two tables")
-
-
-def mean_sd(found: Sequence[Mapping[str, Any]], figure: str) -> tuple[float, float]:
+def mean_sd(found: Sequence[Summary], figure: str) -> tuple[float, float]:
     """Returns mean and standard deviation of a figure over seeds; the latter is NaN for one seed."""
     values = np.array([summary[figure] for summary in found], dtype=float)
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
 
-def markdown(rows: Mapping[Key, Sequence[Mapping[str, Any]]]) -> str:
+def markdown(rows: Mapping[Key, Sequence[Summary]]) -> str:
     """Returns the table as Markdown: ours, and the reference in parentheses where there is one."""
     lines = [
         "| method | judgments | flipped | seeds | " + " | ".join(TITLES) + " | accuracy |",
@@ -111,7 +93,7 @@ def markdown(rows: Mapping[Key, Sequence[Mapping[str, Any]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(rows: Mapping[Key, Sequence[Mapping[str, Any]]], path: Path) -> None:
+def draw(rows: Mapping[Key, Sequence[Summary]], path: Path) -> None:
     """Draws QD scores of every row, with the reference beside it."""
     figure, axes = viz.figure(2, width=5.5, height=1.2 + 0.5 * len(rows))
     labels = [
@@ -159,7 +141,7 @@ def _figure(value: tuple[float, float]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the table and prints it."""
     args = tyro.cli(Args, description=__doc__, args=argv)
-    rows = collect(args.runs)
+    rows = ordered(collect(args.runs, row_of, alike=str, may_differ=OF_A_ROW))
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "table.md").write_text(markdown(rows))
     with (args.out / "table.csv").open("w", newline="") as file:

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from domains.stories import MODEL, STORIES
 from experiments.command import run_main
 from experiments.writing_setup import remember
-from qdfeedback import archives, files, metrics, runs, viz
+from qdfeedback import archives, metrics, runs, viz
 from qdfeedback.diversity import models
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.diversity.columns import Columns, OnColumns
@@ -270,7 +270,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         known = {name: value for name, value in read_settings(args.run).items() if name != "study"}
         args = replace(args, **known)
         if runs.is_finished(args.run):
-            print(files.read_json(args.run / "summary.json"))
+            print(runs.read_summary(args.run))
             return
     limit_threads(cores())
     stories = StorySearch(args)

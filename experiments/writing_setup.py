@@ -14,6 +14,7 @@ from domains.opinions import OPINIONS
 from domains.poetry import POETRY
 from domains.stories import MODEL, STORIES
 from domains.writing import EDGES_1D, EDGES_2D, Writing, words_of
+from experiments.command import for_each_seed
 from qdfeedback import archives, files, runs
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.encoders.attributes import Attribute
@@ -248,20 +249,7 @@ def saved(args: Args) -> Args:
 
 
 def jobs(args: Args) -> list[Args]:
-    """Returns the arguments of each of several seeds.
-
-    Resumed, those that were not begun yet take the settings of those that were. With a cap they share a ledger.
-    """
+    """Returns the arguments of each of several seeds; with a cap they share a ledger."""
     if args.cap is not None and args.ledger is None:
         args = replace(args, ledger=args.run / "replies.db")
-    folders = {seed: args.run / f"seed-{seed}" for seed in args.seed}
-    begun = next((folder for folder in folders.values() if args.resume and (folder / "settings.json").exists()), None)
-    like = args if begun is None else replace(saved(replace(args, run=begun)), resume=False)
-    if args.resume and begun is None:
-        raise ValueError(f"{args.run} holds no run to resume")
-    return [
-        replace(args, run=folder, seed=(seed,))
-        if args.resume and (folder / "settings.json").exists()
-        else replace(like, run=folder, seed=(seed,), resume=False)
-        for seed, folder in folders.items()
-    ]
+    return for_each_seed(args, saved)

@@ -229,6 +229,11 @@ def is_finished(path: Path) -> bool:
     return (Path(path) / "summary.json").exists()
 
 
+def read_summary(path: Path) -> dict[str, Any]:
+    """Returns the summary of a finished run."""
+    return dict(files.read_json(Path(path) / "summary.json"))
+
+
 def clear(path: Path) -> None:
     """Removes a run folder, and nothing that is not one.
 

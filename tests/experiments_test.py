@@ -194,6 +194,16 @@ def test_several_seeds_and_the_table(tmp_path: Path, capsys) -> None:
         qdhf_arm_table.main([str(tmp_path / "runs")])
 
 
+def test_seeds_are_resumed_with_the_settings_of_those_begun(tmp_path: Path) -> None:
+    run = ("--run", str(tmp_path))
+    arm(tmp_path / "seed-0", "--method", "gt")
+    qdhf_arm.main([*run, "--seed", "0", "1", "--workers", "1", "--resume"])
+    summary = json.loads((tmp_path / "seed-1" / "summary.json").read_text())
+    assert (summary["method"], summary["seed"]) == ("gt", 1)
+    with pytest.raises(ValueError, match="holds no run to resume"):
+        qdhf_arm.main(["--run", str(tmp_path / "none"), "--seed", "0", "1", "--resume"])
+
+
 @pytest.fixture
 def triplet_files(tmp_path: Path, rng) -> dict[str, Path]:
     from tests.diversity.similarity_test import world

@@ -264,7 +264,7 @@ def test_the_table_has_intervals_and_the_paper_beside_it(tmp_path: Path, capsys)
     with pytest.raises(ValueError, match="the same seed counts twice"):
         qdaif_table.main([str(tmp_path), "--out", str(tmp_path / "table")])
     write(tmp_path / "other", "--method", "asked", "--batch-size", "20")
-    with pytest.raises(ValueError, match="differs in batch_size from other runs on stories: genre, ending"):
+    with pytest.raises(ValueError, match="differs in batch_size from other runs of stories: genre, ending"):
         qdaif_table.main([str(tmp_path / "random-search"), str(tmp_path / "other")])
     with pytest.raises(ValueError, match="no finished run"):
         qdaif_table.main([str(tmp_path / "nowhere")])
