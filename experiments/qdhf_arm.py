@@ -233,10 +233,7 @@ class ArmSearch:
     def answered(self, iteration: int, queries: Queries, shown: Floats) -> Triplets:
         """Asks what has no answer yet, keeps the answers, and returns every judgment of this run so far."""
         self.history.flush(sync=True)
-        is_open = ~np.isin(queries.uids, list(self.store.answered(self.study)))
-        queries = Queries(queries.uids[is_open], queries.items[is_open], queries.purpose[is_open])
-        if len(queries):
-            self.store.add(self.study, queries, self.annotator.answer(queries, shown[is_open]), self.annotator)
+        self.store.ask(self.study, queries, shown, self.annotator)
         return self.judged(iteration)
 
     def judged(self, iteration: int) -> Triplets:

@@ -147,8 +147,7 @@ class StorySearch:
         rows, purpose = choose_triplets(known, points, count, rng=self.rng)
         shown = self.truth(ids)[rows]
         queries = ask(rows, ids, purpose, batch=f"{iteration:06d}", shown=points[rows])
-        if not set(queries.uids) <= self.store.answered(self.study):
-            self.store.add(self.study, queries, self.annotator.answer(queries, shown), self.annotator)
+        self.store.ask(self.study, queries, shown, self.annotator)
         if self.args.annotator == "study":
             wait_for_answers(self.store, self.study, self.store.asked(self.study))
         until = self.run.last_judgment(iteration, self.store.last(self.study))
@@ -263,22 +262,26 @@ def finish(stories: StorySearch) -> dict[str, Any]:
     return summary
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Runs it."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+def _run(args: Args) -> dict[str, Any]:
+    """Runs it; with --resume, what is finished is not run again, what was interrupted goes on."""
     if args.resume:
         known = {name: value for name, value in read_settings(args.run).items() if name != "study"}
         args = replace(args, **known)
         if runs.is_finished(args.run):
-            print(runs.read_summary(args.run))
-            return
+            return runs.read_summary(args.run)
     limit_threads(cores())
     stories = StorySearch(args)
     if args.annotator == "study":
         print(f"people answer here: qdfeedback study serve {args.run}", flush=True)
     with tqdm(total=args.candidates, unit="story", mininterval=0.5) as bar:
         search_stories(stories, bar)
-    summary = finish(stories)
+    return finish(stories)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs it."""
+    args = tyro.cli(Args, description=__doc__, args=argv)
+    summary = _run(args)
     print(
         f"\n{summary['elites']} elites out of {summary['candidates']:,} stories, from {summary['judgments']} answers.\n"
         f"The learned axes order stories as the truth does in {summary['axes_accuracy']:.0%} of cases "

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.tables import empty, items, judgments, trials
-from qdfeedback.types import Annotator, Answers, Ints, Queries
+from qdfeedback.types import Annotator, Answers, Floats, Ints, Queries
 
 _CHOICES = {0: "left", 1: "right", -1: "tie"}
 
@@ -129,6 +129,20 @@ class Store:
                 }
             )
         return self.append(rows)
+
+    def ask(self, study: str, queries: Queries, shown: Floats, annotator: Annotator) -> None:
+        """Asks an annotator what has no answer yet, and keeps the answers.
+
+        Args:
+            study: which.
+            queries: n questions.
+            shown: (n, 3, k) what the annotator is shown of each.
+            annotator: who answers.
+        """
+        is_open = ~np.isin(queries.uids, list(self.answered(study)))
+        left = Queries(queries.uids[is_open], queries.items[is_open], queries.purpose[is_open])
+        if len(left):
+            self.add(study, left, annotator.answer(left, shown[is_open]), annotator)
 
     def append(self, rows: list[dict[str, Any]]) -> int:
         """Appends records as they are, in one transaction; returns how many were new.

@@ -1,0 +1,130 @@
+"""Where people's judgments meet texts: a judge calibrated to them, and axes learned from them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from domains.stories import STORIES
+from experiments import calibrate_judge, qdaif_writing, qdhf_stories
+from qdfeedback import cli
+from qdfeedback.feedback.tables import trials
+from qdfeedback.history import History
+from tests.study.visitor import Form, Visitor, sealed, site
+
+NAMES = ("quality", "genre", "ending")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests run side by side: threads that wait for cores make each many times slower."""
+    for module in (qdaif_writing, qdhf_stories):
+        monkeypatch.setattr(module, "cores", lambda: 1)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("texts") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(qdaif_writing, "cores", lambda: 1)
+        qdaif_writing.main(["--candidates", "83", "--batch-size", "40", "--first", "40", "--run", str(run)])
+    return run
+
+
+def calibrate(run: Path, *arguments: str) -> dict:
+    calibrate_judge.main(["--run", str(run), *arguments])
+    return json.loads((run / "calibration.json").read_text())
+
+
+def truth(run: Path) -> np.ndarray:
+    return STORIES.truth([str(text) for text in History(run / "history.arrows", NAMES).sample("solution")])
+
+
+def test_a_judge_is_held_against_people_who_know_the_truth(written: Path, capsys) -> None:
+    for curve, kind in (("temperature", "Temperature"), ("shifted", "Temperature"), ("isotonic", "Isotonic")):
+        found = calibrate(written, "--axis", "genre", "--simulated", "60", "--curve", curve)
+        assert (found["curve"], found["texts"], found["answers"]) == (kind, 60, 180)
+        assert 0 < found["error_after"] < 1
+        assert 0 < found["coverage_after"] <= 100
+    quality = calibrate(written, "--axis", "quality", "--simulated", "60")
+    assert quality["coverage_after"] == quality["coverage_before"]  # the axes stay
+    assert "with a curve that did not see the text" in capsys.readouterr().out
+
+
+def test_a_judge_is_calibrated_to_what_people_said_on_the_study_page(written: Path, tmp_path: Path) -> None:
+    study, asked = tmp_path / "labels", ("--labels", "16", "--options", "horror", "romance", "--ratings", "16")
+    cli.main(["study", "new", str(study), f"ours={written}", *asked])
+    place, app = site(study)
+    meant, true = sealed(place), truth(written)
+    rows = {row["trial_id"]: row for row in place.database.rows(trials.select())}
+
+    def choose(form: Form) -> str:
+        row = rows[meant[form.fields["trial"]]]
+        if row["expected"] is not None:
+            return str(row["expected"])
+        quality, horror, _ = true[int(row["a_id"].removeprefix("ours/"))]
+        values = [value for _, value in form.buttons]
+        if "horror" in values:
+            return "horror" if horror > 0.5 else "romance"
+        return values[min(int(quality * 5), 4)]
+
+    Visitor(app).join().answer_all(choose)
+    found = calibrate(written, "--study", str(study), "--source", "ours", "--axis", "genre")
+    assert 10 <= found["texts"] <= found["answers"]
+    assert found["error_after"] < 0.45  # below that of a coin, log 2
+    ratings = calibrate(written, "--study", str(study), "--source", "ours", "--axis", "quality")
+    assert ratings["curve"] == "Isotonic"
+    assert ratings["error_after"] < 1.5
+    with pytest.raises(ValueError, match="0 times a question with the label 'happy'"):
+        calibrate(written, "--study", str(study), "--source", "ours", "--axis", "ending")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--axis", "genre"), "name --study, or --simulated"),
+        (("--axis", "colour", "--simulated", "5"), "--axis must be one of quality, genre, ending, got 'colour'"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_said(written: Path, arguments, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        calibrate(written, *arguments)
+
+
+# --- axes from people's judgments: sentence-transformers is an extra, and slow to load
+
+TINY = ("--candidates", "63", "--batch-size", "20", "--judgments", "60", "--rounds", "2", "--cells", "5")
+
+
+@pytest.mark.slow
+def test_axes_are_learned_and_a_killed_run_ends_as_one_that_was_not(tmp_path: Path, capsys) -> None:
+    pytest.importorskip("sentence_transformers", reason='needs pip install "qdfeedback[embeddings]"')
+    qdhf_stories.main([*TINY, "--run", str(tmp_path / "whole")])
+    assert "The learned axes order stories as the truth does" in capsys.readouterr().out
+    whole = json.loads((tmp_path / "whole" / "summary.json").read_text())
+    assert (whole["candidates"], whole["judgments"]) == (63, 60)
+    assert 0.5 < whole["axes_accuracy"] <= 1
+    assert (tmp_path / "whole" / "archive.png").stat().st_size > 10_000
+    command = [sys.executable, "-m", "experiments.qdhf_stories", *TINY, "--run", str(tmp_path / "killed")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    until = time.monotonic() + 240
+    while not (checkpoints.exists() and len(list(checkpoints.glob("*.npz"))) >= 2):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    qdhf_stories.main(["--run", str(tmp_path / "killed"), "--resume"])
+    assert "elites out of 63" in capsys.readouterr().out
+    killed = json.loads((tmp_path / "killed" / "summary.json").read_text())
+    assert killed == pytest.approx(whole, rel=1e-4)
+    qdhf_stories.main(["--run", str(tmp_path / "killed"), "--resume"])  # finished: nothing is run again
+    assert "elites out of 63" in capsys.readouterr().out
