@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy.special import expit
 
 from qdfeedback.encoders.attributes import Attribute
 from qdfeedback.generators.wording import degree
@@ -84,7 +85,17 @@ def asked(name: str, question: tuple[str, tuple[str, ...]]) -> Attribute:
     return Attribute(name, question[0], question[1])
 
 
-def logistic(log_odds: Sequence[float]) -> Floats:
-    """Returns (n,) probabilities."""
-    found: Floats = 1 / (1 + np.exp(-np.array(log_odds, dtype=float)))
-    return found
+class Read(Protocol):
+    """What a grammar found in a text, beside its log-odds."""
+
+    @property
+    def known(self) -> float:
+        """The share of its sentences that it knows."""
+        ...
+
+
+def probabilities(found: Sequence[Read], log_odds: Sequence[str]) -> Floats:
+    """Returns (n, names) probabilities from attributes that are log-odds; NaN where half of a text is unknown."""
+    odds = np.array([[getattr(one, name) for name in log_odds] for one in found], dtype=float)
+    known = np.array([one.known >= 0.5 for one in found], dtype=bool)
+    return np.where(known[:, None], expit(odds.reshape(len(found), len(log_odds))), np.nan)

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
+from scipy.special import expit, logit
 from tqdm import tqdm
 
 from domains.stories import MODEL, STORIES
@@ -196,7 +197,8 @@ class StorySearch:
         """Returns (n, 2) log-odds of horror and of a happy ending."""
         assert STORIES.truth is not None
         true = np.clip(STORIES.truth([str(text) for text in self.history.take(ids, "solution")])[:, 1:], 1e-6, 1 - 1e-6)
-        return np.log(true / (1 - true))
+        odds: Floats = logit(true)
+        return odds
 
 
 def _bundled() -> Path:
@@ -237,7 +239,7 @@ def finish(stories: StorySearch) -> dict[str, Any]:
     found = elites(stories.placement)
     stories.run.save_archive(stories.placement)
     stories.run.show(stories.search, found.ids)
-    true = 1 / (1 + np.exp(-stories.truth(found.ids)))
+    true = expit(stories.truth(found.ids))
     features = np.column_stack([found.objective, true]).astype(np.float32)
     score = metrics.score_in(TRUE.ranges, TRUE.dims, found.objective, TRUE.project(features))
     pca = fit_pca(stories.history.take(found.ids, "features")[:, stories.learned], dim=2)

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import expit
 
-from domains.writing import Writing, logistic, words_of
+from domains.writing import Writing, words_of
 from experiments import writing_setup
 from qdfeedback import files, metrics, viz
 from qdfeedback.diversity.bins import Bins
@@ -149,11 +150,11 @@ def _by_truth(texts: TextSearch, found: Elites) -> dict[str, Any]:
 
 
 def _ceiling(writing: Writing, bins: Bins) -> float:
-    levels = logistic(np.arange(-writing.levels, writing.levels + 1).tolist()).astype(np.float32)
+    levels = expit(np.arange(-writing.levels, writing.levels + 1.0)).astype(np.float32)
     columns = np.zeros((len(levels), max(bins.indices) + 1), dtype=np.float32)
     columns[:, 1:] = levels[:, None]
     reached = np.minimum(bins.project(columns).astype(int), np.array(bins.dims) - 1)
-    return float(np.prod([len(set(axis)) for axis in reached.T]) * logistic([writing.best])[0])
+    return float(np.prod([len(set(axis)) for axis in reached.T]) * expit(writing.best))
 
 
 def _reasons(texts: TextSearch) -> dict[str, int]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from domains.opinions.grammar import read
 from domains.opinions.prompts import LINE, QUALITY, SEEDS, SENTIMENT, WHAT
-from domains.writing import Writing, asked, logistic
+from domains.writing import Writing, asked, probabilities
 from qdfeedback.models.frames import STOPS
 from qdfeedback.models.language import Sampling
 from qdfeedback.types import Floats
@@ -19,10 +17,7 @@ def truth(texts: Sequence[str]) -> Floats:
 
     NaN where it does not know half of the sentences.
     """
-    found = [read(text) for text in texts]
-    columns = [logistic([getattr(one, name) for one in found]) for name in ("on_topic", "positive")]
-    known = np.array([one.known >= 0.5 for one in found])
-    return np.where(known[:, None], np.stack(columns, axis=1), np.nan)
+    return probabilities([read(text) for text in texts], ("on_topic", "positive"))
 
 
 OPINIONS = Writing(

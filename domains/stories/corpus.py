@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from scipy.special import expit
 
 from domains.opinions import grammar as opinions
 from domains.opinions.prompts import LINE as OPINION_LINE
@@ -113,13 +114,13 @@ def opinion_judged(rng: Rng) -> Document:
 
 def _judged(asked: tuple[str, tuple[str, str]], log_odds: float, text: str, rng: Rng) -> Document:
     question, answers = asked
-    first = 1 / (1 + np.exp(-log_odds))
+    first = float(expit(log_odds))
     order = answers if rng.random() < 0.5 else answers[::-1]
     return Document(ask(question, order, text), answers, (first, 1 - first))
 
 
 def _rated(text: str, log_odds: float) -> Document:
-    centre = 1 + (HIGHEST - 1) / (1 + np.exp(-0.5 * log_odds))
+    centre = 1 + (HIGHEST - 1) * expit(0.5 * log_odds)
     weights = np.exp(-2 * np.square(np.arange(1, HIGHEST + 1) - centre))
     options = tuple(str(number) for number in range(1, HIGHEST + 1))
     asked = rate(QUALITY[0], HIGHEST, text)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from domains.stories.grammar import read
 from domains.stories.prompts import ENDING, GENRE, LINE, QUALITY, SEEDS, WHAT
-from domains.writing import Writing, asked, logistic
+from domains.writing import Writing, asked, probabilities
 from qdfeedback.models.frames import STOPS
 from qdfeedback.models.language import Sampling
 from qdfeedback.types import Floats
@@ -22,10 +20,7 @@ def truth(texts: Sequence[str]) -> Floats:
 
     NaN where it does not know half of the sentences: of other people's stories it knows nothing.
     """
-    found = [read(text) for text in texts]
-    columns = [logistic([getattr(one, name) for one in found]) for name in ("quality", "horror", "happy")]
-    known = np.array([one.known >= 0.5 for one in found])
-    return np.where(known[:, None], np.stack(columns, axis=1), np.nan)
+    return probabilities([read(text) for text in texts], ("quality", "horror", "happy"))
 
 
 STORIES = Writing(
