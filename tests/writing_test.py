@@ -25,7 +25,6 @@ from tests.models.faulty import Faulty, asked, serving
 
 TINY = ("--candidates", "43", "--batch-size", "10", "--first", "10")
 FAST = ("lmx-near", "novelty-quality", "guided")  # the others are slow tests
-needs_model = pytest.mark.skipif(not MODEL.exists(), reason="no story model yet: python -m domains.stories.train")
 METHODS = get_args(qdaif_writing.Method)
 NAMES = ("quality", "genre", "ending")
 
@@ -47,7 +46,6 @@ def rows(run: Path, names=NAMES) -> dict[str, list]:
     return {name: list(history.sample(name)) for name in ("solution", "origin", "error", "features")}
 
 
-@needs_model
 @pytest.mark.parametrize("method", [m if m in FAST else pytest.param(m, marks=pytest.mark.slow) for m in METHODS])
 def test_every_method_on_stories(method: str, tmp_path: Path, capsys) -> None:
     summary = write(tmp_path / "r", "--method", method)
@@ -69,7 +67,6 @@ def test_every_method_on_stories(method: str, tmp_path: Path, capsys) -> None:
     assert origins == {"initial", method} | ({"few-shot"} if method.startswith("lmx") else set())
 
 
-@needs_model
 def test_the_search_goes_on_from_its_own_texts(tmp_path: Path) -> None:
     write(tmp_path / "r", "--axes", "ending")
     found = rows(tmp_path / "r", ("quality", "ending"))
@@ -77,7 +74,6 @@ def test_the_search_goes_on_from_its_own_texts(tmp_path: Path) -> None:
     assert len((tmp_path / "r" / "texts.html").read_text().split("<details")) > 4
 
 
-@needs_model
 def test_a_zero_shot_start_needs_no_seeds(tmp_path: Path) -> None:
     summary = write(tmp_path / "r", "--begin", "zero-shot", "--domain", "opinions")
     assert summary["candidates"] == 43
@@ -86,7 +82,6 @@ def test_a_zero_shot_start_needs_no_seeds(tmp_path: Path) -> None:
     assert set(found["solution"][:10]) & set(OPINIONS.seeds) == set()
 
 
-@needs_model
 @pytest.mark.parametrize(
     "method",
     ["lmx-near", pytest.param("lmx-replace", marks=pytest.mark.slow), pytest.param("novelty", marks=pytest.mark.slow)],
@@ -248,7 +243,6 @@ def test_what_cannot_work_is_said_before_anything_is_spent(arguments, message: s
 # --- what is made of runs
 
 
-@needs_model
 def test_the_table_has_intervals_and_the_paper_beside_it(tmp_path: Path, capsys) -> None:
     for method in ("lmx-near", "random-search"):
         run = ("--run", str(tmp_path / method), "--seed", "0", "1", "2", "--workers", "1")
@@ -279,7 +273,6 @@ def test_bootstrap_intervals_hold_the_mean() -> None:
     assert ahead[1] > 1.7
 
 
-@needs_model
 def test_axes_are_proposed_and_chosen(tmp_path: Path, capsys) -> None:
     discover_axes.main(["--run", str(tmp_path / "axes"), "--count", "40", "--asks", "2", "--simulated", "200"])
     said = capsys.readouterr().out
@@ -308,7 +301,6 @@ def test_a_question_that_repeats_or_disagrees_is_left_out(rng: np.random.Generat
     assert "a3" not in {one.attribute.name for one in without if one.kept}  # always the same answer
 
 
-@needs_model
 def test_the_benchmark_compares_like_with_like(tmp_path: Path, capsys) -> None:
     benchmark_language.main(
         ["--texts", "6", "--rounds", "1", "--tokens", "8", "--out", str(tmp_path / "figures.json"), "--device", "cpu"]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -239,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Trains, or goes on training."""
     args = tyro.cli(Args, description=__doc__, args=argv)
     torch.set_num_threads(args.threads)
-    begun, part = time.monotonic(), args.out.with_name(args.out.name + ".part")
+    part = args.out.with_name(args.out.name + ".part")
     tokenizer = train_tokenizer(args.vocabulary, np.random.default_rng([args.seed, 0]))
     model = make_model(args, tokenizer)
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.05)
@@ -259,9 +258,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             bar.set_postfix(loss=f"{float(loss.detach()):.3f}", judge=f"{apart:.3f}", refresh=False)
         if (step + 1) % args.checkpoint_every == 0:
             progress.save(step + 1)
-    write(
-        args.out, model, tokenizer, {"steps": args.steps, "seed": args.seed, "minutes": (time.monotonic() - begun) / 60}
-    )
+    write(args.out, model, tokenizer, {"steps": args.steps, "seed": args.seed})
     shutil.rmtree(part, ignore_errors=True)
 
 

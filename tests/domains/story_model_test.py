@@ -19,8 +19,6 @@ from qdfeedback.models.served import _answer
 from qdfeedback.types import Floats
 from tests.attacks import ATTACKS, attack, harmless
 
-pytestmark = pytest.mark.skipif(not MODEL.exists(), reason="no story model yet: python -m domains.stories.train")
-
 
 @pytest.fixture(scope="module")
 def model() -> LocalModel:

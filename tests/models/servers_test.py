@@ -27,10 +27,7 @@ from qdfeedback.models.recorded import Patience, record_client
 from qdfeedback.models.served import find_abilities
 from tests.models.gguf_file import write_gguf
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not MODEL.exists(), reason="no story model yet: python -m domains.stories.train"),
-]
+pytestmark = pytest.mark.slow
 PATIENCE = Patience(concurrency=4, attempts=2, first_wait=0.2)
 LLAMA = Path(os.environ.get("LLAMA_CPP_PYTHON", ".venv/llama/bin/python")).absolute()
 
