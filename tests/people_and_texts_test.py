@@ -82,7 +82,7 @@ def test_a_judge_is_calibrated_to_what_people_said_on_the_study_page(written: Pa
     ratings = calibrate(written, "--study", str(study), "--source", "ours", "--axis", "quality")
     assert ratings["curve"] == "Isotonic"
     assert ratings["error_after"] < 1.5
-    with pytest.raises(ValueError, match="0 times a question with the label 'happy'"):
+    with pytest.raises(ValueError, match="0 times a question with the label 'happy ending'"):
         calibrate(written, "--study", str(study), "--source", "ours", "--axis", "ending")
 
 

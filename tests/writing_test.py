@@ -29,6 +29,16 @@ METHODS = get_args(qdaif_writing.Method)
 NAMES = ("quality", "genre", "ending")
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    """A finished run of lmx-near."""
+    run = tmp_path_factory.mktemp("written") / "r"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(qdaif_writing, "cores", lambda: 1)
+        write(run)
+    return run
+
+
 @pytest.fixture(autouse=True)
 def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests run side by side: threads that wait for cores make each many times slower."""
@@ -149,8 +159,8 @@ def test_poems_by_genre_and_tone(server: Faulty, tmp_path: Path) -> None:
 
 def test_a_pool_and_the_papers_baselines_work_on_categories(server: Faulty, tmp_path: Path) -> None:
     for method in ("novelty", "asked", "targeted", "seed-rewrite"):
-        arguments = ("--domain", "poetry", "--method", method, "--writer", f"m@{server.url}", "--candidates", "15")
-        assert write(tmp_path / method, *arguments, "--batch-size", "1")["candidates"] == 15
+        arguments = ("--domain", "poetry", "--method", method, "--writer", f"m@{server.url}", "--candidates", "12")
+        assert write(tmp_path / method, *arguments, "--batch-size", "1")["candidates"] == 12
     asked_ = "".join(asked(one) for one in server.seen)
     assert "Write a poem of outstanding quality.\n" in asked_
     assert re.search(r"Write a poem of outstanding quality\. It is \w+ and \w+\.\n", asked_)
@@ -190,7 +200,7 @@ def test_nobody_knows_the_truth_about_other_peoples_stories(server: Faulty, tmp_
 def test_the_cap_stops_a_run_and_a_higher_one_goes_on(server: Faulty, tmp_path: Path) -> None:
     prices = tmp_path / "prices.toml"
     prices.write_text("[m]\nprompt = 1000000\ncompletion = 1000000\n")  # one for each token
-    common = ("--domain", "poetry", "--method", "rewrite", "--writer", f"m@{server.url}", "--candidates", "21")
+    common = ("--domain", "poetry", "--method", "rewrite", "--writer", f"m@{server.url}", "--candidates", "13")
     paid = ("--prices", str(prices), "--concurrency", "1")
     with pytest.raises(SpendCapError, match=r"stopped by --cap after \d+ texts"):
         write(tmp_path / "r", *common, *paid, "--cap", "6000")
@@ -202,7 +212,7 @@ def test_the_cap_stops_a_run_and_a_higher_one_goes_on(server: Faulty, tmp_path: 
     assert len(server.seen) == seen
     qdaif_writing.main(["--run", str(tmp_path / "r"), "--resume", "--cap", "1000000"])
     summary = json.loads((tmp_path / "r" / "summary.json").read_text())
-    assert summary["candidates"] == 21
+    assert summary["candidates"] == 13
     everything = Ledger(tmp_path / "r" / "replies.db").totals()
     assert everything.requests + everything.failures == len(server.seen)  # none twice
 
@@ -243,21 +253,33 @@ def test_what_cannot_work_is_said_before_anything_is_spent(arguments, message: s
 # --- what is made of runs
 
 
-def test_the_table_has_intervals_and_the_paper_beside_it(tmp_path: Path, capsys) -> None:
-    for method in ("lmx-near", "random-search"):
-        run = ("--run", str(tmp_path / method), "--seed", "0", "1", "2", "--workers", "1")
-        qdaif_writing.main([*TINY, "--method", method, *run])
-    capsys.readouterr()
+def another(run: Path, as_: Path, **changed: object) -> None:
+    """A run as if it had been run with other settings."""
+    as_.mkdir(parents=True)
+    for name in ("settings.json", "summary.json"):
+        content = json.loads((run / name).read_text())
+        content |= {key: [value] if isinstance(content[key], list) else value for key, value in changed.items()
+                    if key in content}  # fmt: skip
+        (as_ / name).write_text(json.dumps(content))
+
+
+def test_the_table_has_intervals_and_the_paper_beside_it(written: Path, tmp_path: Path) -> None:
+    for seed in range(3):
+        for method, score in (("lmx-near", 20.0), ("random-search", 10.0)):
+            more = {"qd_score": score + seed, "true_qd_score": score - seed}
+            another(written, tmp_path / method / f"seed-{seed}", method=method, seed=seed, **more)
     qdaif_table.main([str(tmp_path), "--out", str(tmp_path / "table")])
     lines = (tmp_path / "table" / "table.md").read_text().splitlines()
     assert lines[2].startswith("| stories: genre, ending | lmx-near | 3 | ")
     assert "70.84 [68.61, 73.02]" in lines[2]
-    assert "random-search" in lines[3]
+    assert "| 21.00 [20.00, 22.00] | 19.00 [18.00, 20.00] |" in lines[2]
+    assert lines[3].startswith("| stories: genre, ending | random-search | 3 | 11.00 [")
+    assert "| +10.00 [+7.73, +12.27] | +10.00 [+7.73, +12.27] |" in lines[3]
     assert (tmp_path / "table" / "table.png").stat().st_size > 10_000
-    qdaif_writing.main([*TINY, "--method", "lmx-near", "--run", str(tmp_path / "again")])
+    another(written, tmp_path / "again")
     with pytest.raises(ValueError, match="the same seed counts twice"):
         qdaif_table.main([str(tmp_path), "--out", str(tmp_path / "table")])
-    write(tmp_path / "other", "--method", "asked", "--batch-size", "20")
+    another(written, tmp_path / "other", method="asked", batch_size=20)
     with pytest.raises(ValueError, match="differs in batch_size from other runs of stories: genre, ending"):
         qdaif_table.main([str(tmp_path / "random-search"), str(tmp_path / "other")])
     with pytest.raises(ValueError, match="no finished run"):
