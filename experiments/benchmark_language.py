@@ -131,14 +131,17 @@ def measure(model: LocalModel, args: Args) -> dict[str, Any]:
         fast, found = timed(model, lambda: model.complete(lists, np.arange(len(lists)), sampling))
         rates.append(found.usage.completion_tokens / fast)
         writing.append((slow / count) / (fast / found.usage.completion_tokens))  # by token: a list may end early
-    bytes_ = sum(value.numel() * value.element_size() for value in model.network.parameters())
-    steps = max(rates) / min(args.batch_size, args.texts)
     return {
         "device": str(model.network.device), "parameters": sum(p.numel() for p in model.network.parameters()),
         "texts": args.texts, "choose_times_faster": sorted(choosing), "choose_largest_difference": apart,
         "write_times_faster": sorted(writing), "tokens_per_second": max(rates),
-        "share_of_bandwidth_limit": steps * bytes_ / (args.bandwidth * 1e9),
     }  # fmt: skip
+
+
+def share_of_bandwidth(model: LocalModel, args: Args, tokens_per_second: float) -> float:
+    """Returns which share of the memory's bandwidth it takes to read every weight for each token of a batch."""
+    bytes_ = sum(value.numel() * value.element_size() for value in model.network.parameters())
+    return float(tokens_per_second / min(args.batch_size, args.texts) * bytes_ / (args.bandwidth * 1e9))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -158,6 +161,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{figures['tokens_per_second']:,.0f} tokens/s"
     )
     if figures["device"] != "cpu":
+        figures["share_of_bandwidth_limit"] = share_of_bandwidth(model, args, figures["tokens_per_second"])
         print(f"{figures['share_of_bandwidth_limit']:.0%} of what {args.bandwidth:g} GB/s allow")
     if args.out is not None:
         args.out.write_text(json.dumps(figures, indent=2) + "\n")

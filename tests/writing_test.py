@@ -21,6 +21,7 @@ from domains.stories import MODEL
 from experiments import benchmark_language, discover_axes, qdaif_table, qdaif_writing, writing_setup
 from qdfeedback.history import History
 from qdfeedback.models.ledger import Ledger, SpendCapError
+from qdfeedback.run_settings import read_settings, write_settings
 from tests.models.faulty import Faulty, asked, serving
 
 TINY = ("--candidates", "43", "--batch-size", "10", "--first", "10")
@@ -256,11 +257,9 @@ def test_what_cannot_work_is_said_before_anything_is_spent(arguments, message: s
 def another(run: Path, as_: Path, **changed: object) -> None:
     """A run as if it had been run with other settings."""
     as_.mkdir(parents=True)
-    for name in ("settings.json", "summary.json"):
-        content = json.loads((run / name).read_text())
-        content |= {key: [value] if isinstance(content[key], list) else value for key, value in changed.items()
-                    if key in content}  # fmt: skip
-        (as_ / name).write_text(json.dumps(content))
+    settings, summary = read_settings(run), json.loads((run / "summary.json").read_text())
+    write_settings(as_, settings | {name: value for name, value in changed.items() if name in settings})
+    (as_ / "summary.json").write_text(json.dumps(summary | changed))
 
 
 def test_the_table_has_intervals_and_the_paper_beside_it(written: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,8 @@ from qdfeedback.types import Floats, Ints
 _ROOM_AT_ONCE: dict[str, Any] = {"cache_implementation": "static", "disable_compile": True}
 """A cache that grows is copied for every token, which costs more than to compute it where models are small."""
 _ENDS = 2**20  # bytes
-ALIKE = 16  # prompts that begin with the same so many tokens are put into one batch
+ALIKE = 16  # prompts that begin with the same so many tokens are read after one reading of what they share
+ON_A_CPU = 2048  # tokens that are read at once there: more of them push each other out of its cache
 
 
 def load_local(
@@ -105,7 +106,7 @@ class LocalModel:
         """Returns a text for each prompt; each row draws from its own seed."""
         coded, reasons = self._encode(prompts, room=sampling.max_tokens)
         texts, written = [""] * len(prompts), 0
-        for batch in _batches(coded, self.batch_size, reasons):
+        for batch in _batches(coded, _readable(reasons), self.batch_size):
             found = self._write([coded[i] for i in batch], [int(seeds[i]) for i in batch], sampling)
             for i, (tokens, ended) in zip(batch, found, strict=True):
                 text, stopped = end_at(self.tokenizer.decode(tokens, skip_special_tokens=True), sampling.stop)
@@ -121,13 +122,19 @@ class LocalModel:
         room = max((len(way) for row in wanted for ways in row for way in ways), default=1)
         coded, reasons = self._encode(prompts, room=room)
         found = np.full((len(prompts), k), np.nan)
-        for batch in _batches(coded, self.batch_size, reasons):
-            rows = [wanted[i] for i in batch]
-            ways = max(len(ways) for row in rows for ways in row)
-            padded = [[way for ways_ in row for way in (ways_ + ways_[:1] * ways)[:ways]] for row in rows]
-            logs = _exactly(self._likely([coded[i] for i in batch], padded), padded).reshape(len(batch), k, ways)
-            first = np.arange(ways) < np.array([[len(ways_) for ways_ in row] for row in rows])[..., None]
-            found[batch] = np.logaddexp.reduce(np.where(first, logs, -np.inf), axis=2)
+        tokens = ON_A_CPU if self.network.device.type == "cpu" else sys.maxsize
+        for alike in _alike(coded, _readable(reasons)):
+            begin = coded[alike[0]][: _common([coded[i] for i in alike])]
+            read = self._read(begin)
+            tails = {i: coded[i][len(begin) :] for i in alike}
+            for batch in _batches(tails, alike, self.batch_size, tokens):
+                rows = [wanted[i] for i in batch]
+                ways = max(len(ways) for row in rows for ways in row)
+                padded = [[way for ways_ in row for way in (ways_ + ways_[:1] * ways)[:ways]] for row in rows]
+                logs = self._likely([tails[i] for i in batch], padded, copy.deepcopy(read), len(begin))
+                logs = _exactly(logs, padded).reshape(len(batch), k, ways)
+                first = np.arange(ways) < np.array([[len(ways_) for ways_ in row] for row in rows])[..., None]
+                found[batch] = np.logaddexp.reduce(np.where(first, logs, -np.inf), axis=2)
         return Choices(found, tuple(reasons), Usage(len(prompts), sum(map(len, coded)), 0))
 
     # --- within
@@ -176,16 +183,27 @@ class LocalModel:
             yield (row, False) if place is None else (row[:place], True)
 
     @torch.inference_mode()
-    def _likely(self, coded: Sequence[list[int]], options: Sequence[Sequence[Sequence[int]]]) -> Floats:
-        """Returns (b, k) log-probabilities of the options after b prompts."""
-        shared = _common(coded)
+    def _read(self, begin: Sequence[int]) -> DynamicCache:
+        """Returns the cache of what prompts begin with."""
         cache = DynamicCache()
+        if begin:
+            tokens = torch.tensor([begin], device=self.network.device)
+            self.network(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return cache
+
+    @torch.inference_mode()
+    def _likely(
+        self,
+        tails: Sequence[Sequence[int]],
+        options: Sequence[Sequence[Sequence[int]]],
+        cache: DynamicCache,
+        shared: int,
+    ) -> Floats:
+        """Returns (b, k) log-probabilities of the options after b prompts that go on from what the cache has read."""
         if shared:
-            prefix = torch.tensor([coded[0][:shared]], device=self.network.device)
-            self.network(input_ids=prefix, past_key_values=cache, use_cache=True)
-            cache.batch_repeat_interleave(len(coded))
-        tokens, mask = self._left_padded([row[shared:] for row in coded])
-        mask = torch.cat([mask.new_ones(len(coded), shared), mask], dim=1)
+            cache.batch_repeat_interleave(len(tails))
+        tokens, mask = self._left_padded(tails)
+        mask = torch.cat([mask.new_ones(len(tails), shared), mask], dim=1)
         places = (mask.cumsum(dim=1) - 1).clamp(min=0)
         out = self.network(
             input_ids=tokens, attention_mask=mask, position_ids=places[:, shared:], past_key_values=cache,
@@ -291,12 +309,34 @@ def _exactly(logs: Floats, options: Sequence[Sequence[Sequence[int]]]) -> Floats
     return found
 
 
-def _batches(coded: Sequence[Sequence[int]], size: int, reasons: Sequence[str | None]) -> Iterator[list[int]]:
-    """Yields rows that begin alike and are about as long; those with a reason not to be read are left out."""
-    fine = [i for i, reason in enumerate(reasons) if reason is None]
-    order = sorted(fine, key=lambda i: (tuple(coded[i][:ALIKE]), len(coded[i])))
-    for begin in range(0, len(order), size):
-        yield order[begin : begin + size]
+def _readable(reasons: Sequence[str | None]) -> list[int]:
+    """Returns the rows without a reason not to be read."""
+    return [i for i, reason in enumerate(reasons) if reason is None]
+
+
+def _alike(coded: Sequence[Sequence[int]], rows: Sequence[int]) -> Iterator[list[int]]:
+    """Yields rows that begin with the same tokens."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i in rows:
+        groups.setdefault(tuple(coded[i][:ALIKE]), []).append(i)
+    yield from groups.values()
+
+
+def _batches(
+    coded: Mapping[int, Sequence[int]] | Sequence[Sequence[int]],
+    rows: Sequence[int],
+    size: int,
+    tokens: int = sys.maxsize,
+) -> Iterator[list[int]]:
+    """Yields rows that are about as long, so many at once at most, with so many tokens together where it is several."""
+    batch: list[int] = []
+    for i in sorted(rows, key=lambda i: len(coded[i])):
+        if batch and (len(batch) == size or (len(batch) + 1) * len(coded[i]) > tokens):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
 
 
 def _common(coded: Sequence[list[int]]) -> int:
