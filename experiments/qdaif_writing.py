@@ -54,8 +54,8 @@ class Args:
     """JSON file of attributes to spread over in their place, as experiments.discover_axes leaves one."""
     method: Method = "lmx-near"
     """What makes new texts."""
-    candidates: int = 1000
-    """Texts in all, the seeds among them; the paper's 2000 take twice as long."""
+    candidates: int = 600
+    """Texts in all, the seeds among them; the paper has 2000."""
     batch_size: int = 50
     """Texts in an iteration; the paper's is 1."""
     begin: Literal["seeds", "zero-shot"] = "seeds"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -33,7 +34,7 @@ def run_all(work: Callable[[Job], Result], jobs: Sequence[Job], *, workers: int 
         yield from map(work, jobs)
         return
     spawn = multiprocessing.get_context("spawn")  # fork would copy the parent's thread pools half-alive
-    with ProcessPoolExecutor(count, mp_context=spawn, initializer=limit_threads) as pool:
+    with ProcessPoolExecutor(count, mp_context=spawn, initializer=_begin_worker) as pool:
         futures = [pool.submit(work, job) for job in jobs]
         try:
             for future in as_completed(futures):
@@ -41,6 +42,19 @@ def run_all(work: Callable[[Job], Result], jobs: Sequence[Job], *, workers: int 
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _begin_worker() -> None:
+    """Makes a worker process compute on one thread, and end when the process that started it does, however it ends."""
+    limit_threads()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def limit_threads(count: int = 1) -> None:

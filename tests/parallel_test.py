@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +31,29 @@ def test_every_job_is_done(workers: int) -> None:
 def test_what_a_job_raises_is_raised(workers: int) -> None:
     with pytest.raises(ValueError, match="-1 is negative"):
         list(run_all(square, [1, -1, 2], workers=workers))
+
+
+def tick(folder: Path) -> None:
+    for number in range(1200):
+        (folder / f"{os.getpid()}").write_text(str(number))
+        time.sleep(0.1)
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    """Else runs that were killed go on, and nobody can resume them."""
+    code = "from tests.parallel_test import *; list(run_all(tick, [Path(sys.argv[1])] * 2, workers=2))"
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 90
+    while len(list(tmp_path.iterdir())) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+
+    def ticks() -> list[str]:
+        return sorted(path.read_text() for path in tmp_path.iterdir())
+
+    before: list[str] = []
+    while before != (before := ticks()):
+        assert time.monotonic() < until
+        time.sleep(2)
