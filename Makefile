@@ -35,11 +35,12 @@ test-all: .venv/.checks .venv/node_modules .venv/label-studio .venv/llama  ## ru
 	-npm install --silent --no-save --no-audit --no-fund --prefix .venv $(JSPSYCH)
 
 .venv/label-studio: | $(READY)
-	-$(PYTHON) -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check label-studio-sdk==2.1.2
+	$(PYTHON) -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check label-studio-sdk==2.1.2 || rm -rf $@
 
-# Compiled on the spot, which takes minutes.
+# Compiled on the spot, which takes ten minutes or more.
 .venv/llama: | $(READY)
-	-$(PYTHON) -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check "llama-cpp-python[server]==0.3.36"
+	$(PYTHON) -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check "llama-cpp-python[server]==0.3.36" \
+		|| rm -rf $@
 
 lint: $(READY)  ## check style and types
 	$(BIN)/ruff check .
