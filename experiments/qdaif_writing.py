@@ -62,6 +62,8 @@ class Args:
     """The first texts: the domain's seeds, or ten that the writer makes from the bare line."""
     first: int = 50
     """lmx-near, lmx-replace: texts from these alone, before the archive gives the examples."""
+    temperature: float | None = None
+    """At which texts are drawn; the domain's if not given."""
     duplicates: float = 0.95
     """ROUGE-L from which a text counts as an earlier one again, and is not judged; above 1 = never."""
     writer: str | None = None

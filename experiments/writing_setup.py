@@ -72,6 +72,8 @@ def check(args: Args) -> None:
         raise ValueError("--writer: poems need a model of your own, in a folder or on a server; ours writes stories")
     if args.method == "directional" and any(axis.kind == "category" for axis in writing.axes):
         raise ValueError("--method directional: categories have no direction; take guided")
+    if args.temperature is not None and args.temperature < 0:
+        raise ValueError(f"--temperature must not be negative, got {args.temperature}")
     if args.cap is not None and args.prices is None:
         raise ValueError("--cap needs --prices, a table of what models cost")
 
@@ -83,6 +85,8 @@ def writing_of(args: Args) -> Writing:
         ValueError: It has no such axis, or what the file holds makes no map.
     """
     writing = DOMAINS[args.domain]
+    if args.temperature is not None:
+        writing = replace(writing, sampling=replace(writing.sampling, temperature=args.temperature))
     if args.attributes is not None:
         own = tuple(Attribute(**one | {"answers": tuple(one["answers"])}) for one in files.read_json(args.attributes))
         writing = replace(writing, axes=own, truth=None)

@@ -86,7 +86,7 @@ def test_the_search_goes_on_from_its_own_texts(tmp_path: Path) -> None:
 
 
 def test_a_zero_shot_start_needs_no_seeds(tmp_path: Path) -> None:
-    summary = write(tmp_path / "r", "--begin", "zero-shot", "--domain", "opinions")
+    summary = write(tmp_path / "r", "--begin", "zero-shot", "--domain", "opinions", "--temperature", "0.7")
     assert summary["candidates"] == 43
     found = rows(tmp_path / "r", ("quality", "sentiment"))
     assert [str(one) for one in found["origin"][5::10]] == ["initial", "few-shot", "lmx-near", "lmx-near"]
@@ -235,6 +235,7 @@ def test_seeds_share_a_cap_and_are_resumed_together(server: Faulty, tmp_path: Pa
     ("arguments", "message"),
     [
         (("--domain", "poetry"), "--writer: poems need a model"),
+        (("--temperature", "-1"), "--temperature must not be negative"),
         (("--axes", "colour"), "--axes of stories are genre, ending; got 'colour'"),
         (("--cap", "3"), "--cap needs --prices"),
         (("--candidates", "3"), "--candidates must be above 10"),

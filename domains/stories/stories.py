@@ -25,5 +25,5 @@ def truth(texts: Sequence[str]) -> Floats:
 
 STORIES = Writing(
     WHAT, LINE, SEEDS, asked("quality", QUALITY), (asked("genre", GENRE), asked("ending", ENDING)),
-    Sampling(max_tokens=160, temperature=0.8, stop=STOPS), truth=truth, levels=6, best=4.0,
+    Sampling(max_tokens=160, temperature=0.5, stop=STOPS), truth=truth, levels=6, best=4.0,
 )  # fmt: skip
