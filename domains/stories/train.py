@@ -218,7 +218,9 @@ class Progress:
 
     def load(self) -> int:
         """Returns the step to go on with."""
-        last = self.folder / "last"
+        last, written = self.folder / "last", self.folder / "writing"
+        if not last.exists() and (written / "step.json").exists():  # killed before it had its name
+            written.rename(last)
         if not (last / "step.json").exists():
             return 0
         tensors = load_file(last / "state.safetensors")

@@ -83,8 +83,11 @@ class RefusedError(RuntimeError):
     """
 
     def __init__(self, text: str, status: int) -> None:
-        super().__init__(text)
-        self.status = status
+        super().__init__(text, status)  # both, or it could not come back from a worker process
+        self.text, self.status = text, status
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Client(Protocol):

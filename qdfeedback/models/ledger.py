@@ -76,7 +76,7 @@ class Ledger:
         run: who uses it now, to tell apart what several runs used.
 
     Raises:
-        ValueError: A price or the cap is below 0.
+        ValueError: A price or the cap is below 0, or no number.
     """
 
     def __init__(
@@ -85,9 +85,11 @@ class Ledger:
         self.path, self.cap, self.run = Path(path), cap, run
         self.prices = dict(prices or {})
         self.process = uuid.uuid4().hex
-        if (cap is not None and cap < 0) or any(min(one.prompt, one.completion) < 0 for one in self.prices.values()):
-            raise ValueError("prices and the cap must not be below 0")
+        prices_ = [price for one in self.prices.values() for price in (one.prompt, one.completion)]
+        if not all(value >= 0 for value in (cap or 0, *prices_)):
+            raise ValueError("prices and the cap must be numbers that are not below 0")
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._keep_a_log()
         with self._writing() as connection:
             for statement in _TABLES.split(";"):
                 connection.execute(statement)
@@ -206,11 +208,22 @@ class Ledger:
         columns = "key, model, reason, run, cost, possibly_paid, utc"
         connection.execute(f"INSERT INTO failures ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
+    def _keep_a_log(self) -> None:
+        """Makes the file write ahead, which it remembers; others who do so at the same time are waited for."""
+        for wait in (0.05,) * 200 + (None,):
+            try:
+                with self._connection() as connection:
+                    connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError:
+                if wait is None:
+                    raise
+                time.sleep(wait)
+
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             yield connection
         finally:

@@ -31,7 +31,6 @@ from qdfeedback.types import Floats, Ints
 
 _ROOM_AT_ONCE: dict[str, Any] = {"cache_implementation": "static", "disable_compile": True}
 """A cache that grows is copied for every token, which costs more than to compute it where models are small."""
-_ENDS = 2**20  # bytes
 ALIKE = 16  # prompts that begin with the same so many tokens are read after one reading of what they share
 ON_A_CPU = 2048  # tokens that are read at once there: more of them push each other out of its cache
 
@@ -73,14 +72,12 @@ def load_local(
 
 
 def _digest(folder: Path) -> str:
-    """Returns what tells one content of a folder from another: names, sizes, and both ends of each file."""
+    """Returns what tells one content of a folder from another."""
     found = hashlib.sha256()
     for path in sorted(folder.glob("*")):
         if path.is_file():
             with path.open("rb") as file:
-                begin = file.read(_ENDS)
-                file.seek(max(path.stat().st_size - _ENDS, 0))
-                found.update(f"{path.name} {path.stat().st_size} ".encode() + begin + file.read())
+                found.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()} ".encode())
     return found.hexdigest()[:16]
 
 
@@ -300,11 +297,12 @@ def _exactly(logs: Floats, options: Sequence[Sequence[Sequence[int]]]) -> Floats
     """Returns (b, k) log-probabilities of options less those of longer options that they begin: 1 is not 10."""
     found = logs.copy()
     for row, given in enumerate(options):
-        for i, one in enumerate(given):
+        for i in sorted(range(len(given)), key=lambda i: -len(given[i])):  # what is longer is exact already
+            one = list(given[i])
             longer = {tuple(other): j for j, other in enumerate(given) if len(other) > len(one)}
-            begun = [j for other, j in longer.items() if list(other[: len(one)]) == list(one)]
+            begun = [j for other, j in longer.items() if list(other[: len(one)]) == one]
             if begun:
-                more = np.logaddexp.reduce(logs[row, begun]) - logs[row, i]
+                more = np.logaddexp.reduce(found[row, begun]) - logs[row, i]
                 found[row, i] += np.log1p(-np.exp(min(more, -1e-12)))
     return found
 

@@ -34,8 +34,9 @@ from qdfeedback.types import Floats, Ints
 EXACT = "logprobs"  # one request gives the probability of every option
 ROOM = 32  # tokens around an answer
 FORBIDDEN = 403
-MANY = 8  # calls in a row without one reply: it is not about the calls
-HALF_AN_ANSWER = 0.5  # spread over all options where answers are counted: none is quite impossible
+MANY = 8  # calls in a row, in one batch or several, without a reply: it is not about the calls
+HALF_AN_ANSWER = 0.5  # shared by two options whose answers are counted: neither is quite impossible
+NEXT_TO_NOTHING = 0.001  # shared by more options, whose mean or most frequent one is wanted
 
 Answer = Callable[[Mapping[str, Call]], Iterator[tuple[str, Reply]]]
 """Calls by their keys → keys and replies, each kept before it is yielded."""
@@ -122,16 +123,18 @@ class Recorded:
 def count_answers(replies: Sequence[Reply], options: Sequence[str]) -> tuple[Floats, str | None]:
     """Returns (k,) log-probabilities of options by how often each was the answer, and why there are none.
 
-    A reply that is no option takes from all of them: the probabilities sum to the share of replies that were. Half an
-    answer is spread over the options, so that one that was never given is unlikely, not impossible.
+    A reply that is no option takes from all of them: the probabilities sum to the share of replies that were. Two
+    options share half an answer, so that one that was never given is unlikely, not impossible; more of them share next
+    to nothing. Where fewer than half of the replies came they say nothing.
     """
     came = [one for one in replies if not (one.reason or "").startswith(NO_REPLY)]
     counts = np.array([sum(one.text == option for one in came) for option in options], dtype=float)
-    if not counts.sum():
+    if not counts.sum() or 2 * len(came) < len(replies):
         lost = next((one.reason for one in replies if one.reason), None)
         return np.full(len(options), np.nan), lost or "no reply was one of the answers"
     share = counts.sum() / len(came)
-    likely = (counts + HALF_AN_ANSWER / len(options)) / (counts.sum() + HALF_AN_ANSWER)
+    more = HALF_AN_ANSWER if len(options) == 2 else NEXT_TO_NOTHING
+    likely = (counts + more / len(options)) / (counts.sum() + more)
     logs: Floats = np.log(likely * share)
     return logs, None
 
@@ -195,6 +198,7 @@ class _Asked:
         self.client, self.ledger, self.patience = client, ledger, patience
         self.free_at = 0.0  # nobody sends before: the server asked for a pause
         self.answered = 0
+        self.in_vain = 0  # calls since one was answered
         self.jitter = random.Random(0)
 
     def __call__(self, calls: Mapping[str, Call]) -> Iterator[tuple[str, Reply]]:
@@ -203,10 +207,9 @@ class _Asked:
         Raises:
             SpendCapError: The cap allows no further request; those on their way were waited for and kept.
             RuntimeError: The server refuses all requests, cannot be reached, asks for a longer pause than patience
-                allows, or left many calls in a row without a reply.
+                allows, left many calls in a row without a reply, or uses more than it was allowed to under a cap.
         """
-        stop, waiting, before = threading.Event(), iter(calls.items()), self.answered
-        lost: list[str] = []
+        stop, waiting = threading.Event(), iter(calls.items())
         with ThreadPoolExecutor(self.patience.concurrency, thread_name_prefix="asks") as pool:
             try:
                 running: set[Future[tuple[str, Reply, bool]]] = set()
@@ -218,12 +221,16 @@ class _Asked:
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     for one in done:
                         key, reply, is_servers = one.result()
-                        lost += [str(reply.reason)] if is_servers else []
+                        came = not (reply.reason or "").startswith(NO_REPLY)
+                        self.in_vain = 0 if came else self.in_vain + is_servers
+                        if self.in_vain >= MANY or (is_servers and CANNOT_CONNECT in str(reply.reason)):
+                            raise RuntimeError(
+                                f"{self.client.name} leaves calls without a reply, {self.in_vain} in a row; the last: "
+                                f"{reply.reason}"
+                            )
                         yield key, reply
             finally:
                 stop.set()
-        if self.answered == before and (len(lost) >= MANY or any(CANNOT_CONNECT in one for one in lost)):
-            raise RuntimeError(f"{self.client.name}: none of {len(calls)} calls was answered; the last: {lost[-1]}")
 
     def _ask(self, key: str, call: Call, stop: threading.Event) -> tuple[str, Reply, bool]:
         """Returns the reply to one call, after as many attempts as it takes and patience has.
@@ -256,8 +263,18 @@ class _Asked:
             else:
                 self.ledger.keep(model, [(key, call, reply)], intent=intent)
                 self.answered += 1
+                self._check_cap(call, reply)
                 return key, reply, False
         return key, Reply(reason=f"{NO_REPLY}{reason}"), True
+
+    def _check_cap(self, call: Call, reply: Reply) -> None:
+        worst = self.client.worst(call)
+        cost, most = (self.ledger.cost(self.client.model, usage) for usage in (reply.usage, worst))
+        if self.ledger.cap is not None and cost > most:
+            raise RuntimeError(
+                f"{self.client.name} used {reply.usage.prompt_tokens} and {reply.usage.completion_tokens} tokens where "
+                f"{worst.prompt_tokens} and {worst.completion_tokens} were allowed: no cap can hold, the run stops"
+            )
 
     def _pause(self, attempt: int, asked_for: float | None, stop: threading.Event) -> None:
         """Waits as long as the server asks, and in any case a while that grows with each attempt.

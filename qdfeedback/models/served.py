@@ -94,11 +94,12 @@ class Served:
     def how(self, options: Sequence[str]) -> Way:
         """Returns in what way options are asked for.
 
-        By the first token where the server tells about it; not where one option begins another, as 1 does 10: the
-        first token would be that of both.
+        By the first token where the server tells about it; not where one option begins another, as 1 does 10, or two
+        have their first word in common: the first token would be that of both.
         """
         can = self.abilities
-        if can.logprobs and not any(b.startswith(a) for a, b in itertools.permutations(map(_plain, options), 2)):
+        pairs = list(itertools.permutations(map(_plain, options), 2))
+        if can.logprobs and not any(b.startswith(a) or a.split()[:1] == b.split()[:1] for a, b in pairs):
             return "logprobs"
         return "structured" if can.structured else "plain"
 

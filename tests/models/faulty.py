@@ -30,6 +30,7 @@ class Faulty:
         default_factory=lambda: {" yes": -0.2, "no": -2.0, "x": -5.0, "q": -6.0, "z": -7.0}
     )
     counts: bool = True
+    total: int = 15
     seen: list[dict[str, Any]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     url: str = ""
@@ -55,7 +56,7 @@ class Faulty:
                 choice["logprobs"] = {"content": [tops[0] | {"top_logprobs": tops}]}
             else:
                 choice["logprobs"] = {"top_logprobs": [self.logprobs], "tokens": ["yes"], "token_logprobs": [-0.2]}
-        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15} if self.counts else None
+        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": self.total} if self.counts else None
         kind = "chat.completion" if chat else "text_completion"
         return 200, {"id": "1", "object": kind, "created": 0, "model": body["model"], "choices": [choice],
                      "usage": usage}  # fmt: skip

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,13 @@ def test_processes_share_a_cap(tmp_path: Path) -> None:
     assert totals.reserved == totals.possibly_paid == 0
 
 
+def test_many_can_open_a_new_ledger_at_once(tmp_path: Path) -> None:
+    for number in range(20):
+        with ThreadPoolExecutor(4) as pool:
+            opened = [pool.submit(Ledger, tmp_path / f"{number}.db") for _ in range(4)]
+        assert all(one.result().totals().replies == 0 for one in opened)
+
+
 def test_what_two_processes_ask_at_once_is_paid_twice_and_counted_twice(tmp_path: Path) -> None:
     one, two = (Ledger(tmp_path / "r.db", prices={"m": Prices(1e6, 0)}, cap=100, run=run) for run in "ab")
     intents = [each.begin("m", "same", Usage(1, 30)) for each in (one, two)]
@@ -132,7 +140,7 @@ def test_prices_are_read_from_a_table(tmp_path: Path) -> None:
         file.write_text(bad)
         with pytest.raises(ValueError, match="must hold tables"):
             read_prices(file)
-    with pytest.raises(ValueError, match="must not be below 0"):
+    with pytest.raises(ValueError, match="must be numbers that are not below 0"):
         Ledger(tmp_path / "x.db", prices={"a": Prices(-1.0)})
 
 

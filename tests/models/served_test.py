@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import math
+import pickle
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from qdfeedback.models.calls import Prices, UnansweredError
+from qdfeedback.models.calls import Prices, Reply, UnansweredError
 from qdfeedback.models.language import CUT_OFF, EMPTY, Sampling
 from qdfeedback.models.ledger import Ledger, SpendCapError
-from qdfeedback.models.recorded import Patience, Recorded, record_client
+from qdfeedback.models.recorded import Patience, Recorded, count_answers, record_client
 from qdfeedback.models.served import Abilities, RefusedError, Served, find_abilities, option_logprobs
 from tests.contracts import check_language_model
 from tests.models.faulty import Faulty, asked, cut, garbage, hang, serving, status
@@ -143,6 +144,7 @@ def test_where_one_answer_begins_another_the_first_token_is_not_asked(tmp_path: 
     client = Served("http://x/v1", "m", Abilities(logprobs=True, structured=True))
     assert client.how(("yes", "no")) == "logprobs"
     assert client.how([str(i) for i in range(1, 10)]) == "logprobs"
+    assert client.how(("the hero", "the villain")) == "structured"
     assert client.how([str(i) for i in range(1, 11)]) == client.how(("no", "not sure")) == "structured"
     with serving(Faulty(text=lambda _: "10")) as faulty:
         model = record_client(Served(faulty.url, "m", Abilities(logprobs=True)), Ledger(tmp_path / "r.db"), QUICK)
@@ -191,9 +193,52 @@ def test_a_dead_server_is_an_error(tmp_path: Path) -> None:
     with serving(Faulty()) as faulty:
         pass
     model = recorded(faulty, tmp_path)
-    with pytest.raises(RuntimeError, match=r"none of 3 calls was answered; the last: no reply: cannot connect"):
+    with pytest.raises(RuntimeError, match=r"leaves calls without a reply, 1 in a row; the last: .*cannot connect"):
         complete(model, 3)
     assert model.ledger.totals().possibly_paid == 0
+
+
+def test_a_server_that_fails_for_good_is_an_error_however_few_are_asked_at_once(tmp_path: Path) -> None:
+    """Else an outage would turn into candidates that failed, and a run that is finished."""
+    with serving(Faulty(faults=[None] * 3 + [status(502)] * 999)) as faulty:
+        model = recorded(faulty, tmp_path, patience=Patience(concurrency=2, attempts=2, first_wait=0.01))
+        reasons = [complete(model, 3).reasons, *(complete(model, 3 + i).reasons[3:] for i in range(1, 4))]
+        assert reasons[0] == (None,) * 3
+        assert [one for row in reasons[1:] for one in row] == ["no reply: HTTP 502"] * 6
+        with pytest.raises(RuntimeError, match=r"8 in a row; the last: no reply: HTTP 502"):
+            complete(model, 9)
+        faulty.faults = []
+        assert complete(model, 9).reasons == (None,) * 9
+
+
+def test_a_server_that_uses_more_than_it_may_ends_a_run_with_a_cap(tmp_path: Path) -> None:
+    with serving(Faulty(total=9000)) as faulty:
+        prices = {"m": Prices(1e6, 1e6)}
+        model = recorded(faulty, tmp_path, patience=Patience(concurrency=1), prices=prices, cap=20_000.0)
+        with pytest.raises(RuntimeError, match=r"used 10 and 8990 tokens where \d+ and 20 were allowed"):
+            complete(model, 5)
+        assert len(faulty.seen) == 1
+        assert model.ledger.totals().paid == 9000
+        with pytest.raises(ValueError, match="must be numbers"):
+            Ledger(tmp_path / "nan.db", cap=math.nan)
+
+
+def test_answers_that_are_counted() -> None:
+    def replies(*texts: str) -> list[Reply]:
+        return [Reply(text, reason=None if text else "no reply: HTTP 500") for text in texts]
+
+    two, _ = count_answers(replies("yes", "yes", "yes"), ("yes", "no"))
+    np.testing.assert_allclose(np.exp(two), (3.25 / 3.5, 0.25 / 3.5))
+    marks, _ = count_answers(replies("10", "10", "10"), [str(i) for i in range(1, 11)])
+    assert np.exp(marks) @ np.arange(1, 11) > 9.99
+    few, reason = count_answers(replies("yes", "", "", "", "yes"), ("yes", "no"))
+    assert np.isnan(few).all()
+    assert reason == "no reply: HTTP 500"
+
+
+def test_a_refusal_comes_back_from_a_worker_process() -> None:
+    error = pickle.loads(pickle.dumps(RefusedError("refuses 'm': HTTP 401", 401)))
+    assert (str(error), error.status) == ("refuses 'm': HTTP 401", 401)
 
 
 def test_retry_after_is_kept(tmp_path: Path) -> None:
