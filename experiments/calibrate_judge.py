@@ -32,8 +32,13 @@ from qdfeedback.feedback.store import Store
 from qdfeedback.history import History
 from qdfeedback.quality.columns import column
 from qdfeedback.search import refresh
+from qdfeedback.study.analysis.answers import read_answers
+from qdfeedback.study.analysis.conduct import excluded
+from qdfeedback.study.place import open_study
 from qdfeedback.study.settings import read_study
 from qdfeedback.types import Floats, Ints, Placement
+
+LEAST = 10  # texts, of which a fifth is left out at a time
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,10 @@ def said_by_people(args: Args, label: str | None) -> Marks:
     if len(fitting) != 1:
         asked = f"a question with {'ratings' if label is None else f'the label {label!r}'}"
         raise ValueError(f"{args.study} has {len(fitting)} times {asked}: name one with --question")
-    return marks(Store(args.study / "judgments.db"), study.study_id, fitting[0].name, label=label, source=args.source)
+    place = open_study(args.study)
+    left_out = excluded(read_answers(place.database, study), study)
+    store = Store(args.study / "judgments.db")
+    return marks(store, study.study_id, fitting[0].name, label=label, source=args.source, without=left_out)
 
 
 def simulated(args: Args, true: Floats, *, people: int = 3) -> Marks:
@@ -90,7 +98,9 @@ def fitter(kind: str) -> Callable[[Floats, Floats, Floats | Ints], Curve]:
     return lambda values, mean, count: fit_temperature(values, mean, count, shift=kind == "shifted")
 
 
-def tested(values: Floats, said: Marks, fit: Callable[[Floats, Floats, Floats | Ints], Curve], seed: int) -> Floats:
+def tested(
+    values: Floats, said: Marks, fit: Callable[[Floats, Floats, Floats | Ints], Callable[[Floats], Floats]], seed: int
+) -> Floats:
     """Returns (n,) values through curves that were fitted without them."""
     found = np.empty(len(values))
     for seen, unseen in KFold(5, shuffle=True, random_state=seed).split(values):
@@ -109,6 +119,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.axis not in names:
         raise ValueError(f"--axis must be one of {', '.join(names)}, got {args.axis!r}")
     index, rated = names.index(args.axis), args.axis == "quality"
+    if not rated and writing.axes[index - 1].kind == "category":
+        raise ValueError(f"--axis {args.axis}: a category has no curve")
     history = History(args.run / "history.arrows", names)
     if args.simulated:
         if writing.truth is None:
@@ -120,10 +132,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     values = history.take(said.ids, "features")[:, index].astype(float)
     good = np.isfinite(values)
     values, said = values[good], Marks(said.ids[good], said.mean[good], said.count[good])
+    if len(said) < LEAST:
+        raise ValueError(f"{len(said)} texts have answers: a curve that is tested needs {LEAST}")
     by_ratings = rated and not args.simulated
     fit = fitter("isotonic" if by_ratings else args.curve)
     curve, unseen = fit(values, said.mean, said.count), tested(values, said, fit, args.seed)
-    before = _error(_on_the_scale(values, said) if by_ratings else values, said, by_ratings)
+    before = _error(tested(values, said, fit_line, args.seed) if by_ratings else values, said, by_ratings)
     after = _error(unseen, said, by_ratings)
     (qd_before, coverage_before), (qd_after, coverage_after) = map(qd, placed(settings, history, index, curve))
     found = {
@@ -132,14 +146,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         "qd_score_before": qd_before, "qd_score_after": qd_after,
         "coverage_before": coverage_before, "coverage_after": coverage_after,
     }  # fmt: skip
+    if by_ratings:  # the judge's scale is not people's
+        found |= {"qd_score_before": None, "qd_score_after": None}
     files.write_json(args.run / "calibration.json", found)
     what = "mean absolute error, in ratings" if by_ratings else "cross-entropy, in nats for each answer"
     print(
-        f"{len(said)} texts, {found['answers']} answers about {args.axis}; {what}: {before:.3f} before, {after:.3f} "
-        f"with a curve that did not see the text.\n{curve}\n"
-        f"Through it the run's map has a QD score of {found['qd_score_after']:.1f} ({found['qd_score_before']:.1f} "
-        f"before) and fills {found['coverage_after']:.0f} % of its cells ({found['coverage_before']:.0f} %)."
+        f"{len(said)} texts, {found['answers']} answers about {args.axis}; {what}: {before:.3f} "
+        f"{'with a straight line' if by_ratings else 'as the judge has it'}, {after:.3f} with a curve; neither line "
+        f"nor curve saw the text.\n{curve}"
     )
+    if not by_ratings:
+        print(
+            f"Through it the run's map has a QD score of {qd_after:.1f} ({qd_before:.1f} before) and fills "
+            f"{coverage_after:.0f} % of its cells ({coverage_before:.0f} %)."
+        )
 
 
 def _error(values: Floats, said: Marks, by_ratings: bool) -> float:
@@ -148,10 +168,10 @@ def _error(values: Floats, said: Marks, by_ratings: bool) -> float:
     return cross_entropy(values, said.mean, said.count)
 
 
-def _on_the_scale(values: Floats, said: Marks) -> Floats:
-    """Returns what a straight line makes of a judge's values, whose scale is not people's."""
-    line: Floats = np.polyval(np.polyfit(values, said.mean, 1), values)
-    return line
+def fit_line(values: Floats, mean: Floats, count: Floats | Ints) -> Callable[[Floats], Floats]:
+    """Returns a straight line from a judge's scale to people's."""
+    line = np.polyfit(values, mean, 1, w=np.sqrt(count))
+    return lambda unseen: np.polyval(line, unseen)
 
 
 def placed(settings: WritingArgs, history: History, index: int, curve: Curve) -> tuple[Placement, Placement]:

@@ -73,6 +73,8 @@ class Args:
     """Store with people's triplets about the run's texts."""
     study: str | None = None
     """Which study in it."""
+    source: str = ""
+    """What the run is called in the study, where it joins several."""
     simulated: int = 0
     """Triplets by a simulation that knows the domain's truth."""
     seed: int = 0
@@ -185,9 +187,9 @@ def judged_items(args: Args) -> Ints:
     """
     if args.judgments is None:
         return np.empty(0, dtype=np.int64)
-    items = Store(args.judgments).triplets(args.study or "").items
+    items = Store(args.judgments).triplets(args.study or "", source=args.source).items
     if not len(items):
-        raise ValueError(f"{args.judgments} holds no triplets of a study {args.study!r}")
+        raise ValueError(f"{args.judgments} holds no triplets of a study {args.study!r} about the run")
     return np.unique(items)
 
 
@@ -197,12 +199,13 @@ def triplets_of(args: Args, writing: Writing, ids: Ints, texts: list[str], rng: 
         if writing.truth is None:
             raise ValueError(f"--simulated: nobody knows the truth about {args.domain}")
         true = writing.truth(texts)[:, 1:]
-        rows = uniform_triplets(len(texts), args.simulated, rng)
+        known = np.flatnonzero(np.isfinite(true).all(axis=1))
+        rows = known[uniform_triplets(len(known), args.simulated, rng)]
         near = metrics.orders_right(Columns(tuple(range(true.shape[1]))), true, rows)
         return np.where(near[:, None], rows, rows[:, [0, 2, 1]])
     if args.judgments is None:
         return np.empty((0, 3), dtype=np.int64)
-    return np.searchsorted(ids, Store(args.judgments).triplets(args.study or "").items)
+    return np.searchsorted(ids, Store(args.judgments).triplets(args.study or "", source=args.source).items)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -76,6 +76,8 @@ class Args:
     """Of their weights: float32, bfloat16 …"""
     prompts: Literal["auto", "messages", "text"] = "auto"
     """How models get their prompts: as a chat's messages, as text, or as messages where they take them."""
+    judge_prompts: Literal["auto", "messages", "text"] | None = None
+    """The same for judges alone."""
     key_variable: str | None = None
     """Environment variable with the servers' API key; OPENAI_API_KEY for https addresses if not given."""
     concurrency: int = 16
@@ -107,10 +109,15 @@ class TextSearch:
         attributes = (writing.quality, *writing.axes)
         self.run = writing_setup.open_run(args, tuple(name for one in attributes for name in one.columns))
         self.ledger = writing_setup.open_ledger(args, self.run.settings["id"])
-        self.writer, judges = writing_setup.open_models(args, self.ledger)
-        self.writing = writing_setup.with_first_texts(args, writing, self.writer)
-        self.encoder = Attributes(attributes, judges)
         self.history = self.run.history
+        try:
+            self.writer, judges = writing_setup.open_models(args, self.ledger)
+        except Exception:
+            if not args.resume and not self.ledger.totals(self.run.settings["id"]).requests:
+                runs.clear(args.run)  # or the folder would stand in the way of the next attempt
+            raise
+        self.writing = writing_setup.with_first_texts(args, writing, self.writer, self.history)
+        self.encoder = Attributes(attributes, judges)
         self.rng = np.random.default_rng(args.seed[0])
         self.quality = column(self.encoder.names, "quality")
         self.bins = writing_setup.bins(self.writing)
@@ -130,7 +137,10 @@ class TextSearch:
             self.encoder.reasons.update(found.state["reasons"])
             log.restore(found.state["log"])
         else:
-            self.history.append(start(self.search, self.quality, len(self.writing.seeds), rng=self.rng))
+            try:
+                self.history.append(start(self.search, self.quality, len(self.writing.seeds), rng=self.rng))
+            except RuntimeError as error:
+                raise RuntimeError(f"{error}{writing_report.why_unmeasured(self)}") from error
             refresh(self.history, self.placement)
         writing_setup.remember(self.seen, self.history)
         return 1 if found is None else found.iteration + 1
@@ -154,7 +164,8 @@ def search_texts(texts: TextSearch, log: writing_report.Log, bar: tqdm[Any]) -> 
         texts.history.append(batch)
         in_vain = 0 if batch.valid.any() else in_vain + n
         if in_vain >= writing_setup.MOST_IN_VAIN:
-            raise RuntimeError(f"{in_vain} candidates in a row without a score; the last: {batch.errors[-1]}")
+            why = writing_report.why_unmeasured(texts)
+            raise RuntimeError(f"{in_vain} candidates in a row without a score; the last: {batch.errors[-1]}{why}")
         bar.set_postfix(log.add(texts), refresh=False)
         texts.checkpoint(iteration, log)
         bar.update(n)

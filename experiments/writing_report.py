@@ -95,10 +95,12 @@ def finish(texts: TextSearch, log: Log) -> dict[str, Any]:
     summary |= _by_truth(texts, found)
     summary |= {
         "failed": _reasons(texts),
+        "unmeasured": _unmeasured(texts),
         "requests": totals.requests,
         "prompt_tokens": totals.prompt_tokens,
         "completion_tokens": totals.completion_tokens,
         "failed_requests": totals.failures,
+        "failed_requests_for": texts.ledger.reasons(run.settings["id"]),
         "possibly_paid": totals.possibly_paid,
         "paid": totals.paid,
         "paid_at_most": totals.paid + totals.reserved,
@@ -165,6 +167,17 @@ def _reasons(texts: TextSearch) -> dict[str, int]:
             if reason is not None:
                 found[reason] = found.get(reason, 0) + 1
     return dict(sorted(found.items(), key=lambda one: -one[1]))
+
+
+def _unmeasured(texts: TextSearch) -> dict[str, int]:
+    """Returns how often a judge gave no value, for which reason."""
+    return {reason: count for reason, count in texts.encoder.reasons.most_common() if count}
+
+
+def why_unmeasured(texts: TextSearch) -> str:
+    """Returns the commonest reason for which judges gave no value, "" where they gave all."""
+    found = list(_unmeasured(texts).items())
+    return f"; the judge, {found[0][1]} times: {found[0][0]}" if found else ""
 
 
 def closing_lines(path: Path, summary: dict[str, Any]) -> str:

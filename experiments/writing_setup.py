@@ -7,6 +7,7 @@ import uuid
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -72,6 +73,9 @@ def check(args: Args) -> None:
         raise ValueError("--writer: poems need a model of your own, in a folder or on a server; ours writes stories")
     if args.method == "directional" and any(axis.kind == "category" for axis in writing.axes):
         raise ValueError("--method directional: categories have no direction; take guided")
+    servers = [where.split("@", 1)[1] for where in (args.writer or "", *args.judge) if "@http" in where]
+    if any(urlsplit(url).username or urlsplit(url).password for url in servers):
+        raise ValueError("--writer, --judge: the run folder keeps addresses; put the key into --key-variable")
     if args.temperature is not None and args.temperature < 0:
         raise ValueError(f"--temperature must not be negative, got {args.temperature}")
     if args.cap is not None and args.prices is None:
@@ -88,7 +92,11 @@ def writing_of(args: Args) -> Writing:
     if args.temperature is not None:
         writing = replace(writing, sampling=replace(writing.sampling, temperature=args.temperature))
     if args.attributes is not None:
-        own = tuple(Attribute(**one | {"answers": tuple(one["answers"])}) for one in files.read_json(args.attributes))
+        try:
+            given = files.read_json(args.attributes)
+            own = tuple(Attribute(**one | {"answers": tuple(one["answers"])}) for one in given)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{args.attributes} must list objects with name, question and answers: {error}") from error
         writing = replace(writing, axes=own, truth=None)
     known = {axis.name: axis for axis in writing.axes}
     if unknown := [name for name in args.axes if name not in known]:
@@ -118,21 +126,29 @@ def open_models(args: Args, ledger: Ledger) -> tuple[Recorded, tuple[Recorded, .
     """Returns the writer and the judges."""
     how = Opening(
         args.device, args.dtype, patience=Patience(args.concurrency), timeout=args.timeout,
-        key_variable=args.key_variable, chat={"auto": None, "messages": True, "text": False}[args.prompts],
+        key_variable=args.key_variable,
     )  # fmt: skip
-    name = args.writer or str(MODEL)
-    opened = {where: open_model(where, ledger, how) for where in dict.fromkeys((name, *args.judge))}
-    return opened[name], tuple(opened[where] for where in args.judge or (name,))
+    name, chat = args.writer or str(MODEL), {"auto": None, "messages": True, "text": False}
+    writer = (name, chat[args.prompts])
+    judges = [(where, chat[args.judge_prompts or args.prompts]) for where in args.judge or (name,)]
+    opened = {one: open_model(one[0], ledger, replace(how, chat=one[1])) for one in dict.fromkeys((writer, *judges))}
+    return opened[writer], tuple(opened[one] for one in judges)
 
 
-def with_first_texts(args: Args, writing: Writing, writer: Recorded) -> Writing:
+def with_first_texts(args: Args, writing: Writing, writer: Recorded, history: History) -> Writing:
     """Returns the domain with its own seeds, or with texts that the writer makes from the bare line in their place.
+
+    A run that goes on has them in its history.
 
     Raises:
         RuntimeError: It made fewer than three.
     """
     if args.begin == "seeds":
         return writing
+    if len(history):
+        parts = history.chunks("solution", "origin")
+        rows = [row for part in parts for row in zip(part["solution"], part["origin"], strict=True)]
+        return replace(writing, seeds=tuple(str(text) for text, origin in rows if origin == "initial"))
     seeds = np.random.default_rng([args.seed[0], 1]).integers(2**31, size=ZERO_SHOT)
     said = writer.complete([few_shot(writing.line, ())] * ZERO_SHOT, seeds, writing.sampling)
     texts = [tidy(text) for text, reason in zip(said.texts, said.reasons, strict=True) if reason is None]
@@ -253,7 +269,14 @@ def saved(args: Args) -> Args:
 
 
 def jobs(args: Args) -> list[Args]:
-    """Returns the arguments of each of several seeds; with a cap they share a ledger."""
-    if args.cap is not None and args.ledger is None:
+    """Returns the arguments of each of several seeds; with a cap they share a ledger.
+
+    Raises:
+        ValueError: They were begun with a ledger each, so that no cap can hold for all.
+    """
+    if args.cap is not None and args.ledger is None and not args.resume:
         args = replace(args, ledger=args.run / "replies.db")
-    return for_each_seed(args, saved)
+    found = for_each_seed(args, saved)
+    if args.cap is not None and any((saved(one) if one.resume else one).ledger is None for one in found):
+        raise ValueError("--cap: these seeds keep their replies apart; resume them one by one, each with a cap")
+    return found

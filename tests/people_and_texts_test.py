@@ -55,7 +55,7 @@ def test_a_judge_is_held_against_people_who_know_the_truth(written: Path, capsys
         assert 0 < found["coverage_after"] <= 100
     quality = calibrate(written, "--axis", "quality", "--simulated", "60")
     assert quality["coverage_after"] == quality["coverage_before"]  # the axes stay
-    assert "with a curve that did not see the text" in capsys.readouterr().out
+    assert "neither line nor curve saw the text" in capsys.readouterr().out
 
 
 def test_a_judge_is_calibrated_to_what_people_said_on_the_study_page(written: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ Calibrated(bins, ((1, curve),))                               # a map on the sam
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,10 +39,18 @@ class Marks:
         return len(self.ids)
 
 
-def marks(store: Store, study: str, question: str, *, label: str | None = None, source: str = "") -> Marks:
-    """Returns the ratings of a question, or with a label the answers to a question with labels.
+def marks(
+    store: Store,
+    study: str,
+    question: str,
+    *,
+    label: str | None = None,
+    source: str = "",
+    without: Collection[str] = (),
+) -> Marks:
+    """Returns people's ratings of a question, or with a label their answers to a question with labels.
 
-    Repeats, practice and catch trials, ties and skipped answers are left out.
+    Repeats, practice and catch trials, ties and skipped answers are left out, and whatever models and simulations said.
 
     Args:
         store: the judgments.
@@ -49,6 +58,7 @@ def marks(store: Store, study: str, question: str, *, label: str | None = None, 
         question: which of its questions.
         label: whose share is wanted.
         source: in a study that joins several runs, the label of the run whose candidates are wanted.
+        without: people who are left out.
     """
     wanted = f"{source}/" if source else ""
     said: dict[int, list[float]] = {}
@@ -57,7 +67,8 @@ def marks(store: Store, study: str, question: str, *, label: str | None = None, 
         item = str(row["left_id"])
         name = item.removeprefix(wanted)
         of_run = item.startswith(wanted) and name.isdigit()
-        if of_run and row["kind"] == "main" and row["question"] == question and value is not None:
+        counts = row["annotator_kind"] == "person" and row["annotator_id"] not in without
+        if counts and of_run and row["kind"] == "main" and row["question"] == question and value is not None:
             said.setdefault(int(name), []).append(float(value))
     ids = np.array(sorted(said), dtype=np.int64)
     means = np.array([np.mean(said[one]) for one in ids.tolist()])

@@ -158,12 +158,14 @@ class Store:
         with self.database.writing() as connection:
             return append_judgments(self.database, connection, rows)
 
-    def triplets(self, study: str, *, until: int | None = None) -> Triplets:
+    def triplets(self, study: str, *, until: int | None = None, source: str = "") -> Triplets:
         """Returns the decided triplet judgments of a study; ties, repeats, practice and catch trials are left out.
 
         Args:
             study: which.
             until: no judgment with a higher id, so that a refit can be repeated.
+            source: in a study that joins several runs, the label of the run whose candidates are wanted; triplets with
+                candidates of others are left out.
         """
         query = sa.select(judgments).where(
             judgments.c.study_id == study,
@@ -173,11 +175,13 @@ class Store:
         )
         if until is not None:
             query = query.where(judgments.c.id <= until)
-        found = self.database.rows(query.order_by(judgments.c.id))
-        sides = [
-            (row["anchor_id"], row["winner_id"], row["right_id"] if row["choice"] == "left" else row["left_id"])
-            for row in found
-        ]
+        found, sides, wanted = [], [], f"{source}/" if source else ""
+        for row in self.database.rows(query.order_by(judgments.c.id)):
+            loser = row["right_id"] if row["choice"] == "left" else row["left_id"]
+            items = [str(item) for item in (row["anchor_id"], row["winner_id"], loser)]
+            if all(item.startswith(wanted) for item in items):
+                found.append(row)
+                sides.append([item.removeprefix(wanted) for item in items])
         return Triplets(
             np.array([row["id"] for row in found], dtype=np.int64),
             np.array(sides, dtype=object).astype(np.int64).reshape(-1, 3),

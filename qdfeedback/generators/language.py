@@ -8,7 +8,6 @@ An operator says what the model is asked, a `Written` asks it:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -79,7 +78,6 @@ class Written:
     ) -> None:
         self.model, self.operator, self.sampling = model, operator, sampling
         self.seen, self.alike = seen, alike
-        self.reasons: Counter[str] = Counter()
 
     def ask(self, placement: Placement, n: int, rng: np.random.Generator) -> Proposal:
         """Returns n texts, one for each prompt of the operator."""
@@ -87,7 +85,6 @@ class Written:
         found = self.model.complete(requests.prompts, rng.integers(2**31, size=n), self.sampling)
         texts = [tidy(text) for text in found.texts]
         errors = [reason or self._duplicate(text) for text, reason in zip(texts, found.reasons, strict=True)]
-        self.reasons.update(reason for reason in errors if reason is not None)
         origin = np.full(n, self.operator.name)
         return Proposal(np.array(texts, dtype=str), requests.parents, origin, errors)
 
@@ -97,13 +94,12 @@ class Written:
             self.operator.tell(proposal, outcome)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Returns what the operator has learned, and what was counted."""
+        """Returns what the operator has learned."""
         own = self.operator.state() if hasattr(self.operator, "state") else None
-        return {}, {"operator": own, "reasons": dict(self.reasons)}
+        return {}, {"operator": own}
 
     def restore(self, placement: Placement, arrays: dict[str, NDArray[Any]], state: dict[str, Any]) -> None:  # noqa: ARG002
         """Sets the operator to where `state` found it. The texts seen are for the caller to remember again."""
-        self.reasons = Counter(state["reasons"])
         if state["operator"] is not None:
             self.operator.restore(state["operator"])  # type: ignore[attr-defined]
 

@@ -191,11 +191,12 @@ class Ledger:
             replies, requests, read, written, failed[0], int(failed[1]) + left, float(kept[4]), failed[2] + open_
         )
 
-    def reasons(self) -> dict[str, int]:
-        """Returns how many requests failed for which reason."""
+    def reasons(self, run: str | None = None) -> dict[str, int]:
+        """Returns how many requests failed for which reason, of one run or of all that share the file."""
+        where, of = ("", ()) if run is None else ("WHERE run = ?", (run,))
+        counts = f"SELECT reason, count(*) FROM failures {where} GROUP BY reason ORDER BY count(*) DESC"
         with self._connection() as connection:
-            rows = connection.execute("SELECT reason, count(*) FROM failures GROUP BY reason ORDER BY count(*) DESC")
-            return dict(rows.fetchall())
+            return dict(connection.execute(counts, of).fetchall())
 
     def cost(self, model: str, usage: Usage) -> float:
         """Returns what a model's usage costs."""

@@ -65,6 +65,11 @@ def conduct(answers: Sequence[Answer], study: Study) -> list[Conduct]:
     return [_of(rater, by_rater[rater], study) for rater in sorted(by_rater)]
 
 
+def excluded(answers: Sequence[Answer], study: Study) -> set[str]:
+    """Returns who is left out by the study's rules."""
+    return {person.rater for person in conduct(answers, study) if person.reasons}
+
+
 def rules(study: Study) -> list[str]:
     """Returns the rules, each as a sentence."""
     share = f"{min(study.catch_pass, study.catch_per_rater)} of {study.catch_per_rater}"

@@ -13,7 +13,7 @@ from qdfeedback import files
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.tables import SCHEMA, judgments
 from qdfeedback.study.analysis.answers import read_answers
-from qdfeedback.study.analysis.conduct import conduct
+from qdfeedback.study.analysis.conduct import excluded
 from qdfeedback.study.exchange.export_jspsych import export_jspsych
 from qdfeedback.study.exchange.export_pages import export_label_studio, export_potato
 from qdfeedback.study.exchange.formats import FORMATS, TRAINING_FORMATS, Format, RecordFormat
@@ -100,13 +100,13 @@ def _chosen(material: Material, training: Training, database: Database) -> Mater
     """Returns the material with the judgments that are trained on."""
     if unknown := set(training.by) - {"person", "model", "simulation"}:
         raise ValueError(f"training.by must name person, model or simulation, got {', '.join(sorted(unknown))}")
-    excluded: set[int] = set()
+    left_out: set[int] = set()
     if training.exclude:
-        out = {one.rater for one in conduct(read_answers(database, material.study), material.study) if one.reasons}
+        out = excluded(read_answers(database, material.study), material.study)
         person = judgments.c.annotator_kind == "person", judgments.c.study_id == material.study.study_id
         theirs = sa.select(judgments.c.id).where(*person, judgments.c.annotator_id.in_(out))
-        excluded = {row["id"] for row in database.rows(theirs)}
-    kept = [row for row in material.judgments if row["annotator_kind"] in training.by and row["id"] not in excluded]
+        left_out = {row["id"] for row in database.rows(theirs)}
+    kept = [row for row in material.judgments if row["annotator_kind"] in training.by and row["id"] not in left_out]
     return replace(material, judgments=kept)
 
 
