@@ -76,8 +76,6 @@ def check(args: Args) -> None:
     servers = [where.split("@", 1)[1] for where in (args.writer or "", *args.judge) if "@http" in where]
     if any(urlsplit(url).username or urlsplit(url).password for url in servers):
         raise ValueError("--writer, --judge: the run folder keeps addresses; put the key into --key-variable")
-    if args.temperature is not None and args.temperature < 0:
-        raise ValueError(f"--temperature must not be negative, got {args.temperature}")
     if args.cap is not None and args.prices is None:
         raise ValueError("--cap needs --prices, a table of what models cost")
 

@@ -192,10 +192,63 @@ def test_axes_of_the_users_own_are_escaped_and_kept(server: Faulty, tmp_path: Pa
     assert json.loads((tmp_path / "r" / "attributes.json").read_text()) == axes
 
 
+@pytest.mark.parametrize("content", ['[{"name": "a", "question": "b"}]', '[{"nme": "a", "answers": ["x", "y"]}]'])
+def test_a_file_that_holds_no_attributes_is_named(content: str, tmp_path: Path) -> None:
+    file = tmp_path / "attributes.json"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=r"attributes\.json must list objects with name, question and answers"):
+        write(tmp_path / "r", "--attributes", str(file))
+
+
 def test_nobody_knows_the_truth_about_other_peoples_stories(server: Faulty, tmp_path: Path) -> None:
     summary = write(tmp_path / "r", "--writer", f"m@{server.url}", "--method", "asked", "--candidates", "15")
     assert "true_qd_score" not in summary
     assert summary["readable"] < 0.5
+
+
+def test_a_model_that_cannot_be_opened_leaves_no_folder_in_the_way(server: Faulty, tmp_path: Path) -> None:
+    arguments = ("--method", "asked", "--candidates", "12", "--domain", "poetry")
+    with pytest.raises(OSError, match="nowhere"):
+        write(tmp_path / "r", *arguments, "--writer", str(tmp_path / "nowhere"))
+    assert not list(tmp_path.glob("r/*"))
+    assert write(tmp_path / "r", *arguments, "--writer", f"m@{server.url}")["candidates"] == 12
+
+
+def test_why_a_judge_says_nothing_is_shown(tmp_path: Path) -> None:
+    def mumble(body: dict) -> str:
+        prompt = asked(body)
+        return "hm" if "Answer with one of" in prompt and "A poem with 7" in prompt else poet(body)
+
+    def silent(body: dict) -> str:
+        return "hm" if "Answer with" in asked(body) else poet(body)
+
+    arguments = ("--domain", "poetry", "--method", "asked", "--candidates", "12")
+    with serving(Faulty(text=mumble, ignores=("logprobs", "response_format"))) as faulty:
+        summary = write(tmp_path / "r", *arguments, "--writer", f"m@{faulty.url}")
+    assert set(summary["unmeasured"]) <= {"not one of the answers", "genre: unclear answers"}
+    why = pytest.raises(RuntimeError, match=r"the judge, \d+ times: not one of the answers")
+    with serving(Faulty(text=silent, ignores=("logprobs", "response_format"))) as faulty, why:
+        write(tmp_path / "s", *arguments, "--writer", f"m@{faulty.url}")
+
+
+def test_a_resumed_run_has_the_first_texts_of_its_history(server: Faulty, tmp_path: Path) -> None:
+    arguments = ("--domain", "poetry", "--method", "lmx-near", "--begin", "zero-shot", "--candidates", "12")
+    write(tmp_path / "r", *arguments, "--writer", f"m@{server.url}")
+    args = writing_setup.saved(qdaif_writing.Args(run=tmp_path / "r"))
+    history = History(tmp_path / "r" / "history.arrows", ("quality", "genre", "tone"))
+    writing = writing_setup.writing_of(args)
+    again = writing_setup.with_first_texts(args, writing, None, history)  # nobody is asked
+    assert again.seeds == tuple(str(text) for text in history.sample("solution")[:10])
+
+
+def test_a_cap_that_cannot_hold_for_all_seeds_is_refused(server: Faulty, tmp_path: Path) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text("[m]\nprompt = 1\ncompletion = 1\n")
+    run = ("--run", str(tmp_path / "r"), "--seed", "0", "1", "--workers", "1")
+    arguments = ("--domain", "poetry", "--method", "asked", "--writer", f"m@{server.url}", "--candidates", "12")
+    qdaif_writing.main([*run, *arguments])
+    with pytest.raises(ValueError, match="keep their replies apart"):
+        qdaif_writing.main([*run, "--resume", "--cap", "5", "--prices", str(prices)])
 
 
 def test_the_cap_stops_a_run_and_a_higher_one_goes_on(server: Faulty, tmp_path: Path) -> None:
@@ -235,7 +288,8 @@ def test_seeds_share_a_cap_and_are_resumed_together(server: Faulty, tmp_path: Pa
     ("arguments", "message"),
     [
         (("--domain", "poetry"), "--writer: poems need a model"),
-        (("--temperature", "-1"), "--temperature must not be negative"),
+        (("--writer", "m@http://me:secret@host/v1"), "put the key into --key-variable"),
+        (("--temperature", "-1"), "temperature 0, top_p in (0, 1]"),
         (("--axes", "colour"), "--axes of stories are genre, ending; got 'colour'"),
         (("--cap", "3"), "--cap needs --prices"),
         (("--candidates", "3"), "--candidates must be above 10"),

@@ -48,6 +48,9 @@ def test_marks_are_what_people_said(tmp_path: Path) -> None:
     assert (share.ids.tolist(), share.mean.tolist(), share.count.tolist()) == ([7], [0.5], [2])
     assert len(marks(store, "s", "label", label="horror")) == 0  # without the run's label nothing is matched
     assert isinstance(found, Marks)
+    assert len(marks(store, "s", "rating", without=["p0", "p1"])) == 1
+    store.append([one | {"annotator_kind": "model", "trial_id": "m"} for one in rows("rating", [("9", "main", 1.0)])])
+    assert marks(store, "s", "rating").ids.tolist() == [2, 4]  # a judge is not calibrated to itself
 
 
 def test_a_temperature_is_found_again(rng: np.random.Generator) -> None:

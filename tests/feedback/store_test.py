@@ -116,6 +116,24 @@ def test_an_id_is_never_given_again(where: str) -> None:
     store.close()
 
 
+def test_triplets_of_one_of_several_runs(tmp_path: Path) -> None:
+    store = Store(tmp_path / "judgments.db")
+    rows = [
+        ("ours/3", "ours/1", "ours/2", "left"),
+        ("ours/3", "ours/1", "theirs/2", "left"),
+        ("ours/7", "ours/5", "ours/6", "right"),
+    ]
+    store.append([
+        {
+            "study_id": "s", "trial_id": str(i), "task": "triplet", "kind": "main", "purpose": "random",
+            "anchor_id": anchor, "left_id": left, "right_id": right, "choice": choice, "winner_id": left if choice == "left" else right,
+            "annotator_kind": "person", "annotator_id": "p", "answered_utc": "2026-01-01",
+        }
+        for i, (anchor, left, right, choice) in enumerate(rows)
+    ])  # fmt: skip
+    assert store.triplets("s", source="ours").items.tolist() == [[3, 1, 2], [7, 6, 5]]
+
+
 def test_a_path_may_look_like_a_part_of_a_url(tmp_path: Path) -> None:
     for name in ("a?b", "a%41b", "a#b"):
         (tmp_path / name).mkdir()
