@@ -118,19 +118,11 @@ def test_an_id_is_never_given_again(where: str) -> None:
 
 def test_triplets_of_one_of_several_runs(tmp_path: Path) -> None:
     store = Store(tmp_path / "judgments.db")
-    rows = [
-        ("ours/3", "ours/1", "ours/2", "left"),
-        ("ours/3", "ours/1", "theirs/2", "left"),
-        ("ours/7", "ours/5", "ours/6", "right"),
-    ]
-    store.append([
-        {
-            "study_id": "s", "trial_id": str(i), "task": "triplet", "kind": "main", "purpose": "random",
-            "anchor_id": anchor, "left_id": left, "right_id": right, "choice": choice, "winner_id": left if choice == "left" else right,
-            "annotator_kind": "person", "annotator_id": "p", "answered_utc": "2026-01-01",
-        }
-        for i, (anchor, left, right, choice) in enumerate(rows)
-    ])  # fmt: skip
+    sides = [("ours/3", "ours/1", "ours/2"), ("ours/3", "ours/1", "theirs/2"), ("ours/7", "ours/6", "ours/5")]
+    for i, (anchor, left, right) in enumerate(sides):
+        row = {"study_id": "s", "trial_id": str(i), "task": "triplet", "kind": "main", "purpose": "random"}
+        row |= {"anchor_id": anchor, "left_id": left, "right_id": right, "choice": "left", "winner_id": left}
+        store.append([row | {"annotator_kind": "person", "annotator_id": "p", "answered_utc": "2026-01-01"}])
     assert store.triplets("s", source="ours").items.tolist() == [[3, 1, 2], [7, 6, 5]]
 
 
