@@ -80,6 +80,8 @@ class Args:
     """The same for judges alone."""
     key_variable: str | None = None
     """Environment variable with the servers' API key; OPENAI_API_KEY for https addresses if not given."""
+    samples: int = 5
+    """How often a server that tells no probabilities is asked for an answer."""
     concurrency: int = 16
     """Requests to a server at the same time."""
     timeout: float = 120.0

@@ -67,8 +67,11 @@ def check(args: Args) -> None:
         ValueError: Says which and why.
     """
     writing = writing_of(args)
-    if args.candidates <= max(len(writing.seeds), ZERO_SHOT) or min(args.batch_size, args.concurrency) < 1:
-        raise ValueError(f"--candidates must be above {ZERO_SHOT}, --batch-size and --concurrency at least 1")
+    if (
+        args.candidates <= max(len(writing.seeds), ZERO_SHOT)
+        or min(args.batch_size, args.concurrency, args.samples) < 1
+    ):
+        raise ValueError(f"--candidates must be above {ZERO_SHOT}, --batch-size, --concurrency, --samples at least 1")
     if args.writer is None and args.domain == "poetry":
         raise ValueError("--writer: poems need a model of your own, in a folder or on a server; ours writes stories")
     if args.method == "directional" and any(axis.kind == "category" for axis in writing.axes):
@@ -124,7 +127,7 @@ def open_models(args: Args, ledger: Ledger) -> tuple[Recorded, tuple[Recorded, .
     """Returns the writer and the judges."""
     how = Opening(
         args.device, args.dtype, patience=Patience(args.concurrency), timeout=args.timeout,
-        key_variable=args.key_variable,
+        key_variable=args.key_variable, samples=args.samples,
     )  # fmt: skip
     name, chat = args.writer or str(MODEL), {"auto": None, "messages": True, "text": False}
     writer = (name, chat[args.prompts])

@@ -61,7 +61,7 @@ class Best:
     most: int = 100
 
     def take(self, pool: list[Member], new: Member) -> None:
-        """Takes it, and drops the worst where there are too many; seeds, which were never judged, count as worst."""
+        """Takes it, and drops the worst where there are too many; what has no quality counts as worst."""
         pool.append(new)
         if len(pool) > self.most:
             worst = min(range(len(pool)), key=lambda i: np.nan_to_num(pool[i].quality, nan=-np.inf))

@@ -21,7 +21,7 @@ _LOOKALIKES = str.maketrans({"<": "‹", ">": "›", "[": "(", "]": ")", "｜": 
 def few_shot(line: str, examples: Sequence[str]) -> str:
     """Returns a list of texts, each after the same line, that a base model continues with one more of their kind.
 
-    Language model crossover (Meyerson 2023), with the layout of QDAIF (Bradley 2024).
+    Language model crossover (Meyerson 2023), laid out as in QDAIF (Bradley 2024), less the space at its end.
     """
     line = line.rstrip()  # a space before the text belongs to the text's first token
     return SEPARATOR.join([*(f"{line} {example}" for example in examples), line])
