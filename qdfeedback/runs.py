@@ -206,7 +206,9 @@ def create(path: Path, settings: Mapping[str, Any], names: Sequence[str], *, com
     """
     path = Path(path)
     if path.exists() and any(not _scrap(entry) for entry in path.iterdir()):
-        raise ValueError(f"{path} is not empty: go on with --resume, or name another folder")
+        raise ValueError(
+            f"{path} is not empty: --resume goes on with it, --overwrite replaces it; or name another folder"
+        )
     path.mkdir(parents=True, exist_ok=True)
     _claim(path)
     write_settings(path, settings)

@@ -289,6 +289,7 @@ def test_seeds_share_a_cap_and_are_resumed_together(server: Faulty, tmp_path: Pa
     [
         (("--domain", "poetry"), "--writer: poems need a model"),
         (("--writer", "m@http://me:secret@host/v1"), "put the key into --key-variable"),
+        (("--samples", "0"), "--samples at least 1"),
         (("--temperature", "-1"), "temperature 0, top_p in (0, 1]"),
         (("--axes", "colour"), "--axes of stories are genre, ending; got 'colour'"),
         (("--cap", "3"), "--cap needs --prices"),
