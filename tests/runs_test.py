@@ -34,7 +34,7 @@ def test_a_run_folder_tells_what_was_asked_for(tmp_path: Path) -> None:
     assert not runs.is_finished(run.path)
     run.save_summary({"qd": 1})
     assert runs.is_finished(run.path)
-    with pytest.raises(ValueError, match="is not empty: go on with --resume"):
+    with pytest.raises(ValueError, match="is not empty: --resume goes on with it, --overwrite replaces it"):
         runs.create(tmp_path / "r", {}, NAMES)
 
 
