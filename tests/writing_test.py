@@ -25,7 +25,7 @@ from qdfeedback.run_settings import read_settings, write_settings
 from tests.models.faulty import Faulty, asked, serving
 
 TINY = ("--candidates", "43", "--batch-size", "10", "--first", "10")
-FAST = ("lmx-near", "novelty-quality", "guided")  # the others are slow tests
+FAST = ("lmx-near", "guided")  # the others are slow tests
 METHODS = get_args(qdaif_writing.Method)
 NAMES = ("quality", "genre", "ending")
 
@@ -158,6 +158,7 @@ def test_poems_by_genre_and_tone(server: Faulty, tmp_path: Path) -> None:
     assert len(wishes) > 5
 
 
+@pytest.mark.slow
 def test_a_pool_and_the_papers_baselines_work_on_categories(server: Faulty, tmp_path: Path) -> None:
     for method in ("novelty", "asked", "targeted", "seed-rewrite"):
         arguments = ("--domain", "poetry", "--method", method, "--writer", f"m@{server.url}", "--candidates", "12")

@@ -15,6 +15,7 @@ import os
 import re
 import threading
 import time
+import weakref
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -167,7 +168,9 @@ class Served:
     def _client(self) -> openai.AsyncOpenAI:
         variable = self.key_variable or ("OPENAI_API_KEY" if self.url.startswith("https://") else "")
         key = os.environ.get(variable) or "none"
-        return openai.AsyncOpenAI(base_url=self.url, api_key=key, max_retries=0, timeout=self.timeout)
+        client = openai.AsyncOpenAI(base_url=self.url, api_key=key, max_retries=0, timeout=self.timeout)
+        weakref.finalize(self, _hang_up, client).atexit = False
+        return client
 
 
 def find_abilities(
@@ -394,6 +397,12 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) < 160 else f"{line[:160]}…"
+
+
+def _hang_up(client: openai.AsyncOpenAI) -> None:
+    """Closes what connections a client has, some time soon."""
+    if _LOOP and _LOOP[0].is_running():
+        asyncio.run_coroutine_threadsafe(client.close(), _LOOP[0])
 
 
 _LOOP: list[asyncio.AbstractEventLoop] = []
