@@ -32,7 +32,7 @@ from qdfeedback.generators.similar import Words
 from qdfeedback.models.ledger import SpendCapError
 from qdfeedback.parallel import cores, limit_threads
 from qdfeedback.quality.columns import column
-from qdfeedback.search import Search, refresh, start, step
+from qdfeedback.search import NothingEvaluatedError, Search, refresh, start, step
 from qdfeedback.types import Placement
 
 Method = Literal[
@@ -141,9 +141,10 @@ class TextSearch:
         else:
             try:
                 self.history.append(start(self.search, self.quality, len(self.writing.seeds), rng=self.rng))
-            except RuntimeError as error:
-                raise RuntimeError(f"{error}{writing_report.why_unmeasured(self)}") from error
+            except NothingEvaluatedError as error:
+                raise NothingEvaluatedError(f"{error}{writing_report.why_unmeasured(self)}") from error
             refresh(self.history, self.placement)
+            self.checkpoint(0, log)
         writing_setup.remember(self.seen, self.history)
         return 1 if found is None else found.iteration + 1
 

@@ -77,13 +77,17 @@ class Refreshed:
     clipped: int
 
 
+class NothingEvaluatedError(RuntimeError):
+    """No candidate of a batch has scores and measures."""
+
+
 def start(search: Search, quality: Quality, n: int, *, rng: np.random.Generator) -> Batch:
     """Returns the first population, iteration 0: scored, with no measures, for there are no axes yet.
 
     Append it to the history, choose axes and ranges by it, then `refresh` places it.
 
     Raises:
-        RuntimeError: No row could be evaluated.
+        NothingEvaluatedError: No row could be.
     """
 
     def score(features: Floats) -> tuple[Scores, Floats, Floats]:
@@ -99,7 +103,7 @@ def step(
     """Returns one iteration: n candidates asked for, evaluated, inserted, and their fate told to the generator.
 
     Raises:
-        RuntimeError: No row of the batch could be evaluated.
+        NothingEvaluatedError: No row of the batch could be.
         ValueError: The domain or the encoder returned the wrong number of rows or columns.
     """
     proposal = search.generator.ask(placement, n, rng)
@@ -121,7 +125,7 @@ def evaluate(search: Search, proposal: Proposal, place: Measure, *, first_id: in
         iteration: counted from 0.
 
     Raises:
-        RuntimeError: No row could be evaluated, of a generator that does not say what it could not make. Where one
+        NothingEvaluatedError: No row could be, of a generator that does not say what it could not make. Where one
             does, batches may be small and makers fail: how long to go on is for the caller to say.
         ValueError: The domain or the encoder returned the wrong number of rows or columns.
     """
@@ -135,7 +139,7 @@ def evaluate(search: Search, proposal: Proposal, place: Measure, *, first_id: in
     if not valid.all():
         errors = _explain(errors, valid, features, search.encoder.names)
         if not valid.any() and proposal.errors is None:
-            raise RuntimeError(
+            raise NothingEvaluatedError(
                 f"none of the {len(ids)} candidates of iteration {iteration} could be evaluated; "
                 f"the first failed with: {errors[0]}"
             )

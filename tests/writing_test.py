@@ -272,6 +272,14 @@ def test_the_cap_stops_a_run_and_a_higher_one_goes_on(server: Faulty, tmp_path: 
     assert everything.requests + everything.failures == len(server.seen)  # none twice
 
 
+def test_a_cap_that_ends_the_seeds_judging_is_a_cap(server: Faulty, tmp_path: Path) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text("[m]\nprompt = 1000000\ncompletion = 1000000\n")
+    spend = ("--prices", str(prices), "--cap", "3000")
+    with pytest.raises(SpendCapError, match="raise the cap and resume"):
+        write(tmp_path / "r", "--domain", "poetry", "--method", "rewrite", "--writer", f"m@{server.url}", *spend)
+
+
 def test_seeds_share_a_cap_and_are_resumed_together(server: Faulty, tmp_path: Path) -> None:
     prices = tmp_path / "prices.toml"
     prices.write_text("[m]\nprompt = 1000000\ncompletion = 1000000\n")

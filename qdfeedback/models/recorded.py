@@ -28,7 +28,7 @@ from qdfeedback.models.language import (
     Usage,
     same_number,
 )
-from qdfeedback.models.ledger import Ledger
+from qdfeedback.models.ledger import Ledger, SpendCapError
 from qdfeedback.types import Floats, Ints
 
 EXACT = "logprobs"  # one request gives the probability of every option
@@ -200,6 +200,8 @@ class _Asked:
         self.answered = 0
         self.in_vain = 0  # calls since one was answered
         self.jitter = random.Random(0)
+        self.on_their_way = 0
+        self.one_came = threading.Condition()
 
     def __call__(self, calls: Mapping[str, Call]) -> Iterator[tuple[str, Reply]]:
         """Yields replies as they come; a call that never had one comes with its reason.
@@ -241,7 +243,7 @@ class _Asked:
         for attempt in range(patience.attempts):
             if stop.wait(max(self.free_at - time.monotonic(), 0)):
                 break
-            intent = self.ledger.begin(model, key, self.client.worst(call))
+            intent = self._begin(key, call, stop)
             if isinstance(intent, Reply):
                 return key, intent, False
             try:
@@ -265,12 +267,38 @@ class _Asked:
                 self.answered += 1
                 self._check_cap(call, reply)
                 return key, reply, False
+            finally:
+                with self.one_came:
+                    self.on_their_way -= 1
+                    self.one_came.notify_all()
         return key, Reply(reason=f"{NO_REPLY}{reason}"), True
 
+    def _begin(self, key: str, call: Call, stop: threading.Event) -> int | Reply:
+        """Notes an intent; where the cap has no room, those on their way may cost less than is reserved for them.
+
+        Raises:
+            SpendCapError: There is no room, and none is on its way.
+        """
+        with self.one_came:
+            while True:
+                try:
+                    intent = self.ledger.begin(self.client.model, key, self.client.worst(call))
+                except SpendCapError:
+                    if self.on_their_way:
+                        self.one_came.wait()
+                        if not stop.is_set():
+                            continue
+                    raise
+                else:
+                    self.on_their_way += not isinstance(intent, Reply)
+                    return intent
+
     def _check_cap(self, call: Call, reply: Reply) -> None:
+        if self.ledger.cap is None:
+            return
         worst = self.client.worst(call)
         cost, most = (self.ledger.cost(self.client.model, usage) for usage in (reply.usage, worst))
-        if self.ledger.cap is not None and cost > most:
+        if cost > most:
             raise RuntimeError(
                 f"{self.client.name} used {reply.usage.prompt_tokens} and {reply.usage.completion_tokens} tokens where "
                 f"{worst.prompt_tokens} and {worst.completion_tokens} were allowed: no cap can hold, the run stops"

@@ -267,13 +267,18 @@ def test_so_many_at_once_and_the_same_thing_once(tmp_path: Path) -> None:
     assert 2 <= faulty.most_together <= QUICK.concurrency
 
 
-def test_the_cap_holds_to_the_request(tmp_path: Path) -> None:
-    """Each request can cost its prompt's bytes, a template's allowance, and all tokens that it may write."""
+@pytest.mark.parametrize("together", [1, 4])
+def test_the_cap_holds_to_the_request(together: int, tmp_path: Path) -> None:
+    """Each request can cost its prompt's bytes, a template's allowance, and all tokens that it may write.
+
+    One that finds no room waits for those on their way, which cost less than was reserved.
+    """
     prices = {"m": Prices(prompt=1e6, completion=1e6)}  # one for each token
     worst = len("prompt 0") + 1024 + SAMPLING.max_tokens
     real = 15
     with serving(Faulty()) as faulty:
-        model = recorded(faulty, tmp_path, patience=Patience(concurrency=1), prices=prices, cap=float(worst + 3 * real))
+        patience = Patience(concurrency=together)
+        model = recorded(faulty, tmp_path, patience=patience, prices=prices, cap=float(worst + 3 * real))
         with pytest.raises(SpendCapError, match="raise the cap and resume"):
             complete(model, 10)
         assert len(faulty.seen) == 4  # before the fifth 60 are paid: with its worst cost it would pass the cap
@@ -282,7 +287,7 @@ def test_the_cap_holds_to_the_request(tmp_path: Path) -> None:
         higher = recorded(faulty, tmp_path, prices=prices, cap=1e6)
         assert complete(higher, 10).usage.cached == 4
     assert len(faulty.seen) == 10
-    assert [asked(one) for one in faulty.seen[:4]] == [f"prompt {i}" for i in range(4)]
+    assert len({asked(one) for one in faulty.seen}) == 10
 
 
 def test_the_cap_counts_what_is_on_its_way_and_what_may_have_been_paid(tmp_path: Path) -> None:
