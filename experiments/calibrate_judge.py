@@ -35,7 +35,6 @@ from qdfeedback.search import refresh
 from qdfeedback.study.analysis.answers import read_answers
 from qdfeedback.study.analysis.conduct import excluded
 from qdfeedback.study.place import open_study
-from qdfeedback.study.settings import read_study
 from qdfeedback.types import Floats, Ints, Placement
 
 LEAST = 10  # texts, of which a fifth is left out at a time
@@ -68,7 +67,8 @@ def said_by_people(args: Args, label: str | None) -> Marks:
         ValueError: The study has no such question.
     """
     assert args.study is not None
-    study = read_study(args.study)
+    place = open_study(args.study)
+    study = place.study
     task = "rating" if label is None else "label"
     fitting = [
         one for one in study.questions
@@ -77,7 +77,6 @@ def said_by_people(args: Args, label: str | None) -> Marks:
     if len(fitting) != 1:
         asked = f"a question with {'ratings' if label is None else f'the label {label!r}'}"
         raise ValueError(f"{args.study} has {len(fitting)} times {asked}: name one with --question")
-    place = open_study(args.study)
     left_out = excluded(read_answers(place.database, study), study)
     store = Store(args.study / "judgments.db")
     return marks(store, study.study_id, fitting[0].name, label=label, source=args.source, without=left_out)

@@ -41,7 +41,7 @@ from qdfeedback.models.frames import few_shot, instruct
 from qdfeedback.models.language import LanguageModel, Sampling
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import open_model
-from qdfeedback.parallel import cores, limit_threads
+from qdfeedback.parallel import limit_threads, threads
 from qdfeedback.types import Floats, Ints
 
 TOPICS = {"stories": "stories about a politician and a spy", "opinions": "opinions on eating vegetables"}
@@ -158,12 +158,16 @@ def _alike(one: Floats, two: Floats) -> float:
     return float(abs(stats.spearmanr(one[both], two[both]).statistic))
 
 
-def texts_of(args: Args, writing: Writing, model: LanguageModel, rng: np.random.Generator) -> tuple[Ints, list[str]]:
-    """Returns ids and texts: of a run, or new ones that the model writes from examples and from what it wrote."""
+def texts_of(
+    args: Args, writing: Writing, model: LanguageModel, judged: Ints, rng: np.random.Generator
+) -> tuple[Ints, list[str]]:
+    """Returns ids and texts: of a run, or new ones that the model writes from examples and from what it wrote.
+
+    Of a run all that people judged are among them.
+    """
     if args.texts is not None:
         history = History(args.texts / "history.arrows", names_of(args.texts / "history.arrows"))
         parts = [part["id"][part["error"] == None] for part in history.chunks("id", "error")]  # noqa: E711
-        judged = judged_items(args)  # all of them, and as many others as there is room for
         others = rng.permutation(np.setdiff1d(np.concatenate(parts), judged))
         ids = np.sort(np.concatenate([judged, others[: max(args.count - len(judged), 0)]]))
         return ids, [str(text) for text in history.take(ids, "solution")]
@@ -179,33 +183,29 @@ def texts_of(args: Args, writing: Writing, model: LanguageModel, rng: np.random.
     return np.arange(len(texts)), texts
 
 
-def judged_items(args: Args) -> Ints:
-    """Returns the ids of the texts that people's triplets are about.
+def judged_triplets(args: Args) -> Ints:
+    """Returns (t, 3) ids of texts in people's triplets: anchor, near, far.
 
     Raises:
         ValueError: The study has none.
     """
     if args.judgments is None:
-        return np.empty(0, dtype=np.int64)
+        return np.empty((0, 3), dtype=np.int64)
     items = Store(args.judgments).triplets(args.study or "", source=args.source).items
     if not len(items):
         raise ValueError(f"{args.judgments} holds no triplets of a study {args.study!r} about the run")
-    return np.unique(items)
+    return items
 
 
-def triplets_of(args: Args, writing: Writing, ids: Ints, texts: list[str], rng: np.random.Generator) -> Ints:
+def simulated_triplets(args: Args, writing: Writing, texts: list[str], rng: np.random.Generator) -> Ints:
     """Returns (t, 3) rows of texts: anchor, near, far."""
-    if args.simulated:
-        if writing.truth is None:
-            raise ValueError(f"--simulated: nobody knows the truth about {args.domain}")
-        true = writing.truth(texts)[:, 1:]
-        known = np.flatnonzero(np.isfinite(true).all(axis=1))
-        rows = known[uniform_triplets(len(known), args.simulated, rng)]
-        near = metrics.orders_right(Columns(tuple(range(true.shape[1]))), true, rows)
-        return np.where(near[:, None], rows, rows[:, [0, 2, 1]])
-    if args.judgments is None:
-        return np.empty((0, 3), dtype=np.int64)
-    return np.searchsorted(ids, Store(args.judgments).triplets(args.study or "", source=args.source).items)
+    if writing.truth is None:
+        raise ValueError(f"--simulated: nobody knows the truth about {args.domain}")
+    true = writing.truth(texts)[:, 1:]
+    known = np.flatnonzero(np.isfinite(true).all(axis=1))
+    rows = known[uniform_triplets(len(known), args.simulated, rng)]
+    near = metrics.orders_right(Columns(tuple(range(true.shape[1]))), true, rows)
+    return np.where(near[:, None], rows, rows[:, [0, 2, 1]])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -213,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = tyro.cli(Args, description=__doc__, args=argv)
     if args.judgments is not None and (args.texts is None or args.study is None):
         raise ValueError("--judgments need --study, and --texts, the run that they are about")
-    limit_threads(cores())
+    limit_threads(threads())
     writing, rng = DOMAINS[args.domain], np.random.default_rng(args.seed)
     ledger = Ledger(args.run / "replies.db")
     model = open_model(args.model, ledger)
@@ -222,9 +222,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     attributes = [one for one in attributes if one.question != writing.quality.question]  # good is not different
     if not attributes:
         raise RuntimeError(f"{model.name} proposed no question with two answers in {args.asks} attempts")
-    ids, texts = texts_of(args, writing, model, rng)
+    judged = judged_triplets(args)
+    ids, texts = texts_of(args, writing, model, np.unique(judged), rng)
     columns = [Attributes((one,), (model,)).encode(texts)[:, 0] for one in tqdm(attributes, unit="question")]
-    triplets = triplets_of(args, writing, ids, texts, rng)
+    triplets: Ints = np.searchsorted(ids, judged)
+    if args.simulated:
+        triplets = simulated_triplets(args, writing, texts, rng)
     found = choose(attributes, np.stack(columns, axis=1), triplets, args)
     kept = [{"name": one.attribute.name, "question": one.attribute.question, "answers": one.attribute.answers}
             for one in found if one.kept]  # fmt: skip

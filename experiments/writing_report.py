@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
@@ -161,12 +162,8 @@ def _ceiling(writing: Writing, bins: Bins) -> float:
 
 def _reasons(texts: TextSearch) -> dict[str, int]:
     """Returns how many candidates failed for which reason."""
-    found: dict[str, int] = {}
-    for part in texts.history.chunks("error"):
-        for reason in part["error"]:
-            if reason is not None:
-                found[reason] = found.get(reason, 0) + 1
-    return dict(sorted(found.items(), key=lambda one: -one[1]))
+    found = Counter(reason for part in texts.history.chunks("error") for reason in part["error"] if reason is not None)
+    return dict(found.most_common())
 
 
 def _unmeasured(texts: TextSearch) -> dict[str, int]:

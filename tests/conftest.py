@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
@@ -76,4 +79,19 @@ def a_history(path: Path, batches: int = 4, n: int = 25, seed: int = 0) -> tuple
     return history, placement
 
 
-__all__ = ["SHARED", "a_history", "arm_search", "on_the_arm", "start"]
+def killed_on_its_way(experiment: str, arguments: Sequence[str], run: Path) -> None:
+    """Starts an experiment in a process of its own, and ends it by SIGKILL once it has written two checkpoints."""
+    command = [sys.executable, "-m", experiment, *arguments, "--run", str(run)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 240
+    try:
+        while len(list(run.glob("checkpoints/*.npz"))) < 2:
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+
+
+__all__ = ["SHARED", "a_history", "arm_search", "killed_on_its_way", "on_the_arm", "start"]

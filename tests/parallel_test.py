@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qdfeedback.parallel import cores, run_all
+from qdfeedback.parallel import cores, run_all, threads
 
 
 def square(n: int) -> tuple[int, int]:
@@ -25,6 +25,12 @@ def test_every_job_is_done(workers: int) -> None:
     assert elsewhere == (workers > 1)
     assert list(run_all(square, [])) == []
     assert cores() >= 1
+
+
+def test_threads_are_asked_for_as_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    for asked, found in (("3", 3), ("0", cores()), ("", cores())):
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+        assert threads() == found
 
 
 @pytest.mark.parametrize("workers", [1, 2])

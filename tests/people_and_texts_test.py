@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,24 +13,16 @@ from experiments import calibrate_judge, qdaif_writing, qdhf_stories
 from qdfeedback import cli
 from qdfeedback.feedback.tables import trials
 from qdfeedback.history import History
+from tests.conftest import killed_on_its_way
 from tests.study.visitor import Form, Visitor, sealed, site
 
 NAMES = ("quality", "genre", "ending")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests run side by side: threads that wait for cores make each many times slower."""
-    for module in (qdaif_writing, qdhf_stories):
-        monkeypatch.setattr(module, "cores", lambda: 1)
-
-
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("texts") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(qdaif_writing, "cores", lambda: 1)
-        qdaif_writing.main(["--candidates", "83", "--batch-size", "40", "--first", "40", "--run", str(run)])
+    qdaif_writing.main(["--candidates", "83", "--batch-size", "40", "--first", "40", "--run", str(run)])
     return run
 
 
@@ -113,16 +101,7 @@ def test_axes_are_learned_and_a_killed_run_ends_as_one_that_was_not(tmp_path: Pa
     assert (whole["candidates"], whole["judgments"]) == (63, 60)
     assert 0.4 < whole["axes_accuracy"] <= 1  # so few answers say nothing; the log has runs with more
     assert (tmp_path / "whole" / "archive.png").stat().st_size > 10_000
-    command = [sys.executable, "-m", "experiments.qdhf_stories", *TINY, "--run", str(tmp_path / "killed")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    checkpoints = tmp_path / "killed" / "checkpoints"
-    until = time.monotonic() + 240
-    while not (checkpoints.exists() and len(list(checkpoints.glob("*.npz"))) >= 2):
-        assert process.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed_on_its_way("experiments.qdhf_stories", TINY, tmp_path / "killed")
     qdhf_stories.main(["--run", str(tmp_path / "killed"), "--resume"])
     assert "elites out of 63" in capsys.readouterr().out
     killed = json.loads((tmp_path / "killed" / "summary.json").read_text())

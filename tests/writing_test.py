@@ -5,10 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import get_args
 
@@ -22,6 +18,7 @@ from experiments import benchmark_language, discover_axes, qdaif_table, qdaif_wr
 from qdfeedback.history import History
 from qdfeedback.models.ledger import Ledger, SpendCapError
 from qdfeedback.run_settings import read_settings, write_settings
+from tests.conftest import killed_on_its_way
 from tests.models.faulty import Faulty, asked, serving
 
 TINY = ("--candidates", "43", "--batch-size", "10", "--first", "10")
@@ -34,17 +31,8 @@ NAMES = ("quality", "genre", "ending")
 def written(tmp_path_factory) -> Path:
     """A finished run of lmx-near."""
     run = tmp_path_factory.mktemp("written") / "r"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(qdaif_writing, "cores", lambda: 1)
-        write(run)
+    write(run)
     return run
-
-
-@pytest.fixture(autouse=True)
-def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests run side by side: threads that wait for cores make each many times slower."""
-    for module in (qdaif_writing, discover_axes, benchmark_language):
-        monkeypatch.setattr(module, "cores", lambda: 1)
 
 
 def write(run: Path, *arguments: str) -> dict:
@@ -99,17 +87,7 @@ def test_a_zero_shot_start_needs_no_seeds(tmp_path: Path) -> None:
 )
 def test_killed_and_resumed_it_ends_as_one_that_was_not(method: str, tmp_path: Path) -> None:
     """By SIGKILL in the middle; no reply is computed twice, and every text and score is the same."""
-    command = [sys.executable, "-m", "experiments.qdaif_writing", *TINY, "--method", method]
-    command += ["--run", str(tmp_path / "killed")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    checkpoints = tmp_path / "killed" / "checkpoints"
-    until = time.monotonic() + 120
-    while not (checkpoints.exists() and len(list(checkpoints.glob("*.npz"))) >= 2):
-        assert process.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed_on_its_way("experiments.qdaif_writing", (*TINY, "--method", method), tmp_path / "killed")
     before = Ledger(tmp_path / "killed" / "replies.db").totals()
     qdaif_writing.main(["--run", str(tmp_path / "killed"), "--resume"])
     resumed = json.loads((tmp_path / "killed" / "summary.json").read_text())
