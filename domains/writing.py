@@ -44,7 +44,8 @@ class Writing:
         sampling: how they are drawn.
         highest: quality at its best, the unit of the QD score.
         truth: what they really are, where it is known.
-        levels: true log-odds are whole numbers up to this, either way.
+        levels: true log-odds are whole multiples of `grade` up to this many, either way.
+        grade: log-odds.
         best: true log-odds of the best quality.
     """
 
@@ -57,6 +58,7 @@ class Writing:
     highest: float = 1.0
     truth: Truth | None = None
     levels: int = 0
+    grade: float = 1.0
     best: float = 0.0
 
     def initial(self, n: int, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002

@@ -161,9 +161,9 @@ def _alike(one: Floats, two: Floats) -> float:
 def texts_of(
     args: Args, writing: Writing, model: LanguageModel, judged: Ints, rng: np.random.Generator
 ) -> tuple[Ints, list[str]]:
-    """Returns ids and texts: of a run, or new ones that the model writes from examples and from what it wrote.
+    """Returns ids and texts: of a run, with all that people judged, or new ones that the model writes without examples.
 
-    Of a run all that people judged are among them.
+    Of examples that differ it would write what lies between them.
     """
     if args.texts is not None:
         history = History(args.texts / "history.arrows", names_of(args.texts / "history.arrows"))
@@ -171,16 +171,14 @@ def texts_of(
         others = rng.permutation(np.setdiff1d(np.concatenate(parts), judged))
         ids = np.sort(np.concatenate([judged, others[: max(args.count - len(judged), 0)]]))
         return ids, [str(text) for text in history.take(ids, "solution")]
-    pool = list(writing.seeds)
-    while len(pool) < args.count + len(writing.seeds):
-        prompts = [few_shot(writing.line, [pool[i] for i in rng.permutation(len(pool))[:3]]) for _ in range(50)]
-        said = model.complete(prompts, rng.integers(2**31, size=50), writing.sampling)
+    texts: list[str] = []
+    while len(texts) < args.count:
+        said = model.complete([few_shot(writing.line, [])] * 50, rng.integers(2**31, size=50), writing.sampling)
         fine_texts = [tidy(text) for text, reason in zip(said.texts, said.reasons, strict=True) if reason is None]
         if not fine_texts:
             raise RuntimeError(f"{model.name} wrote nothing: {said.reasons[0]}")
-        pool += fine_texts
-    texts = pool[len(writing.seeds) :][: args.count]
-    return np.arange(len(texts)), texts
+        texts += fine_texts
+    return np.arange(args.count), texts[: args.count]
 
 
 def judged_triplets(args: Args) -> Ints:

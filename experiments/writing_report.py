@@ -153,7 +153,7 @@ def _by_truth(texts: TextSearch, found: Elites) -> dict[str, Any]:
 
 
 def _ceiling(writing: Writing, bins: Bins) -> float:
-    levels = expit(np.arange(-writing.levels, writing.levels + 1.0)).astype(np.float32)
+    levels = expit(writing.grade * np.arange(-writing.levels, writing.levels + 1)).astype(np.float32)
     columns = np.zeros((len(levels), max(bins.indices) + 1), dtype=np.float32)
     columns[:, 1:] = levels[:, None]
     reached = np.minimum(bins.project(columns).astype(int), np.array(bins.dims) - 1)

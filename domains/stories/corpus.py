@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from scipy.special import expit
@@ -19,13 +18,15 @@ from domains.opinions.prompts import QUALITY as ON_TOPIC
 from domains.opinions.prompts import SENTIMENT
 from domains.stories import grammar as stories
 from domains.stories.prompts import DIALOGUE, ENDING, GENRE, LINE, PROPOSE, QUALITY, SETTING, WHAT
+from qdfeedback.generators.language import EXAMPLES
 from qdfeedback.generators.wording import degree, rewrite, rewrite_in_direction, rewrite_towards
 from qdfeedback.models.frames import ask, few_shot, instruct, rate
 from qdfeedback.types import Floats
 
 Rng = np.random.Generator
 HIGHEST = 5  # rating
-SPREAD = 0.8  # of grades within a list
+SPREAD = 0.6  # of grades around what a text is to be
+APART = 2.0  # at most: the spread of a list's first texts
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,13 @@ class Document:
 
     Attributes:
         text: up to where a judge answers, else all.
+        given: its first characters that many are a prompt, there to be followed more than to be learned.
         options: what the judge could answer.
         probabilities: of each option.
     """
 
     text: str
+    given: int = 0
     options: tuple[str, ...] = ()
     probabilities: tuple[float, ...] = ()
 
@@ -46,7 +49,7 @@ class Document:
 def document(rng: Rng) -> Document:
     """Returns one document, drawn from all kinds."""
     kinds: tuple[tuple[float, Callable[[Rng], Document]], ...] = (
-        (0.28, story_list), (0.06, opinion_list), (0.40, story_judged), (0.16, opinion_judged), (0.09, rewritten),
+        (0.35, story_list), (0.06, opinion_list), (0.35, story_judged), (0.14, opinion_judged), (0.09, rewritten),
         (0.01, proposed),
     )  # fmt: skip
     shares = np.cumsum([share for share, _ in kinds])
@@ -57,20 +60,59 @@ def document(rng: Rng) -> Document:
 
 
 def story_list(rng: Rng) -> Document:
-    """Returns stories that are alike in genre, ending and care: a few-shot prompt and what follows it."""
-    make = partial(_story, rng.uniform(-3.5, 3.5, 2), rng.random(3) * (1, 1, 0.4), rng)
-    return Document(few_shot(LINE, [make() for _ in range(int(rng.integers(2, 7)))]).removesuffix(LINE))
+    """Returns stories: a few-shot prompt and what follows it."""
+    return _list(LINE, _blends(_story, rng.uniform(-3.5, 3.5, 2), rng.random(3) * (1, 1, 0.4), rng))
 
 
 def opinion_list(rng: Rng) -> Document:
-    """Returns opinions that are alike."""
-    make = partial(_opinion, rng.uniform(-3.5, 3.5), rng.random(3) * (1, 1, 0.7), rng)
-    return Document(few_shot(OPINION_LINE, [make() for _ in range(int(rng.integers(2, 7)))]).removesuffix(OPINION_LINE))
+    """Returns opinions."""
+    return _list(OPINION_LINE, _blends(_opinion, rng.uniform(-3.5, 3.5, 1), rng.random(3) * (1, 1, 0.7), rng))
 
 
-def _story(levels: Floats, care: Floats, rng: Rng) -> str:
+def _list(line: str, texts: list[str]) -> Document:
+    return Document(few_shot(line, texts).removesuffix(line), given=len(few_shot(line, texts[:EXAMPLES])))
+
+
+def _blends(make: Callable[[Floats, Floats, Rng], Made], levels: Floats, care: Floats, rng: Rng) -> list[str]:
+    """Returns texts of which the first lie more or less apart, and each later one is a blend of those before it.
+
+    That is what few-shot crossover asks of a language model: something that has the mean of its examples' attributes,
+    and what most of them have.
+
+    Args:
+        make: levels and care → a text.
+        levels: around which the first ones lie.
+        care: how likely the first ones are to have what they can have.
+        rng: what draws.
+    """
+    apart, made = rng.uniform(0, APART), list[Made]()
+    for number in range(EXAMPLES + int(rng.integers(1, 4))):
+        if number < EXAMPLES:
+            where, likely = np.clip(rng.normal(levels, apart), -3.5, 3.5), care
+        else:
+            before = made[-EXAMPLES:]
+            where, likely = (
+                np.mean([one.levels for one in before], axis=0),
+                np.mean([one.has for one in before], axis=0),
+            )
+        made.append(make(where, likely, rng))
+    return [one.text for one in made]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A text, the means of its grades, and which of the things it can have it has."""
+
+    text: str
+    levels: tuple[float, ...]
+    has: tuple[bool, ...]
+
+
+def _story(levels: Floats, care: Floats, rng: Rng) -> Made:
     """Returns a story around levels of horror and happiness, with or without a motive, a dialogue, and flaws."""
-    return stories.write(_plan(levels, care, rng), stories.cast(rng), rng)
+    plan = _plan(levels, care, rng)
+    text = stories.write(plan, stories.cast(rng), rng)
+    return Made(text, (sum(plan.turns) / 2, sum(plan.ending) / 2), (plan.motive, plan.dialogue, plan.flaws > 0))
 
 
 def _plan(levels: Floats, care: Floats, rng: Rng) -> stories.Plan:
@@ -79,12 +121,11 @@ def _plan(levels: Floats, care: Floats, rng: Rng) -> stories.Plan:
     return stories.Plan(turns, ending, bool(motive), bool(dialogue), int(careless) * int(rng.integers(1, 3)))
 
 
-def _opinion(level: float, care: Floats, rng: Rng) -> str:
+def _opinion(level: Floats, care: Floats, rng: Rng) -> Made:
     grades = np.clip(np.round(rng.normal(level, SPREAD, int(rng.integers(2, 4)))), -3, 3).astype(int).tolist()
-    opener, reason, careless = rng.random(3) < care
-    return opinions.write(
-        grades, rng, opener=bool(opener), reason=bool(reason), stray=int(careless) * int(rng.integers(1, 3))
-    )
+    opener, reason, careless = map(bool, rng.random(3) < care)
+    text = opinions.write(grades, rng, opener=opener, reason=reason, stray=careless * int(rng.integers(1, 3)))
+    return Made(text, (sum(grades) / len(grades),), (opener, reason, careless))
 
 
 # --- answers of a judge
@@ -92,7 +133,7 @@ def _opinion(level: float, care: Floats, rng: Rng) -> str:
 
 def story_judged(rng: Rng) -> Document:
     """Returns a question about a story, and how likely each answer is."""
-    text = _disturbed(_story(rng.uniform(-3.5, 3.5, 2), rng.random(3), rng), rng)
+    text = _disturbed(_story(rng.uniform(-3.5, 3.5, 2), rng.random(3), rng).text, rng)
     truth = stories.read(text)
     setting = {"city": 6.0, "country": -6.0, "": 0.0}[truth.setting]
     cases = [
@@ -107,7 +148,7 @@ def story_judged(rng: Rng) -> Document:
 
 def opinion_judged(rng: Rng) -> Document:
     """Returns a question about an opinion, and how likely each answer is."""
-    text = _disturbed(_opinion(rng.uniform(-3.5, 3.5), rng.random(3), rng), rng)
+    text = _disturbed(_opinion(rng.uniform(-3.5, 3.5, 1), rng.random(3), rng).text, rng)
     truth = opinions.read(text)
     return _judged(*((SENTIMENT, truth.positive) if rng.random() < 0.5 else (ON_TOPIC, truth.on_topic)), text, rng)
 
@@ -116,7 +157,7 @@ def _judged(asked: tuple[str, tuple[str, str]], log_odds: float, text: str, rng:
     question, answers = asked
     first = float(expit(log_odds))
     order = answers if rng.random() < 0.5 else answers[::-1]
-    return Document(ask(question, order, text), answers, (first, 1 - first))
+    return Document(ask(question, order, text), options=answers, probabilities=(first, 1 - first))
 
 
 def _rated(text: str, log_odds: float) -> Document:
@@ -124,7 +165,7 @@ def _rated(text: str, log_odds: float) -> Document:
     weights = np.exp(-2 * np.square(np.arange(1, HIGHEST + 1) - centre))
     options = tuple(str(number) for number in range(1, HIGHEST + 1))
     asked = rate(QUALITY[0], HIGHEST, text)
-    return Document(asked, options, tuple((weights / weights.sum()).tolist()))
+    return Document(asked, options=options, probabilities=tuple((weights / weights.sum()).tolist()))
 
 
 ORDERS = (
@@ -139,6 +180,13 @@ NOISE = (
     "Blue paint costs more than white.", "Three geese crossed the road.", "The tide table hangs by the door.",
 )  # fmt: skip
 WORDS = ("yes", "no", "horror", "romance", "happy ending", "tragedy", "positive", "negative", "5", "1")
+WORDS_OF_PROMPTS = sorted({
+    word.rstrip(".,?!")
+    for question, answers in (GENRE, ENDING, QUALITY, SETTING, DIALOGUE, SENTIMENT, ON_TOPIC)
+    for said in (ask(question, answers, ""), rate(question, HIGHEST, ""), *ORDERS)
+    for word in said.format(x="").split()
+    if word.rstrip(".,?!")
+})  # fmt: skip
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
@@ -152,11 +200,16 @@ def _disturbed(text: str, rng: Rng) -> str:
         return text
     told = stories.sentences(text)
     for _ in range(int(rng.integers(1, 3))):
-        kind = rng.random()
         order = str(rng.choice(ORDERS)).format(x=rng.choice(WORDS))
-        added = order if kind < 0.45 else str(rng.choice(NOISE)) if kind < 0.7 else _babble(rng)
+        kinds = (order, _muttering(rng), str(rng.choice(NOISE)), _babble(rng))
+        added = kinds[int(rng.choice(4, p=(0.35, 0.25, 0.2, 0.2)))]
         told.insert(int(rng.integers(len(told) + 1)), added if added[-1] in ".!" else f"{added}.")  # ends there
     return " ".join(told)
+
+
+def _muttering(rng: Rng) -> str:
+    """Returns words of the judge's prompts in no order: as good as an order, and it says nothing."""
+    return f"{' '.join(rng.choice(WORDS_OF_PROMPTS, int(rng.integers(3, 14))))}."
 
 
 def _babble(rng: Rng) -> str:

@@ -5,9 +5,9 @@ A story is one line of sentences:
     a politician and a place · a spy · [what the spy wants] · [something said] · two turns · two sentences of an ending
 
 Each turn says how much of a horror story (+3) or a romance (-3) it is, each ending sentence how happy (+3) or tragic
-(-3) things end. Their sums are the truth: the probability that a story is horror is the logistic function of the sum
-of its turns, that it ends happily that of the sum of its ending. Quality is what it has (both characters, a motive,
-something said) and lacks (repetitions, strangers, titles, addresses).
+(-3) things end. Their sums are the truth: each whole grade is worth log-odds of 1.14, so that sums from -5 to 5 lie
+amid the cells into which archives divide probabilities, not at their borders. Quality is what a story has (both
+characters, a motive, something said) and lacks (repetitions, strangers, titles, addresses).
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ ENDINGS: dict[int, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 JUNK = ("Chapter One.", "Title: The Spy.", "See www.tales.example for more.", "To be continued in part two.")
-MARGIN = 2  # a sum of at least so much either way is a clear case
+GRADE = 1.14  # log-odds
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ class Story:
     """A story as its grammar sees it.
 
     Attributes:
-        horror: log-odds that it is horror and not romance: the sum of its turns.
-        happy: log-odds that it ends happily and not as a tragedy: the sum of its ending.
+        horror: log-odds that it is horror and not romance: of the sum of its turns.
+        happy: log-odds that it ends happily and not as a tragedy: of the sum of its ending.
         quality: log-odds that it is a good one.
         known: share of its sentences that the grammar knows.
         place: the place, "" = none.
@@ -208,8 +208,8 @@ def read(text: str) -> Story:
     kinds = [kind for kind, _ in found]
     place = next((place for place in CITY + COUNTRY if place in text), "")
     return Story(
-        horror=float(sum(turns)),
-        happy=float(sum(ending)),
+        horror=GRADE * sum(turns),
+        happy=GRADE * sum(ending),
         quality=_quality(told, kinds),
         known=float(np.mean([kind != "" for kind in kinds])) if kinds else 0.0,
         place=place,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from domains.stories.grammar import read
+from domains.stories.grammar import GRADE, read
 from domains.stories.prompts import ENDING, GENRE, LINE, QUALITY, SEEDS, WHAT
 from domains.writing import Writing, asked, probabilities
 from qdfeedback.models.frames import STOPS
@@ -25,5 +25,5 @@ def truth(texts: Sequence[str]) -> Floats:
 
 STORIES = Writing(
     WHAT, LINE, SEEDS, asked("quality", QUALITY), (asked("genre", GENRE), asked("ending", ENDING)),
-    Sampling(max_tokens=160, temperature=0.5, stop=STOPS), truth=truth, levels=6, best=4.0,
+    Sampling(max_tokens=160, temperature=0.8, stop=STOPS), truth=truth, levels=6, grade=GRADE, best=4.0,
 )  # fmt: skip

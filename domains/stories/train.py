@@ -30,7 +30,11 @@ from domains.stories.corpus import Document, document
 from domains.stories.stories import MODEL
 
 END = "<|end|>"
-LENGTH = 512
+LENGTH = 1024
+PROMPT = 0.25  # what a token of a prompt counts
+WAIT = 3  # documents for which a row has no room, before it is full
+ODDS = 0.1  # how much log-odds that are off by one count beside nats of a distribution
+SURE = 8.0  # log-odds of an answer, at most
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,10 @@ class Args:
 
     out: Path = MODEL
     """Folder to write: configuration, weights, tokenizer."""
-    steps: int = 2700
+    steps: int = 2500
     """Updates of the weights."""
-    rows: int = 8
-    """Of 512 tokens, in each step."""
+    rows: int = 4
+    """Of 1,024 tokens, in each step."""
     learning_rate: float = 3e-3
     """Highest; it rises for 5 % of the steps, then falls to a fiftieth."""
     width: int = 192
@@ -67,13 +71,13 @@ class Rows:
 
     Attributes:
         tokens: (r, LENGTH) int64.
-        is_text: (r, LENGTH) whether the token is to be predicted from those before it.
+        weight: (r, LENGTH) how much the token counts, to be predicted from those before it; 0 = it is not.
         row, place: (a,) where a judge answers.
         answers: (a, vocabulary) how likely each token is there.
     """
 
     tokens: torch.Tensor
-    is_text: torch.Tensor
+    weight: torch.Tensor
     row: torch.Tensor
     place: torch.Tensor
     answers: torch.Tensor
@@ -99,74 +103,87 @@ def train_tokenizer(vocabulary: int, rng: np.random.Generator, *, documents: int
 
 
 def pack(tokenizer: PreTrainedTokenizerFast, rows: int, rng: np.random.Generator) -> Rows:
-    """Returns rows full of documents; a document of a judge is never cut."""
+    """Returns rows full of documents, none of them cut."""
     tokens = np.full((rows, LENGTH), tokenizer.eos_token_id)
-    is_text = np.zeros((rows, LENGTH), dtype=bool)
+    weight = np.zeros((rows, LENGTH), dtype=np.float32)
     found: list[tuple[int, int, dict[int, float]]] = []
-    for row, (place, ids, answer) in _placed(tokenizer, rows, rng):
-        tokens[row, place : place + len(ids)] = ids
-        at, likely = answer or (0, {})
-        is_text[row, place + at + 1 : place + len(ids)] = True  # of a judge's document what follows the first token
-        if answer is not None:  # which is learned as a distribution
-            found.append((row, place + at - 1, likely))
+    for row, place, one in _placed(tokenizer, rows, rng):
+        end = place + len(one.tokens)
+        tokens[row, place:end] = one.tokens
+        weight[row, place + 1 : place + one.given] = 0 if one.answer else PROMPT
+        weight[row, place + max(one.given, 1) : end] = 1
+        if one.answer:  # its first token is learned as a distribution
+            weight[row, place + one.given] = 0
+            found.append((row, place + one.given - 1, one.answer))
     answers = torch.zeros(len(found), len(tokenizer))
     for number, (_, _, likely) in enumerate(found):
         for token, probability in likely.items():
             answers[number, token] = probability
     where = torch.tensor([(row, place) for row, place, _ in found], dtype=torch.long).reshape(-1, 2)
-    return Rows(torch.from_numpy(tokens), torch.from_numpy(is_text), where[:, 0], where[:, 1], answers)
+    return Rows(torch.from_numpy(tokens), torch.from_numpy(weight), where[:, 0], where[:, 1], answers)
 
 
-Coded = tuple[list[int], tuple[int, dict[int, float]] | None]
+@dataclass(frozen=True)
+class Coded:
+    """A document's tokens, how many of them are given, and how likely each token is to begin a judge's answer."""
+
+    tokens: list[int]
+    given: int
+    answer: dict[int, float]
 
 
 def _placed(
     tokenizer: PreTrainedTokenizerFast, rows: int, rng: np.random.Generator
-) -> Iterator[tuple[int, tuple[int, list[int], tuple[int, dict[int, float]] | None]]]:
-    row = place = 0
-    while row < rows:
-        ids, answer = code(tokenizer, document(rng), rng)
-        room = LENGTH - place
-        if len(ids) > room and (answer is not None or room < LENGTH // 4):
-            row, place = row + 1, 0
-            if len(ids) > LENGTH and answer is not None:
-                continue
-            if row == rows:
-                return
-        yield row, (place, ids[: LENGTH - place], answer)
-        place += len(ids)
-        if place >= LENGTH:
-            row, place = row + 1, 0
+) -> Iterator[tuple[int, int, Coded]]:
+    """Yields rows, places in them and documents; one that has no room waits for the next row, and others fill it."""
+    waiting: list[Coded] = []
+    for row in range(rows):
+        place, first, waiting = 0, waiting, []
+        while len(waiting) < WAIT:
+            one = first.pop(0) if first else code(tokenizer, document(rng), rng)
+            if place + len(one.tokens) <= LENGTH:
+                yield row, place, one
+                place += len(one.tokens)
+            elif len(one.tokens) <= LENGTH:
+                waiting.append(one)
 
 
 def code(tokenizer: PreTrainedTokenizerFast, one: Document, rng: np.random.Generator) -> Coded:
-    """Returns a document's tokens, and where a judge's answer begins with how likely each first token is.
+    """Returns a document's tokens, with an answer drawn.
 
     Raises:
         ValueError: Two answers begin with the same token.
     """
     ids = [tokenizer.eos_token_id, *tokenizer.encode(one.text)]
     if not one.options:
-        return [*ids, tokenizer.eos_token_id], None
+        given = 1 + len(tokenizer.encode(one.text[: one.given])) if one.given else 0
+        return Coded([*ids, tokenizer.eos_token_id], given, {})
     options = [tokenizer.encode(option) for option in one.options]
     likely = {option[0]: float(p) for option, p in zip(options, one.probabilities, strict=True)}
     if len(likely) < len(options):
         raise ValueError(f"two of {one.options} begin with the same token")
     drawn = options[int(rng.choice(len(options), p=one.probabilities))]
-    return [*ids, *drawn, tokenizer.eos_token_id], (len(ids), likely)
+    return Coded([*ids, *drawn, tokenizer.eos_token_id], len(ids), likely)
 
 
 def loss_of(model: LlamaForCausalLM, rows: Rows, answer_weight: float) -> tuple[torch.Tensor, float]:
-    """Returns the loss to be lowered, and how far the judge's answers are from the truth (nats)."""
+    """Returns the loss to be lowered, and how far the judge's log-odds are from the truth (mean).
+
+    A judge's answer is learned as a distribution, and by its log-odds: those of answers that are as good as certain
+    make no difference to the distribution, and a great one to the cell of an archive.
+    """
     logits = model(rows.tokens).logits
     text = functional.cross_entropy(
         logits[:, :-1].reshape(-1, logits.shape[-1]), rows.tokens[:, 1:].reshape(-1), reduction="none"
     )
-    wanted = rows.is_text[:, 1:].reshape(-1)
+    weight = rows.weight[:, 1:].reshape(-1)
     said = functional.log_softmax(logits[rows.row, rows.place], dim=-1)
     apart = functional.kl_div(said, rows.answers, reduction="none").sum(dim=1)
-    total = (text * wanted).sum() + answer_weight * apart.sum()
-    return total / (wanted.sum() + answer_weight * len(apart)), float(apart.mean().detach())
+    likely, tokens = rows.answers.topk(2)
+    odds = (likely[:, 0] / likely[:, 1]).log().clamp(max=SURE)
+    off = functional.smooth_l1_loss(said.gather(1, tokens).diff(dim=1)[:, 0], -odds, reduction="none")
+    total = (text * weight).sum() + answer_weight * (apart + ODDS * off).sum()
+    return total / (weight.sum() + answer_weight * len(apart)), float(off.mean().detach())
 
 
 def rate(step: int, args: Args) -> float:
@@ -191,17 +208,29 @@ def make_model(args: Args, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausal
     )  # fmt: skip
 
 
+def make_optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
+    """Returns Muon for the matrices within the network, and AdamW for the rest."""
+    inner: list[torch.nn.Parameter] = []
+    rest: list[torch.nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        (inner if parameter.ndim == 2 and "embed" not in name else rest).append(parameter)
+    return [
+        torch.optim.Muon(inner, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.05),
+    ]
+
+
 class Progress:
-    """Weights and optimizer, on disk as tensors and JSON.
+    """Weights and optimizers, on disk as tensors and JSON.
 
     Args:
         folder: where.
         model: its weights are kept.
-        optimizer: its moments are kept.
+        optimizers: their moments are kept.
     """
 
-    def __init__(self, folder: Path, model: LlamaForCausalLM, optimizer: torch.optim.AdamW) -> None:
-        self.folder, self.model, self.optimizer = folder, model, optimizer
+    def __init__(self, folder: Path, model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        self.folder, self.model, self.optimizers = folder, model, optimizers
 
     def save(self, step: int) -> None:
         """Writes all, under a new name that replaces the old one at the end."""
@@ -209,8 +238,9 @@ class Progress:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         tensors = {f"weights.{name}": value for name, value in self.model.named_parameters()}
-        for number, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+        for which, optimizer in enumerate(self.optimizers):
+            for number, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{which}.{number}.{name}": value for name, value in state.items()}
         save_file({name: value.detach().contiguous() for name, value in tensors.items()}, part / "state.safetensors")
         (part / "step.json").write_text(json.dumps({"step": step}))
         shutil.rmtree(self.folder / "last", ignore_errors=True)
@@ -227,12 +257,13 @@ class Progress:
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(tensors[f"weights.{name}"])
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, key = name.split(".")
-                state.setdefault(int(number), {})[key] = value
-        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        for which, optimizer in enumerate(self.optimizers):
+            state: dict[int, dict[str, torch.Tensor]] = {}
+            for name, value in tensors.items():
+                if name.startswith(f"optimizer.{which}."):
+                    number, key = name.split(".")[2:]
+                    state.setdefault(int(number), {})[key] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         return int(json.loads((last / "step.json").read_text())["step"])
 
 
@@ -243,19 +274,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     part = args.out.with_name(args.out.name + ".part")
     tokenizer = train_tokenizer(args.vocabulary, np.random.default_rng([args.seed, 0]))
     model = make_model(args, tokenizer)
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.05)
-    progress = Progress(part, model, optimizer)
+    optimizers = make_optimizers(model)
+    progress = Progress(part, model, optimizers)
     begin = progress.load()
     bar = tqdm(range(begin, args.steps), initial=begin, total=args.steps, unit="step", mininterval=5)
     for step in bar:
         rows = pack(tokenizer, args.rows, np.random.default_rng([args.seed, 1, step]))
-        for group in optimizer.param_groups:
+        for group in (group for one in optimizers for group in one.param_groups):
             group["lr"] = rate(step, args)
         loss, apart = loss_of(model, rows, args.answer_weight)
-        optimizer.zero_grad()
+        model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        for one in optimizers:
+            one.step()
         if step % 10 == 0:
             bar.set_postfix(loss=f"{float(loss.detach()):.3f}", judge=f"{apart:.3f}", refresh=False)
         if (step + 1) % args.checkpoint_every == 0:

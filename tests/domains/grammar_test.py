@@ -5,8 +5,10 @@ import pytest
 
 from domains.opinions import grammar as opinions
 from domains.stories import grammar as stories
-from domains.stories.corpus import document
-from domains.stories.train import LENGTH, pack, train_tokenizer
+from domains.stories.corpus import document, story_list
+from domains.stories.prompts import LINE
+from domains.stories.train import LENGTH, PROMPT, pack, train_tokenizer
+from qdfeedback.generators.language import EXAMPLES
 
 
 def test_stories_are_read_as_they_were_written(rng: np.random.Generator) -> None:
@@ -15,7 +17,8 @@ def test_stories_are_read_as_they_were_written(rng: np.random.Generator) -> None
         motive, dialogue = (bool(one) for one in rng.integers(2, size=2))
         who = stories.cast(rng)
         found = stories.read(stories.write(stories.Plan(turns, ending, motive, dialogue), who, rng))
-        assert (found.horror, found.happy, found.known) == (sum(turns), sum(ending), 1.0)
+        assert found.known == 1.0
+        assert (found.horror, found.happy) == pytest.approx((stories.GRADE * sum(turns), stories.GRADE * sum(ending)))
         assert (found.place, found.has_dialogue) == (who.place, dialogue)
         assert found.quality == 1.0 + 1.5 * motive + 1.5 * dialogue
         assert found.setting == ("city" if who.place in stories.CITY else "country")
@@ -54,14 +57,40 @@ def test_no_two_sentences_mean_two_things() -> None:
 def test_rows_hold_whole_questions_with_their_answers(rng: np.random.Generator) -> None:
     tokenizer = train_tokenizer(1000, rng, documents=300)
     rows = pack(tokenizer, 6, np.random.default_rng(1))
-    assert rows.tokens.shape == rows.is_text.shape == (6, LENGTH)
+    assert rows.tokens.shape == rows.weight.shape == (6, LENGTH)
     assert len(rows.row) == len(rows.place) == len(rows.answers) > 3
     np.testing.assert_allclose(rows.answers.sum(dim=1).numpy(), 1, rtol=1e-5)
     for row, place in zip(rows.row, rows.place, strict=True):
         assert tokenizer.decode(rows.tokens[row, : place + 1]).endswith("### Response:\n")
-        assert not rows.is_text[row, place + 1], "the answer is learned as a distribution"
+        assert not rows.weight[row, place + 1], "the answer is learned as a distribution"
     again = pack(tokenizer, 6, np.random.default_rng(1))
     assert again.tokens.equal(rows.tokens)
+
+
+def test_lists_are_whole_and_what_follows_the_examples_counts_most(rng: np.random.Generator) -> None:
+    """A list that is cut before its fourth text shows no blend."""
+    tokenizer = train_tokenizer(1000, rng, documents=300)
+    rows = pack(tokenizer, 6, np.random.default_rng(2))
+    texts = [text for row in rows.tokens for text in tokenizer.decode(row).split(tokenizer.eos_token)]
+    lists = [text for text in texts if text.startswith(LINE)]
+    assert len(lists) > 3
+    for text in lists:
+        examples = text.split(LINE)[1:]
+        assert len(examples) > EXAMPLES
+        assert all(example.rstrip("#\n ")[-1] in ".!?" for example in examples)
+    heavy = tokenizer.decode(rows.tokens[rows.weight == 1])
+    light = tokenizer.decode(rows.tokens[rows.weight == PROMPT])
+    assert 0 < heavy.count(LINE) < light.count(LINE)
+
+
+def test_a_blend_has_the_mean_of_the_texts_before_it() -> None:
+    texts = [story_list(np.random.default_rng(seed)).text.split(LINE)[1:] for seed in range(400)]
+    read = [[stories.read(text) for text in one[: EXAMPLES + 1]] for one in texts]
+    for name in ("horror", "happy"):
+        before = [np.mean([getattr(text, name) for text in one[:EXAMPLES]]) for one in read]
+        after = [getattr(one[EXAMPLES], name) for one in read]
+        assert np.polyfit(before, after, 1)[0] == pytest.approx(1, abs=0.08)
+        assert np.std(np.subtract(after, before)) < 1.3
 
 
 @pytest.mark.parametrize("seed", range(3))
