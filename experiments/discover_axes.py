@@ -173,12 +173,13 @@ def texts_of(
         return ids, [str(text) for text in history.take(ids, "solution")]
     texts: list[str] = []
     while len(texts) < args.count:
-        said = model.complete([few_shot(writing.line, [])] * 50, rng.integers(2**31, size=50), writing.sampling)
+        seeds = rng.integers(2**31, size=min(args.count - len(texts), 50))
+        said = model.complete([few_shot(writing.line, [])] * len(seeds), seeds, writing.sampling)
         fine_texts = [tidy(text) for text, reason in zip(said.texts, said.reasons, strict=True) if reason is None]
         if not fine_texts:
             raise RuntimeError(f"{model.name} wrote nothing: {said.reasons[0]}")
         texts += fine_texts
-    return np.arange(args.count), texts[: args.count]
+    return np.arange(args.count), texts
 
 
 def judged_triplets(args: Args) -> Ints:

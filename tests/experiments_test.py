@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -177,8 +178,9 @@ def test_a_finished_run_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
     assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in first.items() if k != "seconds"}
 
 
-def test_several_seeds_and_the_table(tmp_path: Path, capsys) -> None:
-    qdhf_arm.main([*TINY, "--run", str(tmp_path / "runs"), "--seed", "0", "1", "--workers", "2", "--method", "gt"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_several_seeds_and_the_table(workers: str, tmp_path: Path, capsys) -> None:
+    qdhf_arm.main([*TINY, "--run", str(tmp_path / "runs"), "--seed", "0", "1", "--workers", workers, "--method", "gt"])
     arm(tmp_path / "runs/qdhf", "--method", "qdhf")
     qdhf_arm_table.main([str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
     text = (tmp_path / "table/table.md").read_text()
@@ -189,7 +191,7 @@ def test_several_seeds_and_the_table(tmp_path: Path, capsys) -> None:
     assert (tmp_path / "table/table.png").stat().st_size > 1000
     with pytest.raises(ValueError, match="no finished run"):
         qdhf_arm_table.main([str(tmp_path / "nothing")])
-    arm(tmp_path / "runs/twice", "--method", "qdhf")
+    shutil.copytree(tmp_path / "runs/qdhf", tmp_path / "runs/twice")
     with pytest.raises(ValueError, match="the same seed counts twice"):
         qdhf_arm_table.main([str(tmp_path / "runs")])
 

@@ -61,10 +61,10 @@ def test_its_stories_follow_the_examples_and_parse(model: LocalModel) -> None:
 def test_of_examples_that_differ_it_writes_a_blend(model: LocalModel) -> None:
     """What it writes lies nearer to their mean than they do: paired t-test, 97.5 %, for horror and for happiness each.
 
-    96 prompts of three stories that have nothing to do with each other. Who copies one of them fails.
+    64 prompts of three stories that have nothing to do with each other. Who copies one of them fails.
     """
-    lists = [stories(3, 100 + seed) for seed in range(96)]
-    found = model.complete([few_shot(STORIES.line, texts) for texts in lists], np.arange(96), STORIES.sampling)
+    lists = [stories(3, 100 + seed) for seed in range(64)]
+    found = model.complete([few_shot(STORIES.line, texts) for texts in lists], np.arange(64), STORIES.sampling)
     for name in ("horror", "happy"):
         given = np.array([[getattr(grammar.read(text), name) for text in texts] for texts in lists])
         written = np.array([getattr(grammar.read(text), name) for text in found.texts])
