@@ -69,7 +69,7 @@ def test_every_method_on_stories(method: str, tmp_path: Path, capsys) -> None:
 def test_the_search_goes_on_from_its_own_texts(tmp_path: Path) -> None:
     write(tmp_path / "r", "--axes", "ending")
     found = rows(tmp_path / "r", ("quality", "ending"))
-    assert [str(one) for one in found["origin"][3::10]] == ["few-shot", "lmx-near", "lmx-near", "lmx-near"]
+    assert [str(one) for one in found["origin"][3::10]] == ["few-shot", "lmx-near", "lmx-near"]
     assert len((tmp_path / "r" / "texts.html").read_text().split("<details")) > 4
 
 
