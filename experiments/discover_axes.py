@@ -28,16 +28,15 @@ from tqdm import tqdm
 from domains.stories import MODEL
 from domains.writing import EDGES_2D, Writing
 from experiments.command import run_main
-from experiments.writing_setup import DOMAINS
+from experiments.writing_setup import DOMAINS, from_nothing
 from qdfeedback import files, metrics
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.diversity.columns import Columns
 from qdfeedback.encoders.attributes import Attribute, Attributes
 from qdfeedback.feedback.queries import uniform_triplets
 from qdfeedback.feedback.store import Store
-from qdfeedback.generators.language import tidy
 from qdfeedback.history import History, names_of
-from qdfeedback.models.frames import few_shot, instruct
+from qdfeedback.models.frames import instruct
 from qdfeedback.models.language import LanguageModel, Sampling
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import open_model
@@ -174,11 +173,10 @@ def texts_of(
     texts: list[str] = []
     while len(texts) < args.count:
         seeds = rng.integers(2**31, size=min(args.count - len(texts), 50))
-        said = model.complete([few_shot(writing.line, [])] * len(seeds), seeds, writing.sampling)
-        fine_texts = [tidy(text) for text, reason in zip(said.texts, said.reasons, strict=True) if reason is None]
-        if not fine_texts:
-            raise RuntimeError(f"{model.name} wrote nothing: {said.reasons[0]}")
-        texts += fine_texts
+        whole, reasons = from_nothing(writing, model, seeds)
+        if not whole:
+            raise RuntimeError(f"{model.name} wrote nothing: {reasons[0]}")
+        texts += whole
     return np.arange(args.count), texts
 
 

@@ -40,6 +40,7 @@ from qdfeedback.history import History
 from qdfeedback.metrics import best_in_cells
 from qdfeedback.models.calls import read_prices
 from qdfeedback.models.frames import few_shot
+from qdfeedback.models.language import LanguageModel
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import Opening, open_model
 from qdfeedback.models.recorded import Patience, Recorded
@@ -151,11 +152,16 @@ def with_first_texts(args: Args, writing: Writing, writer: Recorded, history: Hi
         rows = [row for part in parts for row in zip(part["solution"], part["origin"], strict=True)]
         return replace(writing, seeds=tuple(str(text) for text, origin in rows if origin == "initial"))
     seeds = np.random.default_rng([args.seed[0], 1]).integers(2**31, size=ZERO_SHOT)
-    said = writer.complete([few_shot(writing.line, ())] * ZERO_SHOT, seeds, writing.sampling)
-    texts = [tidy(text) for text, reason in zip(said.texts, said.reasons, strict=True) if reason is None]
+    texts, reasons = from_nothing(writing, writer, seeds)
     if len(texts) < EXAMPLES:
-        raise RuntimeError(f"--begin zero-shot: {len(texts)} of {ZERO_SHOT} texts were whole; {said.reasons}")
+        raise RuntimeError(f"--begin zero-shot: {len(texts)} of {ZERO_SHOT} texts were whole; {reasons}")
     return replace(writing, seeds=tuple(texts))
+
+
+def from_nothing(writing: Writing, writer: LanguageModel, seeds: Ints) -> tuple[list[str], tuple[str | None, ...]]:
+    """Returns the whole ones of the texts that a model writes after the bare line, and every text's reason, if any."""
+    said = writer.complete([few_shot(writing.line, ())] * len(seeds), seeds, writing.sampling)
+    return [tidy(text) for text, reason in zip(said.texts, said.reasons, strict=True) if reason is None], said.reasons
 
 
 def bins(writing: Writing) -> Bins:

@@ -121,6 +121,13 @@ def server():
         yield faulty
 
 
+@pytest.fixture
+def prices(tmp_path: Path) -> Path:
+    """A table by which each token costs one."""
+    (tmp_path / "prices.toml").write_text("[m]\nprompt = 1000000\ncompletion = 1000000\n")
+    return tmp_path / "prices.toml"
+
+
 def test_poems_by_genre_and_tone(server: Faulty, tmp_path: Path) -> None:
     arguments = ("--domain", "poetry", "--method", "guided", "--writer", f"m@{server.url}", "--candidates", "21")
     summary = write(tmp_path / "r", *arguments)
@@ -231,9 +238,7 @@ def test_a_cap_that_cannot_hold_for_all_seeds_is_refused(server: Faulty, tmp_pat
         qdaif_writing.main([*run, "--resume", "--cap", "5", "--prices", str(prices)])
 
 
-def test_the_cap_stops_a_run_and_a_higher_one_goes_on(server: Faulty, tmp_path: Path) -> None:
-    prices = tmp_path / "prices.toml"
-    prices.write_text("[m]\nprompt = 1000000\ncompletion = 1000000\n")  # one for each token
+def test_the_cap_stops_a_run_and_a_higher_one_goes_on(server: Faulty, prices: Path, tmp_path: Path) -> None:
     common = ("--domain", "poetry", "--method", "rewrite", "--writer", f"m@{server.url}", "--candidates", "13")
     paid = ("--prices", str(prices), "--concurrency", "1", "--samples", "1")
     with pytest.raises(SpendCapError, match=r"stopped by --cap after \d+ texts"):
@@ -251,18 +256,14 @@ def test_the_cap_stops_a_run_and_a_higher_one_goes_on(server: Faulty, tmp_path: 
     assert everything.requests + everything.failures == len(server.seen)  # none twice
 
 
-def test_a_cap_that_ends_the_seeds_judging_is_a_cap(server: Faulty, tmp_path: Path) -> None:
-    prices = tmp_path / "prices.toml"
-    prices.write_text("[m]\nprompt = 1000000\ncompletion = 1000000\n")
+def test_a_cap_that_ends_the_seeds_judging_is_a_cap(server: Faulty, prices: Path, tmp_path: Path) -> None:
     spend = ("--prices", str(prices), "--cap", "1700")
     with pytest.raises(SpendCapError, match="raise the cap and resume"):
         write(tmp_path / "r", "--domain", "poetry", "--method", "rewrite", "--writer", f"m@{server.url}", *spend)
     assert not list((tmp_path / "r").glob("checkpoints/*"))
 
 
-def test_seeds_share_a_cap_and_are_resumed_together(server: Faulty, tmp_path: Path) -> None:
-    prices = tmp_path / "prices.toml"
-    prices.write_text("[m]\nprompt = 1000000\ncompletion = 1000000\n")
+def test_seeds_share_a_cap_and_are_resumed_together(server: Faulty, prices: Path, tmp_path: Path) -> None:
     common = ("--domain", "poetry", "--method", "rewrite", "--writer", f"m@{server.url}", "--candidates", "21")
     run = ("--run", str(tmp_path / "r"), "--seed", "0", "1", "--workers", "1")
     with pytest.raises(SpendCapError):

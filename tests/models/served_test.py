@@ -287,6 +287,8 @@ def test_the_cap_holds_to_the_request(together: int, tmp_path: Path) -> None:
         higher = recorded(faulty, tmp_path, prices=prices, cap=1e6)
         assert complete(higher, 10).usage.cached == 4
     assert len(faulty.seen) == 10
+    if together == 1:
+        assert [asked(one) for one in faulty.seen[:4]] == [f"prompt {i}" for i in range(4)]
     assert len({asked(one) for one in faulty.seen}) == 10
 
 
