@@ -20,10 +20,10 @@ demo: $(READY)  ## run QDHF on the arm and leave pictures and figures in runs/de
 	$(BIN)/python -m experiments.qdhf_arm --run runs/demo --judgments 250 --overwrite
 
 test: $(READY)  ## run the tests (a few minutes)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-all: .venv/.checks .venv/node_modules .venv/label-studio .venv/llama  ## run the slow tests too, with coverage
-	NODE_PATH=.venv/node_modules $(BIN)/python -m pytest -n 2 -m "slow or not slow" --cov --cov-report=term
+	NODE_PATH=.venv/node_modules $(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow or not slow" --cov --cov-report=term
 
 .venv/.checks: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,checks]"

@@ -87,7 +87,7 @@ def test_the_true_axes_need_no_judgment(tmp_path: Path) -> None:
         pytest.param(["--emitter", "cma-mae", "--es", "sep_cma_es"], marks=pytest.mark.slow),
         ["--objective-noise", "10", "--reevaluate", "3"],
         pytest.param(["--dim", "3", "--reevaluate", "2"], marks=pytest.mark.slow),
-        ["--commit"],
+        pytest.param(["--commit"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )
@@ -106,7 +106,7 @@ class Fragile(Arm):
         return artifacts, ["broke" if abs(angle) > 2 else None for angle in solutions[:, 0]]
 
 
-@pytest.mark.parametrize("method", FAST)
+@pytest.mark.parametrize("method", [m if m == "qdhf-active" else pytest.param(m, marks=pytest.mark.slow) for m in FAST])
 def test_failing_candidates_are_counted_and_no_more(method: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(qdhf_arm, "Arm", Fragile)
     summary = arm(tmp_path / "r", "--method", method)
@@ -164,7 +164,7 @@ def test_what_a_person_can_mend_is_one_line(tmp_path: Path, capsys) -> None:
 def test_judgments_in_a_store_of_ones_own(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/shared.db"
     for name in ("a", "b"):
-        assert arm(tmp_path / name, "--database", url)["judgments"] == 40
+        assert arm(tmp_path / name, "--database", url, "--rounds", "2")["judgments"] == 40
     assert not (tmp_path / "a/judgments.db").exists()
 
 
@@ -219,17 +219,28 @@ def triplet_files(tmp_path: Path, rng) -> dict[str, Path]:
     return {name: tmp_path / name for name in ("F.npy", "T.npy", "T.csv", "test.npy")}
 
 
-@pytest.mark.parametrize("triplets", ["T.npy", pytest.param("T.csv", marks=pytest.mark.slow)])
-def test_similarity_from_anyones_triplets(triplets: str, triplet_files, tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize(
+    ("triplets", "curve"),
+    [("T.npy", [50, 100]), pytest.param("T.csv", [50, 100, 200, 300], marks=pytest.mark.slow)],
+)
+def test_similarity_from_anyones_triplets(triplets: str, curve: list[int], triplet_files, tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = ["--features", str(triplet_files["F.npy"]), "--triplets", str(triplet_files[triplets])]
     similarity_from_triplets.main(
-        [*arguments, "--judgments", "300", "--run", str(run), "--test-triplets", str(triplet_files["test.npy"])]
+        [
+            *arguments,
+            "--judgments",
+            str(curve[-1]),
+            "--run",
+            str(run),
+            "--test-triplets",
+            str(triplet_files["test.npy"]),
+        ]
     )
     summary = json.loads((run / "summary.json").read_text())
     assert summary["test_accuracy"] > 0.93
     assert summary["item_accuracy"]["low"] < summary["item_accuracy"]["value"] < summary["item_accuracy"]["high"]
-    assert [row["judgments"] for row in summary["learning_curve"]] == [50, 100, 200, 300]
+    assert [row["judgments"] for row in summary["learning_curve"]] == curve
     model = similarity.load(run / "model.npz")
     features = np.load(triplet_files["F.npy"])
     right = metrics.orders_right(model, features, np.load(triplet_files["test.npy"]))

@@ -16,6 +16,7 @@ from qdfeedback.history import History
 from tests.conftest import killed_on_its_way
 from tests.study.visitor import Form, Visitor, sealed, site
 
+pytestmark = pytest.mark.xdist_group("texts")
 NAMES = ("quality", "genre", "ending")
 
 

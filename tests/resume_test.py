@@ -16,18 +16,20 @@ import pytest
 
 from experiments import qdhf_arm
 from qdfeedback import files, runs
+from tests.conftest import killed_on_its_way
 
 ROOT = Path(__file__).resolve().parents[1]
 STRATEGIES = ("cma_es", "sep_cma_es", "lm_ma_es", "openai_es")
 ACTIVE = ["--method", "qdhf-active", "--judgments", "60"]
 SETTINGS = {
-    "gaussian": [*ACTIVE, "--rounds", "6"],
+    "gaussian": [*ACTIVE, "--rounds", "4"],
     "published": ["--method", "qdhf", "--judgments", "60"],
     "iso-line": ["--method", "gt", "--emitter", "iso-line"],
     **{f"cma-me-{es}": [*ACTIVE, "--rounds", "3", "--emitter", "cma-me", "--es", es] for es in STRATEGIES},
     **{f"cma-mae-{es}": ["--method", "gt", "--emitter", "cma-mae", "--es", es] for es in STRATEGIES},
 }
 COMMON = ["--iterations", "120", "--batch-size", "40", "--checkpoint-every", "10"]
+SHORT = ["--iterations", "40", "--batch-size", "20", "--checkpoint-every", "7"]
 
 
 def command(run: Path, *arguments: str) -> list[str]:
@@ -67,8 +69,19 @@ def assert_same(one: Path, two: Path) -> None:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
+def test_killed_and_resumed(tmp_path: Path) -> None:
+    """By SIGKILL on its way; what comes before and after runs here, where everything is imported."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    arguments = [*SHORT, *SETTINGS["gaussian"]]
+    qdhf_arm.main([*arguments, "--run", str(whole)])
+    killed_on_its_way("experiments.qdhf_arm", arguments, killed)
+    assert not (killed / "summary.json").exists()
+    qdhf_arm.main(["--run", str(killed), "--resume"])
+    assert_same(whole, killed)
+
+
 def check(tmp_path: Path, name: str, kills: int, chance: random.Random) -> None:
-    """Kills a run so many times at random moments, and compares it with a whole one.
+    """Kills a run so many times at random moments, and compares it with a whole one, each in a process of its own.
 
     A fresh run is killed after it has made its folder; a resumed one at any moment from the end of its imports on.
     """
@@ -98,10 +111,6 @@ def check(tmp_path: Path, name: str, kills: int, chance: random.Random) -> None:
     assert_same(whole, killed)
 
 
-def test_killed_and_resumed(tmp_path: Path) -> None:
-    check(tmp_path, "gaussian", 1, random.Random(4))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
 def test_killed_at_random_moments(tmp_path: Path, name: str) -> None:
@@ -119,7 +128,7 @@ def test_killed_at_random_moments(tmp_path: Path, name: str) -> None:
 )
 def test_stopped_between_steps(tmp_path: Path, name: str, monkeypatch) -> None:
     """Without processes: an exception in the middle of the run, then --resume."""
-    small = ["--iterations", "40", "--batch-size", "20", "--checkpoint-every", "7", *SETTINGS[name]]
+    small = [*SHORT, *SETTINGS[name]]
     qdhf_arm.main([*small, "--run", str(tmp_path / "whole")])
     stops = iter((9, 17, 25, 1000))
     stop = next(stops)

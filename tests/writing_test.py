@@ -21,7 +21,7 @@ from qdfeedback.run_settings import read_settings, write_settings
 from tests.conftest import killed_on_its_way
 from tests.models.faulty import Faulty, asked, serving
 
-TINY = ("--candidates", "33", "--batch-size", "10", "--first", "10")
+TINY = ("--candidates", "23", "--batch-size", "10", "--first", "10")
 FAST = ("lmx-near", "guided")  # the others are slow tests
 METHODS = get_args(qdaif_writing.Method)
 NAMES = ("quality", "genre", "ending")
@@ -37,7 +37,16 @@ def written(tmp_path_factory) -> Path:
 
 def write(run: Path, *arguments: str) -> dict:
     qdaif_writing.main([*TINY, "--run", str(run), *arguments])
+    return summary_of(run)
+
+
+def summary_of(run: Path) -> dict:
     return json.loads((run / "summary.json").read_text())
+
+
+def to(server: Faulty) -> tuple[str, ...]:
+    """The arguments that name a server, asked once for each rating."""
+    return ("--writer", f"m@{server.url}", "--samples", "1")
 
 
 def rows(run: Path, names=NAMES) -> dict[str, list]:
@@ -48,12 +57,12 @@ def rows(run: Path, names=NAMES) -> dict[str, list]:
 @pytest.mark.parametrize("method", [m if m in FAST else pytest.param(m, marks=pytest.mark.slow) for m in METHODS])
 def test_every_method_on_stories(method: str, tmp_path: Path, capsys) -> None:
     summary = write(tmp_path / "r", "--method", method)
-    assert summary["candidates"] == 33
+    assert summary["candidates"] == 23
     assert 3 < summary["elites"] <= summary["cells"] == 100
     assert 0 < summary["qd_score"] <= summary["elites"]
     assert 0 < summary["true_qd_score"] <= summary["true_qd_score_all"] + 1e-9
     assert summary["judge_agreement"] > 0.9
-    assert summary["requests"] >= 33 - 3 + 6 * 20
+    assert summary["requests"] >= 23 - 3 + 6 * 20
     for name in ("settings.json", "history.arrows", "replies.db", "archive.npz", "archive.png", "curves.csv"):
         assert (tmp_path / "r" / name).stat().st_size > 0
     with (tmp_path / "r" / "elites.csv").open() as file:
@@ -69,36 +78,40 @@ def test_every_method_on_stories(method: str, tmp_path: Path, capsys) -> None:
 def test_the_search_goes_on_from_its_own_texts(tmp_path: Path) -> None:
     write(tmp_path / "r", "--axes", "ending")
     found = rows(tmp_path / "r", ("quality", "ending"))
-    assert [str(one) for one in found["origin"][3::10]] == ["few-shot", "lmx-near", "lmx-near"]
+    assert [str(one) for one in found["origin"][3::10]] == ["few-shot", "lmx-near"]
     assert len((tmp_path / "r" / "texts.html").read_text().split("<details")) > 4
 
 
 def test_a_zero_shot_start_needs_no_seeds(tmp_path: Path) -> None:
-    summary = write(tmp_path / "r", "--begin", "zero-shot", "--domain", "opinions", "--temperature", "0.7")
-    assert summary["candidates"] == 33
+    arguments = ("--domain", "opinions", "--temperature", "0.7", "--candidates", "26")
+    summary = write(tmp_path / "r", "--begin", "zero-shot", *arguments)
+    assert summary["candidates"] == 26
     found = rows(tmp_path / "r", ("quality", "sentiment"))
     assert [str(one) for one in found["origin"][5::10]] == ["initial", "few-shot", "lmx-near"]
     assert set(found["solution"][:10]) & set(OPINIONS.seeds) == set()
 
 
+@pytest.mark.xdist_group("written")
 @pytest.mark.parametrize(
     "method",
     ["lmx-near", pytest.param("lmx-replace", marks=pytest.mark.slow), pytest.param("novelty", marks=pytest.mark.slow)],
 )
-def test_killed_and_resumed_it_ends_as_one_that_was_not(method: str, tmp_path: Path) -> None:
+def test_killed_and_resumed_it_ends_as_one_that_was_not(method: str, written: Path, tmp_path: Path) -> None:
     """By SIGKILL in the middle; no reply is computed twice, and every text and score is the same."""
     killed_on_its_way("experiments.qdaif_writing", (*TINY, "--method", method), tmp_path / "killed")
     before = Ledger(tmp_path / "killed" / "replies.db").totals()
     qdaif_writing.main(["--run", str(tmp_path / "killed"), "--resume"])
-    resumed = json.loads((tmp_path / "killed" / "summary.json").read_text())
-    whole = write(tmp_path / "whole", "--method", method)
+    resumed = summary_of(tmp_path / "killed")
+    run = written if method == "lmx-near" else tmp_path / "whole"
+    whole = summary_of(run) if run.exists() else write(run, "--method", method)
+    expected, found = rows(run), rows(tmp_path / "killed")
     for column in ("solution", "error"):
-        assert rows(tmp_path / "killed")[column] == rows(tmp_path / "whole")[column]
-    np.testing.assert_allclose(rows(tmp_path / "killed")["features"], rows(tmp_path / "whole")["features"], atol=1e-5)
+        assert found[column] == expected[column]
+    np.testing.assert_allclose(found["features"], expected["features"], atol=1e-5)
     assert 0 < before.requests < resumed["requests"]
     assert resumed["requests"] == whole["requests"]
     assert resumed["possibly_paid"] == 0
-    assert rows(tmp_path / "whole")["origin"].count(method) > 10
+    assert expected["origin"].count(method) >= 10
 
 
 # --- on a server
@@ -129,7 +142,7 @@ def prices(tmp_path: Path) -> Path:
 
 
 def test_poems_by_genre_and_tone(server: Faulty, tmp_path: Path) -> None:
-    arguments = ("--domain", "poetry", "--method", "guided", "--writer", f"m@{server.url}", "--candidates", "21")
+    arguments = ("--domain", "poetry", "--method", "guided", "--writer", f"m@{server.url}", "--candidates", "14")
     summary = write(tmp_path / "r", *arguments)
     assert (summary["cells"], summary["highest"]) == (25, 10.0)
     assert summary["elites"] >= 3
@@ -162,14 +175,14 @@ def test_a_writer_that_never_says_anything_ends_the_run(tmp_path: Path, monkeypa
     arguments = ("--domain", "poetry", "--method", "rewrite", "--candidates", "40")
     in_vain = pytest.raises(RuntimeError, match="10 candidates in a row without a score; the last: empty")
     with serving(Faulty(text=silent, ignores=("logprobs", "response_format"))) as faulty, in_vain:
-        write(tmp_path / "r", *arguments, "--writer", f"m@{faulty.url}")
+        write(tmp_path / "r", *arguments, *to(faulty))
 
 
 def test_axes_of_the_users_own_are_escaped_and_kept(server: Faulty, tmp_path: Path) -> None:
     file = tmp_path / "attributes.json"
     axes = [{"name": f"a{i}", "question": "What?", "answers": ["<b>one", "two & three"]} for i in range(2)]
     file.write_text(json.dumps(axes))
-    arguments = ("--attributes", str(file), "--writer", f"m@{server.url}", "--method", "asked", "--candidates", "15")
+    arguments = ("--attributes", str(file), *to(server), "--method", "asked", "--candidates", "15")
     summary = write(tmp_path / "r", *arguments)
     assert "true_qd_score" not in summary  # nobody knows it
     page = (tmp_path / "r" / "texts.html").read_text()
@@ -187,7 +200,7 @@ def test_a_file_that_holds_no_attributes_is_named(content: str, tmp_path: Path) 
 
 
 def test_nobody_knows_the_truth_about_other_peoples_stories(server: Faulty, tmp_path: Path) -> None:
-    summary = write(tmp_path / "r", "--writer", f"m@{server.url}", "--method", "asked", "--candidates", "15")
+    summary = write(tmp_path / "r", *to(server), "--method", "asked", "--candidates", "15")
     assert "true_qd_score" not in summary
     assert summary["readable"] < 0.5
 
@@ -197,7 +210,7 @@ def test_a_model_that_cannot_be_opened_leaves_no_folder_in_the_way(server: Fault
     with pytest.raises(OSError, match="nowhere"):
         write(tmp_path / "r", *arguments, "--writer", str(tmp_path / "nowhere"))
     assert not list(tmp_path.glob("r/*"))
-    assert write(tmp_path / "r", *arguments, "--writer", f"m@{server.url}")["candidates"] == 12
+    assert write(tmp_path / "r", *arguments, *to(server))["candidates"] == 12
 
 
 def test_why_a_judge_says_nothing_is_shown(tmp_path: Path) -> None:
@@ -210,16 +223,16 @@ def test_why_a_judge_says_nothing_is_shown(tmp_path: Path) -> None:
 
     arguments = ("--domain", "poetry", "--method", "asked", "--candidates", "12")
     with serving(Faulty(text=mumble, ignores=("logprobs", "response_format"))) as faulty:
-        summary = write(tmp_path / "r", *arguments, "--writer", f"m@{faulty.url}")
+        summary = write(tmp_path / "r", *arguments, *to(faulty))
     assert set(summary["unmeasured"]) <= {"not one of the answers", "genre: unclear answers"}
     why = pytest.raises(RuntimeError, match=r"the judge, \d+ times: not one of the answers")
     with serving(Faulty(text=silent, ignores=("logprobs", "response_format"))) as faulty, why:
-        write(tmp_path / "s", *arguments, "--writer", f"m@{faulty.url}")
+        write(tmp_path / "s", *arguments, *to(faulty))
 
 
 def test_a_resumed_run_has_the_first_texts_of_its_history(server: Faulty, tmp_path: Path) -> None:
     arguments = ("--domain", "poetry", "--method", "lmx-near", "--begin", "zero-shot", "--candidates", "12")
-    write(tmp_path / "r", *arguments, "--writer", f"m@{server.url}")
+    write(tmp_path / "r", *arguments, *to(server))
     args = writing_setup.saved(qdaif_writing.Args(run=tmp_path / "r"))
     history = History(tmp_path / "r" / "history.arrows", ("quality", "genre", "tone"))
     writing = writing_setup.writing_of(args)
@@ -231,16 +244,15 @@ def test_a_cap_that_cannot_hold_for_all_seeds_is_refused(server: Faulty, tmp_pat
     prices = tmp_path / "prices.toml"
     prices.write_text("[m]\nprompt = 1\ncompletion = 1\n")
     run = ("--run", str(tmp_path / "r"), "--seed", "0", "1", "--workers", "1")
-    arguments = ("--domain", "poetry", "--method", "asked", "--writer", f"m@{server.url}", "--candidates", "12")
-    arguments += ("--samples", "1")
+    arguments = ("--domain", "poetry", "--method", "asked", *to(server), "--candidates", "12")
     qdaif_writing.main([*run, *arguments])
     with pytest.raises(ValueError, match="keep their replies apart"):
         qdaif_writing.main([*run, "--resume", "--cap", "5", "--prices", str(prices)])
 
 
 def test_the_cap_stops_a_run_and_a_higher_one_goes_on(server: Faulty, prices: Path, tmp_path: Path) -> None:
-    common = ("--domain", "poetry", "--method", "rewrite", "--writer", f"m@{server.url}", "--candidates", "13")
-    paid = ("--prices", str(prices), "--concurrency", "1", "--samples", "1")
+    common = ("--domain", "poetry", "--method", "rewrite", *to(server), "--candidates", "13")
+    paid = ("--prices", str(prices), "--concurrency", "1")
     with pytest.raises(SpendCapError, match=r"stopped by --cap after \d+ texts"):
         write(tmp_path / "r", *common, *paid, "--cap", "2200")
     stopped = Ledger(tmp_path / "r" / "replies.db").totals()
@@ -250,7 +262,7 @@ def test_the_cap_stops_a_run_and_a_higher_one_goes_on(server: Faulty, prices: Pa
         qdaif_writing.main(["--run", str(tmp_path / "r"), "--resume"])
     assert len(server.seen) == seen
     qdaif_writing.main(["--run", str(tmp_path / "r"), "--resume", "--cap", "1000000"])
-    summary = json.loads((tmp_path / "r" / "summary.json").read_text())
+    summary = summary_of(tmp_path / "r")
     assert summary["candidates"] == 13
     everything = Ledger(tmp_path / "r" / "replies.db").totals()
     assert everything.requests + everything.failures == len(server.seen)  # none twice
@@ -264,13 +276,13 @@ def test_a_cap_that_ends_the_seeds_judging_is_a_cap(server: Faulty, prices: Path
 
 
 def test_seeds_share_a_cap_and_are_resumed_together(server: Faulty, prices: Path, tmp_path: Path) -> None:
-    common = ("--domain", "poetry", "--method", "rewrite", "--writer", f"m@{server.url}", "--candidates", "21")
+    common = ("--domain", "poetry", "--method", "rewrite", *to(server), "--candidates", "21")
     run = ("--run", str(tmp_path / "r"), "--seed", "0", "1", "--workers", "1")
     with pytest.raises(SpendCapError):
-        qdaif_writing.main([*common, *run, "--prices", str(prices), "--samples", "1", "--cap", "2200"])
+        qdaif_writing.main([*common, *run, "--prices", str(prices), "--cap", "2200"])
     assert Ledger(tmp_path / "r" / "replies.db").totals().paid <= 2200
     qdaif_writing.main([*run, "--resume", "--cap", "1000000"])
-    summaries = [json.loads((tmp_path / "r" / f"seed-{seed}" / "summary.json").read_text()) for seed in (0, 1)]
+    summaries = [summary_of(tmp_path / "r" / f"seed-{seed}") for seed in (0, 1)]
     assert [one["method"] for one in summaries] == ["rewrite", "rewrite"]  # also of the one that was not begun
 
 
@@ -303,11 +315,12 @@ def test_what_cannot_work_is_said_before_anything_is_spent(arguments, message: s
 def another(run: Path, as_: Path, **changed: object) -> None:
     """A run as if it had been run with other settings."""
     as_.mkdir(parents=True)
-    settings, summary = read_settings(run), json.loads((run / "summary.json").read_text())
+    settings, summary = read_settings(run), summary_of(run)
     write_settings(as_, settings | {name: value for name, value in changed.items() if name in settings})
     (as_ / "summary.json").write_text(json.dumps(summary | changed))
 
 
+@pytest.mark.xdist_group("written")
 def test_the_table_has_intervals_and_the_paper_beside_it(written: Path, tmp_path: Path) -> None:
     for seed in range(3):
         for method, score in (("lmx-near", 20.0), ("random-search", 10.0)):
@@ -341,7 +354,7 @@ def test_bootstrap_intervals_hold_the_mean() -> None:
 
 
 def test_axes_are_proposed_and_chosen(tmp_path: Path, capsys) -> None:
-    discover_axes.main(["--run", str(tmp_path / "axes"), "--count", "30", "--asks", "1", "--simulated", "200"])
+    discover_axes.main(["--run", str(tmp_path / "axes"), "--count", "16", "--asks", "1", "--simulated", "200"])
     said = capsys.readouterr().out
     kept = json.loads((tmp_path / "axes" / "attributes.json").read_text())
     questions = {one["question"] for one in kept}

@@ -20,6 +20,7 @@ from qdfeedback.types import Outcome, Placement
 from tests.conftest import a_history, arm_search
 from tests.contracts import check_generator
 
+pytestmark = pytest.mark.xdist_group("strategies")  # compiled at their first use, once in a process
 N = 20
 ES = ("cma_es", "sep_cma_es", "lm_ma_es", "openai_es")
 RULES = {
