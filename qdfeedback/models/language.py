@@ -11,6 +11,7 @@ from qdfeedback.types import Floats, Ints
 EMPTY = "empty"
 CUT_OFF = "cut off at the token limit"
 NO_REPLY = "no reply: "
+NO_NUMBERS = "what the model computes is no number"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ intents never passes the cap. What a killed process leaves open counts as possib
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sqlite3
 import time
 import uuid
@@ -30,10 +32,12 @@ CREATE TABLE IF NOT EXISTS intents (
     run TEXT NOT NULL, utc REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS failures (
     number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, model TEXT NOT NULL, reason TEXT NOT NULL,
-    run TEXT NOT NULL, cost REAL NOT NULL, possibly_paid INTEGER NOT NULL, utc REAL NOT NULL);
+    run TEXT NOT NULL, cost REAL NOT NULL, possibly_paid INTEGER NOT NULL, utc REAL NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS spent (one INTEGER PRIMARY KEY CHECK (one = 1), paid REAL NOT NULL, reserved REAL NOT NULL);
 INSERT OR IGNORE INTO spent VALUES (1, 0, 0);
 """
+TWICE = "asked twice at the same time"
 _AT_ONCE = 500  # keys in one query
 
 
@@ -48,11 +52,11 @@ class Totals:
     Attributes:
         replies: kept.
         requests: that brought a reply.
-        prompt_tokens: read.
+        prompt_tokens: read, as far as is known.
         completion_tokens: written.
-        failures: requests that brought none.
+        failures: requests that brought none, or one that was there already.
         possibly_paid: of these, and of requests that other processes have not finished, those that may have cost.
-        paid: for replies, in the currency of the prices.
+        paid: what is certain, in the currency of the prices.
         reserved: the most that `possibly_paid` requests, and those on their way, can have cost.
     """
 
@@ -84,7 +88,7 @@ class Ledger:
     ) -> None:
         self.path, self.cap, self.run = Path(path), cap, run
         self.prices = dict(prices or {})
-        self.process = uuid.uuid4().hex
+        self.process = f"{os.getpid()} {socket.gethostname()} {uuid.uuid4().hex}"
         prices_ = [price for one in self.prices.values() for price in (one.prompt, one.completion)]
         if not all(value >= 0 for value in (cap or 0, *prices_)):
             raise ValueError("prices and the cap must be numbers that are not below 0")
@@ -105,13 +109,16 @@ class Ledger:
                 found |= {key: _reply(reply) for key, reply in rows}
         return found
 
-    def begin(self, model: str, key: str, worst: Usage) -> int | Reply:
+    def begin(self, model: str, key: str, worst: Usage, *, fresh: float = 0.0) -> int | Reply | None:
         """Notes that a request is about to go out; returns the number of the intent, or a reply that came meanwhile.
+
+        None: another process that still lives, as far as can be told, began to ask the same within the last seconds.
 
         Args:
             model: whose price holds.
             key: of the call.
             worst: the most that the request can use.
+            fresh: how many seconds.
 
         Raises:
             SpendCapError: Together with what was paid and what is open it could cost more than the cap; nothing is
@@ -125,6 +132,10 @@ class Ledger:
             row = connection.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
             if row is not None:
                 return _reply(row[0])
+            now = time.time()
+            others = "SELECT process FROM intents WHERE key = ? AND process != ? AND utc > ?"
+            if any(map(_may_live, connection.execute(others, (key, self.process, now - fresh)).fetchall())):
+                return None
             (spent,) = connection.execute("SELECT paid + reserved FROM spent").fetchone()
             if self.cap is not None and spent + cost > self.cap:
                 raise SpendCapError(
@@ -132,7 +143,7 @@ class Ledger:
                     f"{cost:.6g}: all that came is saved; raise the cap and resume to go on"
                 )
             connection.execute("UPDATE spent SET reserved = reserved + ?", (cost,))
-            intent = (key, cost, self.process, self.run, time.time())
+            intent = (key, cost, self.process, self.run, now)
             insert = "INSERT INTO intents (key, worst, process, run, utc) VALUES (?, ?, ?, ?, ?)"
             return int(connection.execute(insert, intent).lastrowid or 0)
 
@@ -150,7 +161,7 @@ class Ledger:
                        used.completion_tokens, cost, now)  # fmt: skip
                 insert = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 if not connection.execute(insert, row).rowcount:
-                    self._note_failure(connection, model, key, "asked twice at the same time", cost, possibly=False)
+                    self._note_failure(connection, model, key, TWICE, cost, used)
                 connection.execute("UPDATE spent SET paid = paid + ?", (cost,))
             if intent is not None:
                 _close(connection, intent)
@@ -168,8 +179,9 @@ class Ledger:
         with self._writing() as connection:
             worst = _close(connection, intent)
             cost = worst if paid is None else self.cost(model, paid)
-            self._note_failure(connection, model, key, reason, cost, possibly=paid is None)
-            connection.execute("UPDATE spent SET reserved = reserved + ?", (cost,))
+            self._note_failure(connection, model, key, reason, cost, paid)
+            where = "reserved" if paid is None else "paid"
+            connection.execute(f"UPDATE spent SET {where} = {where} + ?", (cost,))
 
     def totals(self, run: str | None = None) -> Totals:
         """Returns what one run used, or all that share the file; what a run found there already is not its own."""
@@ -180,7 +192,10 @@ class Ledger:
                 "SELECT count(*), total(requests), total(prompt_tokens), total(completion_tokens), total(cost)"
                 f" FROM replies{where}", of,
             ).fetchone()  # fmt: skip
-            counts = "SELECT count(*), total(possibly_paid), total(cost)"
+            counts = (
+                "SELECT count(*), total(possibly_paid), total(prompt_tokens), total(completion_tokens), "
+                "total(cost * possibly_paid), total(cost * (1 - possibly_paid))"
+            )
             failed = connection.execute(f"{counts} FROM failures{where}", of).fetchone()
             intents = f"FROM intents{where}"
             (open_,) = connection.execute(f"SELECT total(worst) {intents}", of).fetchone()
@@ -188,8 +203,20 @@ class Ledger:
             (left,) = connection.execute(others, (*of, self.process)).fetchone()
         replies, requests, read, written = map(int, kept[:4])
         return Totals(
-            replies, requests, read, written, failed[0], int(failed[1]) + left, float(kept[4]), failed[2] + open_
+            replies,
+            requests,
+            read + int(failed[2]),
+            written + int(failed[3]),
+            failed[0],
+            int(failed[1]) + left,
+            float(kept[4]) + failed[5],
+            failed[4] + open_,
         )
+
+    def has_replies_of(self, model: str) -> bool:
+        """Returns whether a model has ever brought a reply."""
+        with self._connection() as connection:
+            return connection.execute("SELECT 1 FROM replies WHERE model = ? LIMIT 1", (model,)).fetchone() is not None
 
     def reasons(self, run: str | None = None) -> dict[str, int]:
         """Returns how many requests failed for which reason, of one run or of all that share the file."""
@@ -203,11 +230,13 @@ class Ledger:
         return self.prices.get(model, Prices()).of(usage)
 
     def _note_failure(
-        self, connection: sqlite3.Connection, model: str, key: str, reason: str, cost: float, *, possibly: bool
+        self, connection: sqlite3.Connection, model: str, key: str, reason: str, cost: float, paid: Usage | None
     ) -> None:
-        row = (key, model, reason, self.run, cost, possibly, time.time())
-        columns = "key, model, reason, run, cost, possibly_paid, utc"
-        connection.execute(f"INSERT INTO failures ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        used = paid or NOTHING
+        tokens = (used.prompt_tokens, used.completion_tokens)
+        row = (key, model, reason, self.run, cost, paid is None, time.time(), *tokens)
+        columns = "key, model, reason, run, cost, possibly_paid, utc, prompt_tokens, completion_tokens"
+        connection.execute(f"INSERT INTO failures ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def _keep_a_log(self) -> None:
         """Makes the file write ahead, which it remembers; others who do so at the same time are waited for."""
@@ -248,6 +277,20 @@ def _close(connection: sqlite3.Connection, intent: int) -> float:
     connection.execute("DELETE FROM intents WHERE number = ?", (intent,))
     connection.execute("UPDATE spent SET reserved = reserved - ?", (worst,))
     return float(worst)
+
+
+def _may_live(row: tuple[str]) -> bool:
+    """Whether a process may live: one of this machine that is gone does not."""
+    number, host, _ = row[0].split(" ")
+    if host != socket.gethostname():
+        return True
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's
+    return True
 
 
 def _reply(text: str) -> Reply:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, LogitsProcessor, LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
+from transformers.utils.hub import cached_file, extract_commit_hash
 
 from qdfeedback.models.language import (
     CUT_OFF,
     DEFAULT,
     EMPTY,
+    NO_NUMBERS,
     Choices,
     Completions,
     Sampling,
@@ -31,6 +33,8 @@ from qdfeedback.types import Floats, Ints
 
 _ROOM_AT_ONCE: dict[str, Any] = {"cache_implementation": "static", "disable_compile": True}
 """A cache that grows is copied for every token, which costs more than to compute it where models are small."""
+Spelled = list[list[int]]  # the tokens of each spelling of an option
+TOO_LONG = "the prompt is too long"
 ALIKE = 16  # prompts that begin with the same so many tokens are read after one reading of what they share
 ON_A_CPU = 2048  # tokens that are read at once there: more of them push each other out of its cache
 
@@ -66,9 +70,18 @@ def load_local(
     if chat and not tokenizer.chat_template:
         raise ValueError(f"{model} has no chat template")
     talks = bool(tokenizer.chat_template if chat is None else chat)
-    found = revision or getattr(network.config, "_commit_hash", None) or _digest(Path(model))
     kind = f"{str(network.dtype).removeprefix('torch.')}, {'messages' if talks else 'text'}"
-    return LocalModel(network, tokenizer, f"{Path(model).name}@{found} ({kind})", talks, batch_size)
+    return LocalModel(network, tokenizer, f"{_exact_name(str(model), revision)} ({kind})", talks, batch_size)
+
+
+def _exact_name(model: str, revision: str | None) -> str:
+    """Returns a folder's name with a digest of what is in it, or a hub id with its commit."""
+    if Path(model).is_dir():
+        return f"{Path(model).name}@{_digest(Path(model))}"
+    commit = extract_commit_hash(cached_file(model, "config.json", revision=revision), None)
+    if not commit:
+        raise OSError(f"which commit of {model} this is cannot be told: download it into a folder, and name that")
+    return f"{model}@{commit}"
 
 
 def _digest(folder: Path) -> str:
@@ -105,63 +118,122 @@ class LocalModel:
         texts, written = [""] * len(prompts), 0
         for batch in _batches(coded, _readable(reasons), self.batch_size):
             found = self._write([coded[i] for i in batch], [int(seeds[i]) for i in batch], sampling)
-            for i, (tokens, ended) in zip(batch, found, strict=True):
+            for i, (tokens, ended, numbers) in zip(batch, found, strict=True):
                 text, stopped = end_at(self.tokenizer.decode(tokens, skip_special_tokens=True), sampling.stop)
-                texts[i], written = text, written + len(tokens)
+                texts[i], written = text if numbers else "", written + len(tokens)
                 reasons[i] = EMPTY if not text.strip() else None if ended or stopped else CUT_OFF
-        usage = Usage(len(prompts), sum(map(len, coded)), written)
-        return Completions(tuple(texts), tuple(reasons), usage)
+                reasons[i] = reasons[i] if numbers else NO_NUMBERS
+        return Completions(tuple(texts), tuple(reasons), replace(_read_of(coded, reasons), completion_tokens=written))
 
     def choose(self, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> Choices:
         """Returns how likely each option is; what prompts begin with in common is read once, and each prompt once."""
         k = same_number(options, len(prompts))
-        wanted = [[self._spelled(one) for one in row] for row in options]
+        ends = [prompt[-1:] for prompt in self._framed(prompts)]
+        wanted = [[self._spelled(one, end) for one in row] for row, end in zip(options, ends, strict=True)]
         room = max((len(way) for row in wanted for ways in row for way in ways), default=1)
         coded, reasons = self._encode(prompts, room=room)
+        usage = _read_of(coded, reasons)
         found = np.full((len(prompts), k), np.nan)
+        ask = self._with_what_is_shared if self._can_share else self._each_whole
+        for batch, logs in ask(coded, _readable(reasons), wanted):
+            found[batch] = logs
+        for i in np.flatnonzero(np.isnan(found).any(axis=1)).tolist():
+            found[i], reasons[i] = np.nan, reasons[i] or NO_NUMBERS
+        return Choices(found, tuple(reasons), usage)
+
+    # --- within
+
+    @cached_property
+    def _can_share(self) -> bool:
+        """Whether a cache of what prompts begin with can be gone on from, with padding after it.
+
+        Not where layers have a window, in which padding takes up room, or a state in place of a cache.
+        """
+        config = self.network.config.get_text_config()
+        kinds = set(getattr(config, "layer_types", None) or ())
+        windowed = not kinds and bool(getattr(config, "sliding_window", None))
+        return kinds <= {"full_attention"} and not windowed and not getattr(self.network, "_is_stateful", False)
+
+    def _with_what_is_shared(
+        self, coded: Sequence[list[int]], rows: Sequence[int], wanted: Sequence[Sequence[Spelled]]
+    ) -> Iterator[tuple[list[int], Floats]]:
+        """Yields prompts and (b, k) log-probabilities of their options; what they begin with is read once."""
         tokens = ON_A_CPU if self.network.device.type == "cpu" else sys.maxsize
-        for alike in _alike(coded, _readable(reasons)):
+        for alike in _alike(coded, rows):
             begin = coded[alike[0]][: _common([coded[i] for i in alike])]
             read = self._read(begin)
             tails = {i: coded[i][len(begin) :] for i in alike}
             for batch in _batches(tails, alike, self.batch_size, tokens):
-                rows = [wanted[i] for i in batch]
-                ways = max(len(ways) for row in rows for ways in row)
-                padded = [[way for ways_ in row for way in (ways_ + ways_[:1] * ways)[:ways]] for row in rows]
+                padded, counts = _as_many(wanted[i] for i in batch)
                 logs = self._likely([tails[i] for i in batch], padded, copy.deepcopy(read), len(begin))
-                logs = _exactly(logs, padded).reshape(len(batch), k, ways)
-                first = np.arange(ways) < np.array([[len(ways_) for ways_ in row] for row in rows])[..., None]
-                found[batch] = np.logaddexp.reduce(np.where(first, logs, -np.inf), axis=2)
-        return Choices(found, tuple(reasons), Usage(len(prompts), sum(map(len, coded)), 0))
+                yield batch, _together(logs, padded, counts)
 
-    # --- within
+    def _each_whole(
+        self, coded: Sequence[list[int]], rows: Sequence[int], wanted: Sequence[Sequence[Spelled]]
+    ) -> Iterator[tuple[list[int], Floats]]:
+        """Yields the same, from each prompt with each option read as a whole: right for any causal model, and slower.
 
-    def _spelled(self, option: str) -> list[list[int]]:
-        """Returns the tokens of an option; a chat model may begin it with a capital letter as well."""
+        What is padded stands behind everything, where no causal model looks.
+        """
+        for i in rows:
+            padded, counts = _as_many([wanted[i]])
+            logs = self._after(coded[i], padded[0])
+            yield [i], _together(logs[None], padded, counts)
+
+    @torch.inference_mode()
+    def _after(self, prompt: Sequence[int], options: Sequence[Sequence[int]]) -> Floats:
+        """Returns (k,) log-probabilities of the options after a prompt."""
+        width = max(map(len, options))
+        tokens = torch.full((len(options), len(prompt) + width - 1), self._pad)
+        wanted = torch.zeros(len(options), width, dtype=torch.long)
+        mask, known = torch.zeros_like(tokens), torch.zeros_like(wanted)
+        for i, option in enumerate(options):
+            row = [*prompt, *option[:-1]]
+            tokens[i, : len(row)], mask[i, : len(row)] = torch.tensor(row), 1
+            wanted[i, : len(option)], known[i, : len(option)] = torch.tensor(option), 1
+        tokens, mask, wanted, known = (one.to(self.network.device) for one in (tokens, mask, wanted, known))
+        out = self.network(input_ids=tokens, attention_mask=mask, use_cache=False, logits_to_keep=width)
+        said = out.logits[:, -width:].float().log_softmax(dim=-1).gather(2, wanted[..., None])[..., 0]
+        found: Floats = torch.where(known.bool(), said, 0.0).sum(dim=1).double().cpu().numpy()
+        return found
+
+    def _spelled(self, option: str, after: str) -> Spelled:
+        """Returns the tokens of an option behind a text's last character; a chat model may begin it with a capital too.
+
+        Alone, some tokenizers would put a blank before it.
+        """
         ways = [option, option[:1].upper() + option[1:]] if self.chat else [option]
-        return [list(self.tokenizer.encode(one, add_special_tokens=False)) for one in dict.fromkeys(ways)]
+        return [self._continued(one, after) for one in dict.fromkeys(ways)]
+
+    def _continued(self, text: str, after: str) -> list[int]:
+        before, whole = (self.tokenizer.encode(one, add_special_tokens=False) for one in (after, after + text))
+        goes_on = len(whole) > len(before) and whole[: len(before)] == before
+        return list(whole[len(before) :] if goes_on else self.tokenizer.encode(text, add_special_tokens=False))
+
+    def _framed(self, prompts: Sequence[str]) -> Sequence[str]:
+        """Returns prompts as the model reads them."""
+        if not self.chat:
+            return prompts
+        messages = [[{"role": "user", "content": prompt}] for prompt in prompts]
+        return [self.tokenizer.apply_chat_template(one, tokenize=False, add_generation_prompt=True) for one in messages]
 
     def _encode(self, prompts: Sequence[str], *, room: int) -> tuple[list[list[int]], list[str | None]]:
         """Returns the tokens of prompts, and why some cannot be read: what is too long is a fault of its own."""
-        if self.chat:
-            messages = [[{"role": "user", "content": prompt}] for prompt in prompts]
-            prompts = [
-                self.tokenizer.apply_chat_template(one, tokenize=False, add_generation_prompt=True) for one in messages
-            ]
         begin = [] if self.chat else self._begin
-        found = [begin + self.tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts]
+        found = [begin + self.tokenizer.encode(one, add_special_tokens=False) for one in self._framed(prompts)]
         longest = getattr(self.network.config, "max_position_embeddings", None) or sys.maxsize
-        why = f"the prompt is too long: the model reads {longest} tokens at most"
+        why = f"{TOO_LONG}: the model reads {longest} tokens at most"
         return found, [why if len(row) + room > longest or not row else None for row in found]
 
     @torch.inference_mode()
     def _write(
         self, coded: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
-    ) -> Iterator[tuple[list[int], bool]]:
-        """Yields for each prompt the tokens that were written, and whether the model itself ended there."""
+    ) -> Iterator[tuple[list[int], bool, bool]]:
+        """Yields for each prompt the tokens written, if the model ended there itself, if its logits were numbers."""
         tokens, mask = self._left_padded(coded)
         ends = self.network.generation_config.eos_token_id
         ends = set(ends if isinstance(ends, list) else [ends]) - {None}
+        checked, drawn = _Checked(), [_Drawn(seeds, sampling)] if sampling.temperature else []
         out = self.network.generate(
             input_ids=tokens,
             attention_mask=mask,
@@ -170,14 +242,14 @@ class LocalModel:
             pad_token_id=self._pad,
             repetition_penalty=1.0,  # whatever its maker found fit
             **(_ROOM_AT_ONCE if getattr(self.network, "_can_compile_fullgraph", False) else {}),
-            logits_processor=LogitsProcessorList([_Drawn(seeds, sampling)]) if sampling.temperature else None,
+            logits_processor=LogitsProcessorList([checked, *drawn]),
             stopping_criteria=StoppingCriteriaList([_Stopped(self.tokenizer, tokens.shape[1], sampling.stop)]),
         )
-        for row in out[:, tokens.shape[1] :].tolist():
+        for row, numbers in zip(out[:, tokens.shape[1] :].tolist(), checked.fine.tolist(), strict=True):
             place = next((i for i, token in enumerate(row) if token in ends), None)
             while place is None and row and row[-1] == self._pad:  # it ended earlier, at a stop
                 row.pop()
-            yield (row, False) if place is None else (row[:place], True)
+            yield (row, False, numbers) if place is None else (row[:place], True, numbers)
 
     @torch.inference_mode()
     def _read(self, begin: Sequence[int]) -> DynamicCache:
@@ -261,6 +333,17 @@ class LocalModel:
         return tokens.to(self.network.device), mask.to(self.network.device)
 
 
+class _Checked(LogitsProcessor):
+    """Remembers which rows had numbers alone among their logits."""
+
+    fine: torch.Tensor
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> Any:  # noqa: ARG002
+        fine = ~scores.isnan().any(dim=1)
+        self.fine = self.fine & fine if hasattr(self, "fine") else fine
+        return scores
+
+
 class _Drawn(LogitsProcessor):
     """Makes the greedy choice a draw: with Gumbel noise of each row's own on its logits (Gumbel-max trick)."""
 
@@ -305,6 +388,32 @@ def _exactly(logs: Floats, options: Sequence[Sequence[Sequence[int]]]) -> Floats
                 more = np.logaddexp.reduce(found[row, begun]) - logs[row, i]
                 found[row, i] += np.log1p(-np.exp(min(more, -1e-12)))
     return found
+
+
+def _as_many(rows: Iterable[Sequence[Spelled]]) -> tuple[list[list[list[int]]], Ints]:
+    """Returns options' spellings in rows of equal length, k times the most that one has, and how many each really has.
+
+    Places that are left over hold an option's first spelling again.
+    """
+    given = list(rows)
+    ways = max(len(spelled) for row in given for spelled in row)
+    padded = [[way for spelled in row for way in (spelled + spelled[:1] * ways)[:ways]] for row in given]
+    return padded, np.array([[len(spelled) for spelled in row] for row in given])
+
+
+def _together(logs: Floats, padded: Sequence[Sequence[Sequence[int]]], counts: Ints) -> Floats:
+    """Returns (b, k) log-probabilities of options, each in any of its spellings."""
+    ways = logs.shape[1] // counts.shape[1]
+    exact = _exactly(logs, padded).reshape(*counts.shape, ways)
+    with np.errstate(invalid="ignore"):  # what is no number stays none
+        found: Floats = np.logaddexp.reduce(np.where(np.arange(ways) < counts[..., None], exact, -np.inf), axis=2)
+    return found
+
+
+def _read_of(coded: Sequence[Sequence[int]], reasons: Sequence[str | None]) -> Usage:
+    """Returns what it is to read the prompts that can be read."""
+    lengths = [len(row) for row, reason in zip(coded, reasons, strict=True) if not (reason or "").startswith(TOO_LONG)]
+    return Usage(len(lengths), sum(lengths))
 
 
 def _readable(reasons: Sequence[str | None]) -> list[int]:

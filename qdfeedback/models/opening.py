@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from qdfeedback.models.ledger import Ledger
@@ -22,6 +23,7 @@ class Opening:
         samples: how often a server that gives no probabilities is asked for an answer.
         key_variable: of the environment, holds the servers' API key; None = OPENAI_API_KEY, for https alone.
         chat: prompts are given as messages: True, False, or None = where the model or the server takes them.
+        thoughts: tokens in which a model on a server may think before each text or answer.
     """
 
     device: str | None = None
@@ -32,14 +34,15 @@ class Opening:
     samples: int = 5
     key_variable: str | None = None
     chat: bool | None = None
+    thoughts: int = 0
 
 
 def open_model(where: str, ledger: Ledger, how: Opening = Opening()) -> Recorded:
     """Returns a language model whose replies are kept in the ledger.
 
     Args:
-        where: a folder or hub id, loaded into this process; or "model@http://host:port/v1", a model on an
-            OpenAI-compatible server.
+        where: a folder or hub id ("id@revision" for one that is not the newest), loaded into this process; or
+            "model@http://host:port/v1", a model on an OpenAI-compatible server.
         ledger: of the replies.
         how: settings.
 
@@ -51,12 +54,13 @@ def open_model(where: str, ledger: Ledger, how: Opening = Opening()) -> Recorded
     model, at, url = where.partition("@http")
     if at:
         served: Any = _needs("openai", "servers")
-        settings = {"timeout": how.timeout, "key_variable": how.key_variable}
+        settings = {"timeout": how.timeout, "key_variable": how.key_variable, "thoughts": how.thoughts}
         client = served.find_abilities(f"http{url}", model, ledger, chat=how.chat, patience=how.patience, **settings)
         return record_client(client, ledger, how.patience, samples=how.samples)
     local: Any = _needs("transformers", "language")
-    loaded = local.load_local(where, device=how.device, dtype=how.dtype, chat=how.chat, batch_size=how.batch_size)
-    return record(loaded, ledger)
+    name, _, revision = (where, "", "") if Path(where).exists() else where.partition("@")
+    settings = {"device": how.device, "dtype": how.dtype, "chat": how.chat, "batch_size": how.batch_size}
+    return record(local.load_local(name, revision=revision or None, **settings), ledger)
 
 
 def _needs(library: str, extra: str) -> Any:

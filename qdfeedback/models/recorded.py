@@ -20,6 +20,7 @@ import numpy as np
 from qdfeedback.models.calls import CANNOT_CONNECT, Call, Client, RefusedError, Reply, UnansweredError
 from qdfeedback.models.language import (
     DEFAULT,
+    NO_NUMBERS,
     NO_REPLY,
     Choices,
     Completions,
@@ -147,7 +148,9 @@ def record(model: LanguageModel, ledger: Ledger, *, batch_size: int = 256) -> Re
         for low in range(0, len(keys), batch_size):
             part = keys[low : low + batch_size]
             said = _ask_model(model, [calls[key] for key in part])
-            ledger.keep(model.name, zip(part, [calls[key] for key in part], said, strict=True))
+            kept = [one for one in zip(part, [calls[key] for key in part], said, strict=True)
+                    if one[2].reason != NO_NUMBERS]  # fmt: skip
+            ledger.keep(model.name, kept)
             yield from zip(part, said, strict=True)
 
     return Recorded(model.name, ledger, answer)
@@ -197,7 +200,6 @@ class _Asked:
     def __init__(self, client: Client, ledger: Ledger, patience: Patience) -> None:
         self.client, self.ledger, self.patience = client, ledger, patience
         self.free_at = 0.0  # nobody sends before: the server asked for a pause
-        self.answered = 0
         self.in_vain = 0  # calls since one was answered
         self.jitter = random.Random(0)
         self.on_their_way = 0
@@ -256,7 +258,7 @@ class _Asked:
                 self._pause(attempt, error.wait, stop)
             except RefusedError as error:
                 self.ledger.fail(model, key, str(error), intent=intent, paid=Usage())
-                if error.status != FORBIDDEN or not self.answered:
+                if error.status != FORBIDDEN or not self.ledger.has_replies_of(model):
                     raise
                 return key, Reply(reason=f"{NO_REPLY}{error}"), False  # some services refuse a text so
             except BaseException as error:
@@ -264,7 +266,6 @@ class _Asked:
                 raise
             else:
                 self.ledger.keep(model, [(key, call, reply)], intent=intent)
-                self.answered += 1
                 self._check_cap(call, reply)
                 return key, reply, False
             finally:
@@ -276,13 +277,16 @@ class _Asked:
     def _begin(self, key: str, call: Call, stop: threading.Event) -> int | Reply:
         """Notes an intent; where the cap has no room, those on their way may cost less than is reserved for them.
 
+        What another process asks at this moment is waited for, unless it takes too long: it may have been killed.
+
         Raises:
             SpendCapError: There is no room, and none is on its way.
         """
         with self.one_came:
             while True:
                 try:
-                    intent = self.ledger.begin(self.client.model, key, self.client.worst(call))
+                    worst = self.client.worst(call)
+                    intent = self.ledger.begin(self.client.model, key, worst, fresh=self.patience.longest_wait)
                 except SpendCapError:
                     if self.on_their_way:
                         self.one_came.wait()
@@ -290,6 +294,11 @@ class _Asked:
                             continue
                     raise
                 else:
+                    if intent is None and not stop.is_set():
+                        self.one_came.wait(0.25)
+                        continue
+                    if intent is None:
+                        raise RuntimeError("stopped")
                     self.on_their_way += not isinstance(intent, Reply)
                     return intent
 

@@ -38,6 +38,7 @@ NOT_PAID = (400, 408, 409, 413, 422, 429)
 AGAIN = (408, 409, 425, 429)
 LACKS = (400, 404, 405, 422, 501)  # a server has no such path, or takes no such field
 LEAST_SEEN = 1e-12
+THOUGHTS = 2048  # tokens for a model that takes no temperature: it thinks before it answers
 THINKING = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
 
 Way = Literal["logprobs", "structured", "plain"]
@@ -75,6 +76,8 @@ class Served:
         revision: tells apart what the server calls by the same name.
         timeout: seconds in which a request ends, whatever the server does.
         key_variable: of the environment, holds the API key; None = OPENAI_API_KEY, and only where the address is https.
+        thoughts: tokens in which it may think before each text or answer; a model that takes no temperature has 2,048
+            at least.
     """
 
     url: str
@@ -83,14 +86,21 @@ class Served:
     revision: str = ""
     timeout: float = 120.0
     key_variable: str | None = None
+    thoughts: int = 0
 
     @property
     def name(self) -> str:
-        """The model, its revision, where it is, and whether it is given messages."""
+        """The model, its revision, where it is, whether it is given messages, and how long it may think."""
         place = urlsplit(self.url)
         revision = f"@{self.revision}" if self.revision else ""
         where = f"{place.hostname}{f':{place.port}' if place.port else ''}{place.path.rstrip('/')}"
-        return f"{self.model}{revision} at {where} ({'messages' if self.abilities.chat else 'text'})"
+        thinks = f", {self.room_to_think} tokens to think" if self.room_to_think else ""
+        return f"{self.model}{revision} at {where} ({'messages' if self.abilities.chat else 'text'}{thinks})"
+
+    @property
+    def room_to_think(self) -> int:
+        """Tokens beyond those of a text or an answer."""
+        return self.thoughts if self.abilities.temperature else max(self.thoughts, THOUGHTS)
 
     def how(self, options: Sequence[str]) -> Way:
         """Returns in what way options are asked for.
@@ -106,7 +116,7 @@ class Served:
 
     def worst(self, call: Call) -> Usage:
         """Returns the most that a request can use: a token is a byte at least."""
-        written = call.sampling.max_tokens if call.sampling else 1
+        written = call.sampling.max_tokens + self.room_to_think if call.sampling else 1
         options = sum(len(one.encode()) + 8 for one in call.options)  # part of the schema
         return Usage(1, len(call.prompt.encode("utf-8", "replace")) + TEMPLATE + options, written)
 
@@ -132,7 +142,8 @@ class Served:
     def _request(self, call: Call) -> dict[str, Any]:
         """Returns the arguments of the API."""
         can, sampling = self.abilities, call.sampling or Sampling(max_tokens=1, temperature=0.0)
-        body: dict[str, Any] = {"model": self.model, can.limit: sampling.max_tokens}
+        room = sampling.max_tokens + (self.room_to_think if call.sampling else 0)
+        body: dict[str, Any] = {"model": self.model, can.limit: room}
         body |= {"messages": [{"role": "user", "content": call.prompt}]} if can.chat else {"prompt": call.prompt}
         if can.temperature:  # top_p always: servers have defaults of their own
             body |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
@@ -192,7 +203,7 @@ def find_abilities(
         ledger: where the probes are kept and counted.
         chat: True or False to say whether it takes messages; None = it is tried first.
         patience: with the server.
-        settings: of `Served`: revision, timeout, key_variable.
+        settings: of `Served`: revision, timeout, key_variable, thoughts.
 
     Raises:
         RuntimeError: The server takes neither messages nor text, or is not ready.
@@ -209,7 +220,7 @@ def find_abilities(
         if reply.text in ("yes", "no"):
             return reply.text == "yes"
         why.append(str(reply.reason))
-        if not any(f"HTTP {status}" in why[-1] for status in (*LACKS, 500)):
+        if not any(said in why[-1] for said in (CUT_OFF_ANSWER, *(f"HTTP {status}" for status in (*LACKS, 500)))):
             raise RuntimeError(f"{url} is not ready: {why[-1].removeprefix(NO_REPLY)}")
         return False
 
@@ -266,11 +277,14 @@ class _Probe:
             if self.is_kept and error.reason.startswith(NO_LOGPROBS):
                 return Reply("no", usage=error.paid or Usage(1))
             raise
+        if reply.reason == CUT_OFF_ANSWER:
+            raise UnansweredError(CUT_OFF_ANSWER, again=False, paid=reply.usage)  # what it can do is not known
         mass = sum(map(math.exp, reply.logprobs))
         keeps = {"logprobs": mass > 0.5 or not self.served.abilities.chat, "structured": reply.text in call.options}
         return Reply("yes" if keeps.get(call.how, True) else "no", usage=reply.usage)
 
 
+CUT_OFF_ANSWER = "cut off before an answer: a model that thinks needs room for it (thoughts)"
 NO_LOGPROBS = "no log-probabilities"
 
 
@@ -279,6 +293,7 @@ def _read(found: Any, call: Call, served: Served) -> Reply:
     (choice,) = found.choices
     chat = served.abilities.chat
     text = (choice.message.content if chat else choice.text) or ""
+    text = text.encode("utf-8", "replace").decode()  # half of a character could be kept nowhere
     usage = _used(found.usage, served.worst(call))
     if call.how == "logprobs":
         seen = _first_logprobs(choice.logprobs, chat=chat)
@@ -292,6 +307,7 @@ def _read(found: Any, call: Call, served: Served) -> Reply:
     broken = "content filter" if choice.finish_reason == "content_filter" else broken
     if call.how:
         answer = None if broken else _answer(text, call.options, structured=call.how == "structured")
+        broken = broken or (CUT_OFF_ANSWER if choice.finish_reason == "length" else None)
         return Reply(answer or "", reason=None if answer else broken or "not one of the answers", usage=usage)
     kept, stopped = end_at(text, call.sampling.stop if call.sampling else ())
     cut = choice.finish_reason == "length" and not stopped

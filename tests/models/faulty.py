@@ -29,6 +29,8 @@ class Faulty:
     logprobs: dict[str, float] = field(
         default_factory=lambda: {" yes": -0.2, "no": -2.0, "x": -5.0, "q": -6.0, "z": -7.0}
     )
+    ends: Callable[[dict[str, Any]], str] = lambda body: "stop"
+    cut_answers: Callable[[dict[str, Any]], bool] = lambda body: False
     counts: bool = True
     total: int = 15
     seen: list[dict[str, Any]] = field(default_factory=list)
@@ -45,10 +47,10 @@ class Faulty:
         if refused := [name for name in self.lacks if name in body]:
             return 422, {"error": {"message": f"unknown: {refused}"}}
         text = self.text(body)
-        if "response_format" in body and "response_format" not in self.ignores:
+        if "response_format" in body and not self.cut_answers(body) and "response_format" not in self.ignores:
             enum = body["response_format"]["json_schema"]["schema"]["properties"]["answer"]["enum"]
             text = json.dumps({"answer": enum[body.get("seed", 0) % len(enum)]})
-        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
+        choice: dict[str, Any] = {"index": 0, "finish_reason": self.ends(body)}
         choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
         if "logprobs" in body and "logprobs" not in self.ignores:
             if chat:

@@ -6,12 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from tokenizers import Tokenizer, models, normalizers
+from transformers import (
+    AutoModelForCausalLM,
+    Lfm2Config,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    PreTrainedTokenizerFast,
+)
 
 from domains.stories.train import train_tokenizer
 from qdfeedback.models.frames import ask, fenced, few_shot, instruct, rate
-from qdfeedback.models.language import CUT_OFF, EMPTY, Sampling, Usage, end_at
+from qdfeedback.models.language import CUT_OFF, EMPTY, NO_NUMBERS, Sampling, Usage, end_at
+from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.local import LocalModel, load_local
+from qdfeedback.models.opening import Opening, open_model
+from qdfeedback.models.recorded import record
 from qdfeedback.models.scripted import Scripted
 from tests.contracts import check_language_model
 
@@ -68,6 +79,55 @@ def test_probabilities_are_those_of_a_plain_reading(model: LocalModel) -> None:
     np.testing.assert_allclose(found, plain, atol=1e-4)
 
 
+SMALL = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "max_position_embeddings": 512, "initializer_range": 0.5, "bos_token_id": 0,
+    "eos_token_id": 0, "pad_token_id": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "config",
+    [MistralConfig(sliding_window=8, **SMALL), Lfm2Config(layer_types=["conv", "full_attention"], **SMALL)],
+    ids=["window", "state"],
+)
+def test_models_that_do_not_look_back_at_everything_are_read_right_too(config, model: LocalModel) -> None:
+    """Padding within a window would take up its room; a state cannot be gone on from as a cache can."""
+    torch.manual_seed(0)
+    config.vocab_size = len(model.tokenizer)
+    other = LocalModel(AutoModelForCausalLM.from_config(config).eval(), model.tokenizer, "other", batch_size=3)
+    prompts = [ask("Which genre?", ("horror", "romance"), text) for text in ("A ghost.", "x " * 30, "They kissed.")]
+    options = [("horror", "a happy ending")] * 3
+    found = other.choose(prompts, options).logprobs
+    plain = [[one_by_one(other, prompt, one) for one in row] for prompt, row in zip(prompts, options, strict=True)]
+    np.testing.assert_allclose(found, plain, atol=1e-4)
+
+
+def test_answers_are_spelled_as_they_follow_a_prompt(model: LocalModel) -> None:
+    """Some tokenizers put a blank before every text, which is not there after a line's end."""
+    letters = {token: i for i, token in enumerate(["<unk>", "▁", "\n", *"yesno:", "ye", "yes"])}
+    bpe = Tokenizer(models.BPE(vocab=letters, merges=[("y", "e"), ("ye", "s")], unk_token="<unk>"))
+    bpe.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe)
+    other = LocalModel(model.network, tokenizer, "other")
+    prompt = tokenizer.encode("no:\n", add_special_tokens=False)
+    assert prompt + other._spelled("yes", "\n")[0] == tokenizer.encode("no:\nyes", add_special_tokens=False)
+    assert other._spelled("yes", "\n") == [[letters["yes"]]]
+
+
+def test_what_is_no_number_has_a_reason_and_is_not_kept(model: LocalModel, tmp_path: Path) -> None:
+    config = LlamaConfig(vocab_size=len(model.tokenizer), **SMALL)
+    network = LlamaForCausalLM(config).eval()
+    network.model.norm.weight.data[0] = torch.nan
+    ledger = Ledger(tmp_path / "replies.db")
+    broken = record(LocalModel(network, model.tokenizer, "broken"), ledger)
+    found = broken.choose([QUESTION], [("horror", "romance")])
+    assert np.isnan(found.logprobs).all()
+    assert found.reasons == (NO_NUMBERS,)
+    assert broken.complete(["Once"], np.array([1]), Sampling(max_tokens=2)).reasons == (NO_NUMBERS,)
+    assert ledger.totals().replies == 0
+
+
 def test_an_answer_that_begins_another_is_told_from_it(model: LocalModel) -> None:
     """Where 10 is read as 1 and 0, what goes on with 0 is no 1."""
     options = [str(number) for number in range(1, 11)]
@@ -91,6 +151,23 @@ def test_other_weights_have_another_name(folder: Path, tmp_path: Path) -> None:
     content[len(content) // 2] ^= 1
     (other / "model.safetensors").write_bytes(content)
     assert names[0] == names[1] != load_local(other).name
+
+
+def test_models_of_a_hub_are_named_with_owner_and_commit(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    """Two owners' models of one name, and two commits of one, are four; a revision can be named."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    names = set()
+    for owner in ("one", "two"):
+        place = tmp_path / f"models--{owner}--tiny"
+        (place / "refs").mkdir(parents=True)
+        for commit in ("a" * 40, "b" * 40):
+            shutil.copytree(folder, place / "snapshots" / commit)
+            (place / "refs" / "main").write_text(commit)
+            names.add(load_local(f"{owner}/tiny", device="cpu").name)
+    assert names == {f"{owner}/tiny@{commit * 40} (float32, text)" for owner in ("one", "two") for commit in "ab"}
+    ledger = Ledger(tmp_path / "replies.db")
+    assert open_model("one/tiny@" + "a" * 40, ledger, Opening("cpu")).name == f"one/tiny@{'a' * 40} (float32, text)"
 
 
 def test_drawn_text_follows_the_models_probabilities(model: LocalModel) -> None:

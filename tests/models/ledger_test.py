@@ -107,6 +107,18 @@ def test_many_can_open_a_new_ledger_at_once(tmp_path: Path) -> None:
         assert all(one.result().totals().replies == 0 for one in opened)
 
 
+def test_what_another_process_asks_is_waited_for_while_it_lives(tmp_path: Path) -> None:
+    one, two = (Ledger(tmp_path / "r.db", run=run) for run in "ab")
+    intent = one.begin("m", "same", Usage(1, 30))
+    assert two.begin("m", "same", Usage(1, 30), fresh=60) is None
+    assert isinstance(two.begin("m", "other", Usage(1, 30), fresh=60), int)
+    one.keep("m", [("same", Call("p"), Reply("first"))], intent=intent)
+    assert two.begin("m", "same", Usage(1, 30), fresh=60) == Reply("first")
+    one.process = one.process.replace(str(os.getpid()), "99999999", 1)  # nobody has this number
+    one.begin("m", "left", Usage(1, 30))
+    assert isinstance(two.begin("m", "left", Usage(1, 30), fresh=60), int)
+
+
 def test_what_two_processes_ask_at_once_is_paid_twice_and_counted_twice(tmp_path: Path) -> None:
     one, two = (Ledger(tmp_path / "r.db", prices={"m": Prices(1e6, 0)}, cap=100, run=run) for run in "ab")
     intents = [each.begin("m", "same", Usage(1, 30)) for each in (one, two)]
@@ -115,8 +127,8 @@ def test_what_two_processes_ask_at_once_is_paid_twice_and_counted_twice(tmp_path
     assert one.known(["same"])["same"].text == "first"
     assert one.begin("m", "same", Usage(1, 30)) == Reply("first")  # a third is told
     totals = one.totals()
-    assert (totals.paid, totals.reserved, totals.failures) == (10, 10, 1)
-    assert (one.totals("a").paid, one.totals("b").reserved) == (10, 10)
+    assert (totals.paid, totals.reserved, totals.failures, totals.prompt_tokens) == (20, 0, 1, 20)
+    assert (one.totals("a").paid, one.totals("b").paid) == (10, 10)
     with pytest.raises(SpendCapError, match="20 of 100"):
         one.begin("m", "other", Usage(1, 81))
 

@@ -86,9 +86,10 @@ def test_one_bad_text_ends_no_run_even_where_its_neighbours_are_known(tmp_path: 
             model = recorded(faulty, tmp_path / str(code))
             complete(model, 4)
             faulty.faults = [status(code)] * 10
-            found = model.choose(["bad"], [("yes", "no")])
-            assert f"HTTP {code}" in found.reasons[0]
-            assert np.isnan(found.logprobs).all()
+            for one in (model, recorded(faulty, tmp_path / str(code))):
+                found = one.choose(["bad"], [("yes", "no")])
+                assert f"HTTP {code}" in found.reasons[0]
+                assert np.isnan(found.logprobs).all()
 
 
 def test_a_model_that_comes_later_is_found(tmp_path: Path) -> None:
@@ -316,7 +317,44 @@ def test_broken_texts_have_a_reason(tmp_path: Path) -> None:
         found = model.complete(list(texts), np.arange(3), Sampling(max_tokens=5, stop=("\n",)))
     assert found.texts == ("", "one", "three")
     assert found.reasons == (EMPTY, None, None)
-    assert CUT_OFF
+
+
+def test_how_a_text_ended_is_heeded(tmp_path: Path) -> None:
+    texts = {"a": ("and then", "length"), "b": ("one\ntwo", "length"), "c": ("some", "content_filter")}
+    faulty = Faulty(text=lambda body: texts[asked(body)][0], ends=lambda body: texts[asked(body)][1])
+    with serving(faulty):
+        found = recorded(faulty, tmp_path).complete(list(texts), np.arange(3), Sampling(max_tokens=5, stop=("\n",)))
+    assert found.texts == ("and then", "one", "")
+    assert found.reasons == (CUT_OFF, None, "content filter")
+
+
+def test_half_of_a_character_is_kept_as_one_that_nobody_knows(tmp_path: Path) -> None:
+    with serving(Faulty(text=lambda _: "a \ud83d ghost")) as faulty:
+        found = recorded(faulty, tmp_path).complete(["a"], np.arange(1), Sampling(max_tokens=5))
+    assert found.texts == ("a ? ghost",)
+
+
+def test_a_model_that_thinks_gets_room_for_it(tmp_path: Path) -> None:
+    """Without, its answers are cut off, which is said, and no ability is denied for good."""
+
+    def long(body: dict) -> bool:
+        return body.get("max_tokens", 1) < 300
+
+    def thinking(body: dict) -> str:
+        return "" if long(body) else "<think>well</think>" * (not body.get("response_format")) + "yes"
+
+    faulty = Faulty(text=thinking, ends=lambda body: "length" if long(body) else "stop", ignores=("logprobs",))
+    faulty.cut_answers = long
+    ledger = Ledger(tmp_path / "replies.db")
+    with serving(faulty):
+        narrow = record_client(find_abilities(faulty.url, "m", ledger, patience=QUICK), ledger, QUICK)
+        found = narrow.choose(["Is it?"], [("yes", "no")])
+        assert "a model that thinks needs room for it" in found.reasons[0]
+        wide = find_abilities(faulty.url, "m", ledger, patience=QUICK, thoughts=400)
+        assert wide.abilities.structured
+        assert wide.name != narrow.name
+        found = record_client(wide, ledger, QUICK).choose(["Is it?"], [("yes", "no")])
+    assert np.isfinite(found.logprobs).all()
 
 
 @pytest.mark.parametrize(
