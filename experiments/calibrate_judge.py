@@ -48,6 +48,8 @@ class Args:
     """One of its axes, or quality."""
     study: Path | None = None
     """Folder of the study in which people answered."""
+    database: str | None = None
+    """Its database, where that is not in the folder."""
     source: str = ""
     """What the run is called in the study."""
     question: str | None = None
@@ -67,7 +69,7 @@ def said_by_people(args: Args, label: str | None) -> Marks:
         ValueError: The study has no such question.
     """
     assert args.study is not None
-    place = open_study(args.study)
+    place = open_study(args.study, args.database)
     study = place.study
     task = "rating" if label is None else "label"
     fitting = [
@@ -78,7 +80,7 @@ def said_by_people(args: Args, label: str | None) -> Marks:
         asked = f"a question with {'ratings' if label is None else f'the label {label!r}'}"
         raise ValueError(f"{args.study} has {len(fitting)} times {asked}: name one with --question")
     left_out = excluded(read_answers(place.database, study), study)
-    store = Store(args.study / "judgments.db")
+    store = Store(place.database)
     return marks(store, study.study_id, fitting[0].name, label=label, source=args.source, without=left_out)
 
 
@@ -128,11 +130,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         said = simulated(args, writing.truth(texts)[:, writing_setup.truth_columns(settings)[index]])
     else:
         said = said_by_people(args, None if rated else writing.axes[index - 1].answers[0])
+    if len(said) < LEAST:
+        raise ValueError(f"{len(said)} texts have answers: a curve that is tested needs {LEAST}")
     values = history.take(said.ids, "features")[:, index].astype(float)
     good = np.isfinite(values)
     values, said = values[good], Marks(said.ids[good], said.mean[good], said.count[good])
     if len(said) < LEAST:
-        raise ValueError(f"{len(said)} texts have answers: a curve that is tested needs {LEAST}")
+        raise ValueError(f"{len(said)} texts have answers and a value: a curve that is tested needs {LEAST}")
     by_ratings = rated and not args.simulated
     fit = fitter("isotonic" if by_ratings else args.curve)
     curve, unseen = fit(values, said.mean, said.count), tested(values, said, fit, args.seed)

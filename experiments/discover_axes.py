@@ -1,7 +1,7 @@
 """Axes that a language model proposes: kept if they spread texts, do not repeat each other, and agree with people.
 
     python -m experiments.discover_axes                                          # the story model, its own stories
-    python -m experiments.discover_axes --texts RUN --judgments RUN/judgments.db --study S    # agreeing with people
+    python -m experiments.discover_axes --texts RUN --study FOLDER --source ours                # agreeing with people
     python -m experiments.qdaif_writing --attributes runs/axes/attributes.json --axes axis1 axis2
 
 The model is asked, again and again, for questions with two answers by which such texts can be told apart. It then
@@ -41,6 +41,9 @@ from qdfeedback.models.language import LanguageModel, Sampling
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import open_model
 from qdfeedback.parallel import limit_threads, threads
+from qdfeedback.study.analysis.answers import read_answers
+from qdfeedback.study.analysis.conduct import excluded
+from qdfeedback.study.place import open_study
 from qdfeedback.types import Floats, Ints
 
 TOPICS = {"stories": "stories about a politician and a spy", "opinions": "opinions on eating vegetables"}
@@ -68,10 +71,10 @@ class Args:
     """Entropy over cells that a question needs."""
     most_alike: float = 0.7
     """Rank correlation with one kept before, at most."""
-    judgments: Path | None = None
-    """Store with people's triplets about the run's texts."""
-    study: str | None = None
-    """Which study in it."""
+    study: Path | None = None
+    """Folder of a study in which people answered triplets about the run's texts."""
+    database: str | None = None
+    """Its database, where that is not in the folder."""
     source: str = ""
     """What the run is called in the study, where it joins several."""
     simulated: int = 0
@@ -181,16 +184,19 @@ def texts_of(
 
 
 def judged_triplets(args: Args) -> Ints:
-    """Returns (t, 3) ids of texts in people's triplets: anchor, near, far.
+    """Returns (t, 3) ids of texts in people's triplets: anchor, near, far; people whom the study excludes are left out.
 
     Raises:
         ValueError: The study has none.
     """
-    if args.judgments is None:
+    if args.study is None:
         return np.empty((0, 3), dtype=np.int64)
-    items = Store(args.judgments).triplets(args.study or "", source=args.source).items
+    place = open_study(args.study, args.database)
+    left_out = excluded(read_answers(place.database, place.study), place.study)
+    store = Store(place.database)
+    items = store.triplets(place.study.study_id, source=args.source, people_without=left_out).items
     if not len(items):
-        raise ValueError(f"{args.judgments} holds no triplets of a study {args.study!r} about the run")
+        raise ValueError(f"{args.study} holds no triplets that people answered about {args.source or 'the run'}")
     return items
 
 
@@ -208,8 +214,12 @@ def simulated_triplets(args: Args, writing: Writing, texts: list[str], rng: np.r
 def main(argv: Sequence[str] | None = None) -> None:
     """Proposes, judges, chooses, and writes what was kept."""
     args = tyro.cli(Args, description=__doc__, args=argv)
-    if args.judgments is not None and (args.texts is None or args.study is None):
-        raise ValueError("--judgments need --study, and --texts, the run that they are about")
+    if args.study is not None and args.texts is None:
+        raise ValueError("--study needs --texts, the run that it is about")
+    if args.study is not None and args.simulated:
+        raise ValueError("--study or --simulated: people answer, or a simulation")
+    if args.domain == "opinions" and args.model == str(MODEL):
+        raise ValueError("--model: ours knows what stories can differ in, not opinions; name one of your own")
     limit_threads(threads())
     writing, rng = DOMAINS[args.domain], np.random.default_rng(args.seed)
     ledger = Ledger(args.run / "replies.db")
@@ -229,7 +239,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     kept = [{"name": one.attribute.name, "question": one.attribute.question, "answers": one.attribute.answers}
             for one in found if one.kept]  # fmt: skip
     files.write_json(args.run / "attributes.json", kept)
-    lines = ["| kept | spread | agrees with people | question | repeats |", "|---|---|---|---|---|"]
+    who = "a simulation" if args.simulated else "people"
+    lines = [f"| kept | spread | agrees with {who} | question | repeats |", "|---|---|---|---|---|"]
     for one in found:
         agrees = f"{one.agreement[0]:.2f} (from {one.agreement[1]:.2f})" if len(triplets) else "–"
         question = f"{one.attribute.question} ({' or '.join(one.attribute.answers)})"

@@ -240,10 +240,13 @@ def clear(path: Path) -> None:
     """Removes a run folder, and nothing that is not one.
 
     Raises:
-        ValueError: The folder holds something else.
+        ValueError: The folder holds something else, or other runs below it.
     """
     if Path(path).exists() and any(not _scrap(entry) for entry in Path(path).iterdir()):
         read_settings(path)
+        others = [found.parent for found in Path(path).rglob("settings.json") if found.parent != Path(path)]
+        if others:
+            raise ValueError(f"{path} holds other runs, {others[0]} for one: they would be lost with it")
         _claim(Path(path))
         shutil.rmtree(path)
 

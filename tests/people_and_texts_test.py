@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,12 @@ def test_a_judge_is_calibrated_to_what_people_said_on_the_study_page(written: Pa
     assert ratings["error_after"] < 1.5
     with pytest.raises(ValueError, match="0 times a question with the label 'happy ending'"):
         calibrate(written, "--study", str(study), "--source", "ours", "--axis", "ending")
+    with sqlite3.connect(tmp_path / "elsewhere.db") as other, sqlite3.connect(study / "judgments.db") as own:
+        own.backup(other)
+        other.execute("DELETE FROM judgments")
+    elsewhere = ("--database", str(tmp_path / "elsewhere.db"))
+    with pytest.raises(ValueError, match="0 texts have answers"):
+        calibrate(written, "--study", str(study), *elsewhere, "--source", "ours", "--axis", "genre")
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,10 @@ def test_clear_removes_runs_and_nothing_else(tmp_path: Path) -> None:
     runs.clear(tmp_path / "r")
     assert not (tmp_path / "r").exists()
     runs.clear(tmp_path / "r")
+    a_run(tmp_path / "outer")
+    a_run(tmp_path / "outer" / "inner")
+    with pytest.raises(ValueError, match=r"holds other runs, .*inner for one: they would be lost"):
+        runs.clear(tmp_path / "outer")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="holds no run"):

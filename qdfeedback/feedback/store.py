@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,14 +41,14 @@ class Store:
     """The judgments of any number of studies.
 
     Args:
-        where: a file path for SQLite, or an SQLAlchemy URL.
+        where: a file path for SQLite, an SQLAlchemy URL, or a database that is open.
 
     Raises:
         ValueError: The place cannot be opened as a store.
     """
 
-    def __init__(self, where: Path | str) -> None:
-        self.database = Database(where)
+    def __init__(self, where: Path | str | Database) -> None:
+        self.database = where if isinstance(where, Database) else Database(where)
 
     def close(self) -> None:
         """Lets go of all connections."""
@@ -158,7 +158,9 @@ class Store:
         with self.database.writing() as connection:
             return append_judgments(self.database, connection, rows)
 
-    def triplets(self, study: str, *, until: int | None = None, source: str = "") -> Triplets:
+    def triplets(
+        self, study: str, *, until: int | None = None, source: str = "", people_without: Collection[str] | None = None
+    ) -> Triplets:
         """Returns the decided triplet judgments of a study; ties, repeats, practice and catch trials are left out.
 
         Args:
@@ -166,6 +168,8 @@ class Store:
             until: no judgment with a higher id, so that a refit can be repeated.
             source: in a study that joins several runs, the label of the run whose candidates are wanted; triplets with
                 candidates of others are left out.
+            people_without: people who are left out, with whatever models and simulations said; None = all who answered
+                count.
         """
         query = sa.select(judgments).where(
             judgments.c.study_id == study,
@@ -175,11 +179,14 @@ class Store:
         )
         if until is not None:
             query = query.where(judgments.c.id <= until)
-        found, sides, wanted = [], [], f"{source}/" if source else ""
+        if people_without is not None:
+            query = query.where(judgments.c.annotator_kind == "person")
+        left_out, wanted = set(people_without or ()), f"{source}/" if source else ""
+        found, sides = [], []
         for row in self.database.rows(query.order_by(judgments.c.id)):
             loser = row["right_id"] if row["choice"] == "left" else row["left_id"]
             items = [str(item) for item in (row["anchor_id"], row["winner_id"], loser)]
-            if all(item.startswith(wanted) for item in items):
+            if all(item.startswith(wanted) for item in items) and row["annotator_id"] not in left_out:
                 found.append(row)
                 sides.append([item.removeprefix(wanted) for item in items])
         return Triplets(

@@ -126,6 +126,17 @@ def test_triplets_of_one_of_several_runs(tmp_path: Path) -> None:
     assert store.triplets("s", source="ours").items.tolist() == [[3, 1, 2], [7, 6, 5]]
 
 
+def test_triplets_of_people_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path / "judgments.db")
+    for i, (kind, who) in enumerate([("person", "p"), ("person", "careless"), ("simulation", "s")]):
+        row = {"study_id": "s", "trial_id": str(i), "task": "triplet", "kind": "main", "purpose": "random"}
+        row |= {"anchor_id": str(i), "left_id": "4", "right_id": "5", "choice": "left", "winner_id": "4"}
+        store.append([row | {"annotator_kind": kind, "annotator_id": who, "answered_utc": "2026-01-01"}])
+    assert len(store.triplets("s")) == 3
+    assert store.triplets("s", people_without=()).items[:, 0].tolist() == [0, 1]
+    assert store.triplets("s", people_without=("careless",)).items.tolist() == [[0, 4, 5]]
+
+
 def test_a_path_may_look_like_a_part_of_a_url(tmp_path: Path) -> None:
     for name in ("a?b", "a%41b", "a#b"):
         (tmp_path / name).mkdir()
