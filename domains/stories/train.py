@@ -9,11 +9,12 @@ and the step's number, so that a training that was stopped learns what an unbrok
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -227,10 +228,13 @@ class Progress:
         folder: where.
         model: its weights are kept.
         optimizers: their moments are kept.
+        of: settings and tokenizer, by which one training is told from another.
     """
 
-    def __init__(self, folder: Path, model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-        self.folder, self.model, self.optimizers = folder, model, optimizers
+    def __init__(
+        self, folder: Path, model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimizer], of: dict[str, Any]
+    ) -> None:
+        self.folder, self.model, self.optimizers, self.of = folder, model, optimizers, of
 
     def save(self, step: int) -> None:
         """Writes all, under a new name that replaces the old one at the end."""
@@ -242,17 +246,24 @@ class Progress:
             for number, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{which}.{number}.{name}": value for name, value in state.items()}
         save_file({name: value.detach().contiguous() for name, value in tensors.items()}, part / "state.safetensors")
-        (part / "step.json").write_text(json.dumps({"step": step}))
+        (part / "step.json").write_text(json.dumps({"step": step, "of": self.of}))
         shutil.rmtree(self.folder / "last", ignore_errors=True)
         part.rename(self.folder / "last")
 
     def load(self) -> int:
-        """Returns the step to go on with."""
+        """Returns the step to go on with.
+
+        Raises:
+            ValueError: What lies there is of another training.
+        """
         last, written = self.folder / "last", self.folder / "writing"
         if not last.exists() and (written / "step.json").exists():  # killed before it had its name
             written.rename(last)
         if not (last / "step.json").exists():
             return 0
+        found = json.loads((last / "step.json").read_text())
+        if different := [name for name in self.of if found["of"].get(name) != self.of[name]]:
+            raise ValueError(f"{self.folder} is of a training with another {different[0]}: remove it to begin anew")
         tensors = load_file(last / "state.safetensors")
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
@@ -264,7 +275,7 @@ class Progress:
                     number, key = name.split(".")[2:]
                     state.setdefault(int(number), {})[key] = value
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-        return int(json.loads((last / "step.json").read_text())["step"])
+        return int(found["step"])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -275,7 +286,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     tokenizer = train_tokenizer(args.vocabulary, np.random.default_rng([args.seed, 0]))
     model = make_model(args, tokenizer)
     optimizers = make_optimizers(model)
-    progress = Progress(part, model, optimizers)
+    of = {name: value for name, value in asdict(args).items() if name not in ("out", "threads", "checkpoint_every")}
+    of["tokenizer"] = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    progress = Progress(part, model, optimizers, of)
     begin = progress.load()
     bar = tqdm(range(begin, args.steps), initial=begin, total=args.steps, unit="step", mininterval=5)
     for step in bar:
