@@ -1,8 +1,8 @@
 """The papers' table of text searches: means with 95 % bootstrap intervals over seeds, beside the paper's figures.
 
     for m in lmx-near quality-only rouge novelty; do
-      python -m experiments.qdaif_writing --method $m --seed 0 1 2 3 4 --run runs/writing/$m; done
-    python -m experiments.qdaif_table runs/writing --out runs/writing-table
+      python -m experiments.qdaif_writing --method $m --seed 0 1 2 3 4 --run runs/methods/$m; done
+    python -m experiments.qdaif_table runs/methods --out runs/methods-table
 
 Every `summary.json` below the given folders counts; runs of one domain, its axes, one method and one beginning make one
 row, and all rows of one domain and axes must have been run alike. Writes table.md, table.csv and table.png. The paper's
@@ -34,7 +34,7 @@ OURS = "lmx-near"
 ORDER = get_args(Method)
 NOTE = (
     "Means over seeds with 95 % bootstrap intervals, as in the paper (over five seeds these are narrow: they hold the "
-    "truth about nine times of ten); leads with 95 % intervals by Welch's t. QD scores are sums over cells."
+    "truth about five times of six); leads with 95 % intervals by Welch's t. QD scores are sums over cells."
 )
 FIGURES = {
     "qd_score": "QD score",
@@ -68,15 +68,19 @@ PAPER: dict[Key, Interval] = {
     }.items()
     for axes, figure in zip(_SETS, figures, strict=False)
 }
-OF_A_ROW = ("id", "seed", "axes", "method", "begin", "ledger", "prices", "cap", "first", "concurrency", "timeout")
-"""Settings in which runs that are compared may differ."""
+MAY_DIFFER = (
+    "id", "seed", "ledger", "prices", "cap", "concurrency", "timeout", "device", "key_variable", "attributes", "axes",
+)  # fmt: skip
+"""Settings in which runs of a row may differ; the questions themselves are compared, not the file that held them."""
+OF_A_ROW = ("method", "begin", "first")
+"""Settings in which rows that are compared may differ."""
 
 
 @dataclass(frozen=True)
 class Args:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders with finished runs in them, at any depth."""
-    out: Path = Path("runs/writing-table")
+    out: Path = Path("runs/methods-table")
     """Folder for the table and the figure."""
 
 
@@ -104,7 +108,7 @@ def bootstrap(values: Sequence[float], *, seed: int = 0) -> Interval:
 def lead(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
     """Returns by how much one mean is ahead of another, with its 95 % interval (Welch).
 
-    A bootstrap over five seeds is too narrow for a comparison: it holds the truth nine times of ten.
+    A bootstrap over five seeds is too narrow for a comparison: it holds the truth five times of six.
     """
     one, two = np.array(ours, dtype=float), np.array(theirs, dtype=float)
     ends = stats.ttest_ind(one, two, equal_var=False).confidence_interval(0.95)
@@ -128,7 +132,7 @@ def table(rows: Mapping[Key, Sequence[Summary]]) -> list[dict[str, str]]:
             known = [summary[figure] for summary in summaries if figure in summary]
             row[title] = written(bootstrap(known)) if known else "–"
         row["paper"] = written(PAPER[key]) if key in PAPER else "–"
-        ours = rows.get((axes, OURS, "seeds"))
+        ours = rows.get((axes, OURS, begin))
         for figure, title in (("qd_score", f"{OURS} ahead by"), ("true_qd_score", "by truth")):
             both = ours is not None and method != OURS and all(figure in one for one in [*ours, *summaries])
             row[title] = _signed([s[figure] for s in ours or ()], [s[figure] for s in summaries]) if both else "–"
@@ -205,7 +209,7 @@ def _bars(ax: Any, drawn: Sequence[tuple[float, Interval]], label: str, colour: 
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the table and prints it."""
     args = tyro.cli(Args, description=__doc__, args=argv)
-    rows = ordered(collect(args.runs, row_of, alike=lambda row: row[0], may_differ=OF_A_ROW))
+    rows = ordered(collect(args.runs, row_of, alike=lambda row: row[0], may_differ=MAY_DIFFER, of_a_row=OF_A_ROW))
     found = table(rows)
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "table.md").write_text(markdown(found))

@@ -67,7 +67,7 @@ class Args:
     duplicates: float = 0.95
     """ROUGE-L from which a text counts as an earlier one again, and is not judged; above 1 = never."""
     writer: str | None = None
-    """Folder or hub id of a model, or model@http://host:port/v1; the story model if not given."""
+    """Folder or hub id of a model (id@revision), or model@http://host:port/v1; the story model if not given."""
     judge: tuple[str, ...] = ()
     """The same for judges, whose log-odds are averaged; the writer if none is given."""
     device: str | None = None
@@ -86,6 +86,8 @@ class Args:
     """Requests to a server at the same time."""
     timeout: float = 120.0
     """Seconds in which a request ends."""
+    thoughts: int = 0
+    """Tokens in which models on servers may think before each text or answer."""
     prices: Path | None = None
     """TOML file: for each model a table with prompt and completion, the price of a million tokens."""
     cap: float | None = None
@@ -95,7 +97,8 @@ class Args:
     seed: tuple[int, ...] = (0,)
     """Seeds; several run side by side in processes of their own."""
     resume: bool = False
-    """Go on from where a run stopped, with its settings."""
+    """Go on from where a run stopped, with its settings; --cap, --prices, --ledger, --timeout, --concurrency, --device
+    and --key-variable may be others now."""
     overwrite: bool = False
     """Replace a run that is there already."""
     workers: int | None = None
@@ -110,14 +113,20 @@ class TextSearch:
         writing = writing_setup.writing_of(args)
         attributes = (writing.quality, *writing.axes)
         self.run = writing_setup.open_run(args, tuple(name for one in attributes for name in one.columns))
-        self.ledger = writing_setup.open_ledger(args, self.run.settings["id"])
-        self.history = self.run.history
+        self.history, own = self.run.history, self.run.settings["id"]
+        try:
+            self.ledger = writing_setup.open_ledger(args, own)
+        except Exception:
+            writing_setup.give_up(args)
+            raise
         try:
             self.writer, judges = writing_setup.open_models(args, self.ledger)
         except Exception:
-            if not args.resume and not self.ledger.totals(self.run.settings["id"]).requests:
-                runs.clear(args.run)  # or the folder would stand in the way of the next attempt
+            used = self.ledger.totals(own)
+            if not used.requests and not used.possibly_paid:
+                writing_setup.give_up(args)
             raise
+        writing_setup.note_what_is_used(self.run, writing, self.writer, judges)
         self.writing = writing_setup.with_first_texts(args, writing, self.writer, self.history)
         self.encoder = Attributes(attributes, judges)
         self.rng = np.random.default_rng(args.seed[0])
@@ -144,6 +153,9 @@ class TextSearch:
             except NothingEvaluatedError as error:
                 raise NothingEvaluatedError(f"{error}{writing_report.why_unmeasured(self)}") from error
             refresh(self.history, self.placement)
+            if not len(self.placement.archive) and self.args.method in writing_setup.NEEDS_ELITES:
+                why = writing_report.why_unmeasured(self)
+                raise NothingEvaluatedError(f"none of the first texts has a place on the axes{why}")
             self.checkpoint(0, log)
         writing_setup.remember(self.seen, self.history)
         return 1 if found is None else found.iteration + 1

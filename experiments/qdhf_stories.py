@@ -100,7 +100,12 @@ class StorySearch:
             else runs.create(args.run, settings | {"study": uuid.uuid4().hex}, names, commit=True)
         )
         self.history, self.study = self.run.history, self.run.settings["study"]
-        writer = open_model(args.writer, Ledger(args.run / "replies.db"))
+        try:
+            writer = open_model(args.writer, Ledger(args.run / "replies.db"))
+        except Exception:
+            if not args.resume:
+                runs.clear(args.run)  # or the folder would stand in the way of the next attempt
+            raise
         self.seen = Words()
         first = Written(writer, Seeds(STORIES.line, STORIES.seeds), STORIES.sampling, seen=self.seen)
         then = Written(writer, Near(STORIES.line), STORIES.sampling, seen=self.seen)
@@ -146,6 +151,10 @@ class StorySearch:
         ids = elites(self.placement).ids
         if self.args.annotator == "simulated":
             ids = ids[np.isfinite(self.truth(ids)).all(axis=1)]  # of others it does not know what they are
+            if len(ids) < 3:
+                raise ValueError(
+                    f"--annotator simulated: nobody knows the truth about stories of {self.args.writer}; ask people"
+                )
         known = self.model if isinstance(self.model, Similarity) else None
         points = self.history.take(ids, "features")[:, self.learned]
         rows, purpose = choose_triplets(known, points, count, rng=self.rng)
@@ -244,28 +253,42 @@ def finish(stories: StorySearch) -> dict[str, Any]:
     stories.run.show(stories.search, found.ids)
     odds, points = stories.truth(found.ids), stories.history.take(found.ids, "features")[:, stories.learned]
     known = np.isfinite(odds).all(axis=1)
-    features = np.column_stack([found.objective, expit(odds)]).astype(np.float32)
-    score = metrics.score_in(TRUE.ranges, TRUE.dims, found.objective, TRUE.project(features))
-    pca = fit_pca(points, dim=2)
-    odds, points = odds[known], points[known]
-    triplets = uniform_triplets(len(odds), 20_000, np.random.default_rng(0))
-    right = metrics.orders_right(Columns((0, 1)), odds, triplets)
-    agree = {name: float((metrics.orders_right(model, points, triplets) == right).mean())
-             for name, model in (("learned", stories.model), ("pca", pca)) if model is not None}  # fmt: skip
-    summary = {
+    summary: dict[str, Any] = {
         "candidates": len(stories.history), "judgments": stories.store.count(stories.study), "elites": len(found),
-        "judgment_accuracy": stories.accuracy, "axes_accuracy": agree["learned"], "axes_accuracy_pca": agree["pca"],
-        "qd_score_on_true_axes": score.qd_score * np.prod(TRUE.dims), "coverage_on_true_axes": score.coverage,
+        "judgment_accuracy": stories.accuracy,
     }  # fmt: skip
+    colour, of = found.objective, "quality"
+    if known.sum() >= 3:  # the story model's own: of others nobody knows the truth
+        summary |= by_truth(found.objective, odds, points, known, stories.model)
+        colour, of = expit(odds[:, 0]).astype(np.float32), "horror (1) or romance (0)"
     figure, axes = viz.figure(2)
     viz.heatmap(axes[0], stories.placement.archive, title="The archive, on learned axes", limits=(0, 1),
                 axes=("learned axis 1", "learned axis 2"))  # fmt: skip
-    viz.learned_map(axes[1], found.measures, colour=features[:, 1], title="Its stories: horror (1) or romance (0)")
+    viz.learned_map(axes[1], found.measures, colour=colour, title=f"Its stories: {of}")
     viz.save(figure, stories.run.path / "archive.png")
     stories.run.save_summary(summary)
     if stories.args.annotator == "study":
         end_study(stories.run.path)
     return summary
+
+
+def by_truth(
+    objective: Floats, odds: Floats, points: Floats, known: Any, model: models.Model | None
+) -> dict[str, float]:
+    """Returns how well the learned axes, and principal components, order stories as the truth does, and true scores."""
+    features = np.column_stack([objective, expit(odds)]).astype(np.float32)
+    score = metrics.score_in(TRUE.ranges, TRUE.dims, objective, TRUE.project(features))
+    pca = fit_pca(points, dim=2)
+    odds, points = odds[known], points[known]
+    triplets = uniform_triplets(len(odds), 20_000, np.random.default_rng(0))
+    right = metrics.orders_right(Columns((0, 1)), odds, triplets)
+    agree = {
+        f"axes_accuracy{name}": float((metrics.orders_right(one, points, triplets) == right).mean())
+        for name, one in (("", model), ("_pca", pca)) if one is not None
+    }  # fmt: skip
+    return agree | {
+        "qd_score_on_true_axes": score.qd_score * np.prod(TRUE.dims), "coverage_on_true_axes": score.coverage,
+    }  # fmt: skip
 
 
 def _run(args: Args) -> dict[str, Any]:
@@ -289,10 +312,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = tyro.cli(Args, description=__doc__, args=argv)
     summary = _run(args)
     print(
-        f"\n{summary['elites']} elites out of {summary['candidates']:,} stories, from {summary['judgments']} answers.\n"
-        f"The learned axes order stories as the truth does in {summary['axes_accuracy']:.0%} of cases "
-        f"(PCA: {summary['axes_accuracy_pca']:.0%}); look at {args.run}/archive.png"
+        f"\n{summary['elites']} elites out of {summary['candidates']:,} stories, from {summary['judgments']} answers."
     )
+    if "axes_accuracy" in summary:
+        print(
+            f"The learned axes order stories as the truth does in {summary['axes_accuracy']:.0%} of cases "
+            f"(PCA: {summary['axes_accuracy_pca']:.0%})."
+        )
+    print(f"Look at {args.run}/archive.png")
 
 
 if __name__ == "__main__":

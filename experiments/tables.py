@@ -19,6 +19,7 @@ def collect(
     *,
     alike: Callable[[Row], str],
     may_differ: Collection[str],
+    of_a_row: Collection[str] = (),
 ) -> dict[Row, list[Summary]]:
     """Returns the summaries below the folders, by row of the table, in the order of their paths.
 
@@ -26,26 +27,35 @@ def collect(
         folders: searched for `summary.json` at any depth.
         row: gives the row of a summary; None for one of another experiment.
         alike: names the group of rows whose runs must have been run alike.
-        may_differ: settings in which runs of a group may differ.
+        may_differ: settings in which any runs may differ.
+        of_a_row: settings in which rows of a group may differ, not the runs of one row.
 
     Raises:
         ValueError: There is no summary, a seed counts twice, or runs of a group were not run alike.
     """
     rows: dict[Row, list[Summary]] = {}
-    settings: dict[str, dict[str, Any]] = {}
+    of_groups: dict[str, dict[str, Any]] = {}
+    of_rows: dict[Row, dict[str, Any]] = {}
+    paths: dict[tuple[Row, int], Path] = {}
     for path in sorted({path for folder in folders for path in Path(folder).rglob("summary.json")}):
         summary = files.read_json(path)
         key = row(summary)
         if key is None:
             continue
         mine = {name: value for name, value in read_settings(path.parent).items() if name not in may_differ}
-        other = settings.setdefault(alike(key), mine)
-        if different := [name for name in mine if mine[name] != other.get(name)]:
-            raise ValueError(f"{path.parent} differs in {', '.join(different)} from other runs of {alike(key)}")
+        common = {name: value for name, value in mine.items() if name not in of_a_row}
+        name_of_row = ", ".join(map(str, key))
+        for compared, other, which in (
+            (common, of_groups.setdefault(alike(key), common), alike(key)),
+            (mine, of_rows.setdefault(key, mine), name_of_row),
+        ):
+            if different := [name for name in compared if compared[name] != other.get(name)]:
+                raise ValueError(f"{path.parent} differs in {', '.join(different)} from other runs of {which}")
+        twice = paths.setdefault((key, summary["seed"]), path.parent)
+        if twice != path.parent:
+            where = f"in {twice} and {path.parent}"
+            raise ValueError(f"{name_of_row}: the same seed counts twice, {where}; name each run once")
         rows.setdefault(key, []).append(summary)
     if not rows:
         raise ValueError(f"there is no finished run (summary.json) below {', '.join(map(str, folders))}")
-    for key, found in rows.items():
-        if len({summary["seed"] for summary in found}) < len(found):
-            raise ValueError(f"{', '.join(map(str, key))}: the same seed counts twice; name each run once")
     return rows

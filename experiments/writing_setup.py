@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import uuid
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +46,7 @@ from qdfeedback.models.language import LanguageModel
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import Opening, open_model
 from qdfeedback.models.recorded import Patience, Recorded
-from qdfeedback.run_settings import read_settings
+from qdfeedback.run_settings import read_settings, write_settings
 from qdfeedback.types import Generator, Ints, Placement
 
 if TYPE_CHECKING:
@@ -57,8 +59,12 @@ LEAST_QUALITY = 0.8  # of the highest, for the baselines that ask for one
 POOL = 100
 MOST_IN_VAIN = 200  # candidates without one score
 OF_THIS_CALL = ("run", "resume", "overwrite", "workers")
+OF_NOW = ("ledger", "prices", "cap", "timeout", "concurrency", "device", "key_variable")
+"""What a run that goes on may do otherwise than before."""
+NEEDS_ELITES = ("rewrite", "guided", "directional")
 PATHS = ("prices", "ledger", "attributes")
 TUPLES = ("seed", "axes", "judge")
+OF_A_RUN = ("id", "used")  # settings that are no arguments
 
 
 def check(args: Args) -> None:
@@ -82,6 +88,8 @@ def check(args: Args) -> None:
         raise ValueError("--writer, --judge: the run folder keeps addresses; put the key into --key-variable")
     if args.cap is not None and args.prices is None:
         raise ValueError("--cap needs --prices, a table of what models cost")
+    if args.prices is not None:
+        read_prices(args.prices)
 
 
 def writing_of(args: Args) -> Writing:
@@ -128,7 +136,7 @@ def open_models(args: Args, ledger: Ledger) -> tuple[Recorded, tuple[Recorded, .
     """Returns the writer and the judges."""
     how = Opening(
         args.device, args.dtype, patience=Patience(args.concurrency), timeout=args.timeout,
-        key_variable=args.key_variable, samples=args.samples,
+        key_variable=args.key_variable, samples=args.samples, thoughts=args.thoughts,
     )  # fmt: skip
     name, chat = args.writer or str(MODEL), {"auto": None, "messages": True, "text": False}
     writer = (name, chat[args.prompts])
@@ -245,6 +253,35 @@ def _rule(method: str, least: float) -> Rule:
     return rules[method]
 
 
+def note_what_is_used(run: runs.Run, writing: Writing, writer: Recorded, judges: Sequence[Recorded]) -> None:
+    """Writes the models, the questions and how texts are drawn into the settings of a run, whatever names them.
+
+    Raises:
+        ValueError: The run was begun with others.
+    """
+    used = {
+        "writer": writer.name,
+        "judges": [one.name for one in judges],
+        "questions": [asdict(one) for one in (writing.quality, *writing.axes)],
+        "sampling": asdict(writing.sampling),
+    }
+    used = json.loads(json.dumps(used))
+    before = run.settings.get("used", used)
+    if different := [name for name in used if used[name] != before[name]]:
+        raise ValueError(
+            f"{run.path} was begun with another {different[0]}: {before[different[0]]}, now {used[different[0]]}; "
+            "what it holds and what would come do not belong together"
+        )
+    run.settings["used"] = used
+    write_settings(run.path, run.settings)
+
+
+def give_up(args: Args) -> None:
+    """Removes the folder of a run that could not begin, or it would stand in the way of the next attempt."""
+    if not args.resume:
+        runs.clear(args.run)
+
+
 def open_run(args: Args, names: tuple[str, ...]) -> runs.Run:
     """Returns the run folder, new or to be resumed; every batch is durable at once, since texts may cost money."""
     if args.resume:
@@ -265,11 +302,22 @@ def settings_of(args: Args) -> dict[str, Any]:
 
 
 def saved(args: Args) -> Args:
-    """Returns the settings that the run was started with; a ledger, prices and a cap given now count instead."""
-    known: dict[str, Any] = {name: value for name, value in read_settings(args.run).items() if name != "id"}
+    """Returns the settings that the run was started with; of those given now, the ones in OF_NOW count instead.
+
+    Raises:
+        ValueError: Others are given now, which cannot be changed; or the ledger is gone.
+    """
+    known: dict[str, Any] = {name: value for name, value in read_settings(args.run).items() if name not in OF_A_RUN}
     known |= {name: tuple(known[name]) for name in TUPLES}
     known |= {name: Path(known[name]) for name in PATHS if known[name] is not None}
-    known |= {name: given for name in ("ledger", "prices", "cap") if (given := getattr(args, name)) is not None}
+    usual = type(args)()
+    given = {name: value for name in known if (value := getattr(args, name)) != getattr(usual, name)}
+    known |= {name: value for name, value in given.items() if name in OF_NOW}
+    fixed = [name for name in given if name not in (*OF_NOW, "seed", "attributes") and given[name] != known[name]]
+    if fixed:
+        raise ValueError(f"--resume: {args.run} was begun with {fixed[0]} {known[fixed[0]]}, which cannot change")
+    if known["ledger"] is not None and not known["ledger"].exists():
+        raise ValueError(f"the replies of {args.run} are not in {known['ledger']}: name them with --ledger")
     if known["attributes"] is not None:
         known["attributes"] = args.run / "attributes.json"
     return replace(args, **known, resume=True)

@@ -110,7 +110,7 @@ def test_killed_and_resumed_it_ends_as_one_that_was_not(method: str, written: Pa
     np.testing.assert_allclose(found["features"], expected["features"], atol=1e-5)
     assert 0 < before.requests < resumed["requests"]
     assert resumed["requests"] == whole["requests"]
-    assert resumed["possibly_paid"] == 0
+    assert (resumed["possibly_paid"], resumed["failed_requests"]) == (0, 0)
     assert expected["origin"].count(method) >= 10
 
 
@@ -230,6 +230,41 @@ def test_why_a_judge_says_nothing_is_shown(tmp_path: Path) -> None:
         write(tmp_path / "s", *arguments, *to(faulty))
 
 
+def test_a_first_text_that_no_judge_can_place_ends_the_run_with_the_reason(tmp_path: Path) -> None:
+    """Not at every resume anew, and not without saying why."""
+
+    def mumble(body: dict) -> str:
+        return "hm" if "Answer with one of" in asked(body) else poet(body)
+
+    why = pytest.raises(RuntimeError, match=r"none of the first texts has a place.*not one of the answers")
+    with serving(Faulty(text=mumble, ignores=("logprobs", "response_format"))) as faulty, why:
+        write(tmp_path / "r", "--domain", "poetry", "--method", "guided", "--candidates", "12", *to(faulty))
+    assert not list((tmp_path / "r").glob("checkpoints/*"))
+
+
+def test_what_a_run_that_goes_on_may_do_otherwise(server: Faulty, tmp_path: Path) -> None:
+    arguments = ("--domain", "poetry", "--method", "asked", "--candidates", "12")
+    write(tmp_path / "r", *arguments, *to(server))
+    resume = ["--run", str(tmp_path / "r"), "--resume"]
+    with pytest.raises(ValueError, match="was begun with candidates 12, which cannot change"):
+        qdaif_writing.main([*resume, "--candidates", "40"])
+    (tmp_path / "r" / "summary.json").unlink()
+    qdaif_writing.main([*resume, "--timeout", "60", "--concurrency", "2"])
+    (tmp_path / "r" / "summary.json").unlink()
+    settings = read_settings(tmp_path / "r")
+    assert {"A poem"} <= {text[:6] for text in map(str, rows(tmp_path / "r", ("quality", "genre", "tone"))["solution"])}
+    settings["used"]["sampling"]["temperature"] = 0.5
+    write_settings(tmp_path / "r", settings)
+    with pytest.raises(ValueError, match=r"was begun with another sampling: .*0\.5"):
+        qdaif_writing.main(resume)
+
+
+def test_prices_that_are_not_there_leave_no_folder_in_the_way(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="nowhere"):
+        write(tmp_path / "r", "--prices", str(tmp_path / "nowhere.toml"), "--cap", "5")
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_resumed_run_has_the_first_texts_of_its_history(server: Faulty, tmp_path: Path) -> None:
     arguments = ("--domain", "poetry", "--method", "lmx-near", "--begin", "zero-shot", "--candidates", "12")
     write(tmp_path / "r", *arguments, *to(server))
@@ -334,6 +369,12 @@ def test_the_table_has_intervals_and_the_paper_beside_it(written: Path, tmp_path
     assert lines[3].startswith("| stories: genre, ending | random-search | 3 | 11.00 [")
     assert "| +10.00 [+7.73, +12.27] | +10.00 [+7.73, +12.27] |" in lines[3]
     assert (tmp_path / "table" / "table.png").stat().st_size > 10_000
+    for method, score in (("lmx-near", 5.0), ("quality-only", 9.0)):  # compared with their own kind
+        for seed in range(3):
+            more = {"qd_score": score + seed, "true_qd_score": score - seed, "begin": "zero-shot"}
+            another(written, tmp_path / "zero" / method / f"seed-{seed}", method=method, seed=seed, **more)
+    qdaif_table.main([str(tmp_path / "lmx-near"), str(tmp_path / "zero"), "--out", str(tmp_path / "zeros")])
+    assert "| -4.00 [" in (tmp_path / "zeros" / "table.md").read_text().splitlines()[4]
     another(written, tmp_path / "again")
     with pytest.raises(ValueError, match="the same seed counts twice"):
         qdaif_table.main([str(tmp_path), "--out", str(tmp_path / "table")])
