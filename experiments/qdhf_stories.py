@@ -151,7 +151,7 @@ class StorySearch:
         ids = elites(self.placement).ids
         if self.args.annotator == "simulated":
             ids = ids[np.isfinite(self.truth(ids)).all(axis=1)]  # of others it does not know what they are
-            if len(ids) < 3:
+            if not self.truth_is_known():
                 raise ValueError(
                     f"--annotator simulated: nobody knows the truth about stories of {self.args.writer}; ask people"
                 )
@@ -204,6 +204,10 @@ class StorySearch:
         assert self.model is not None
         diversity = OnColumns(self.learned, self.model)
         return Placement(self.quality, diversity, archive, resolve=lambda ids: self.history.take(ids, "solution"))
+
+    def truth_is_known(self) -> bool:
+        """Whether it is, of most stories: of the story model's own, not of others."""
+        return bool(np.isfinite(self.truth(np.arange(len(self.history)))).all(axis=1).mean() > 0.5)
 
     def truth(self, ids: Ints) -> Floats:
         """Returns (n, 2) log-odds of horror and of a happy ending."""
@@ -258,7 +262,7 @@ def finish(stories: StorySearch) -> dict[str, Any]:
         "judgment_accuracy": stories.accuracy,
     }  # fmt: skip
     colour, of = found.objective, "quality"
-    if known.sum() >= 3:  # the story model's own: of others nobody knows the truth
+    if stories.truth_is_known():
         summary |= by_truth(found.objective, odds, points, known, stories.model)
         colour, of = expit(odds[:, 0]).astype(np.float32), "horror (1) or romance (0)"
     figure, axes = viz.figure(2)

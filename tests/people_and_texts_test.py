@@ -14,8 +14,12 @@ from experiments import calibrate_judge, qdaif_writing, qdhf_stories
 from qdfeedback import cli
 from qdfeedback.feedback.tables import trials
 from qdfeedback.history import History
+from qdfeedback.study.settings import read_study
 from tests.conftest import killed_on_its_way
+from tests.models.faulty import Faulty, serving
+from tests.people_test import Crowd
 from tests.study.visitor import Form, Visitor, sealed, site
+from tests.writing_test import poet
 
 pytestmark = pytest.mark.xdist_group("texts")
 NAMES = ("quality", "genre", "ending")
@@ -98,6 +102,33 @@ def test_what_cannot_be_calibrated_is_said(written: Path, arguments, message: st
 # --- axes from people's judgments: sentence-transformers is an extra, and slow to load
 
 TINY = ("--candidates", "63", "--batch-size", "20", "--judgments", "60", "--rounds", "2", "--cells", "5")
+
+
+class Undecided(Crowd):
+    """Says left or right by the trial's name."""
+
+    def choice(self, row) -> str:
+        return "left" if sum(map(ord, row["trial_id"])) % 2 else "right"
+
+
+@pytest.mark.slow
+def test_people_can_be_asked_about_stories_of_any_writer(tmp_path: Path, capsys) -> None:
+    """Nobody knows the truth about these: a simulation says so at once, and after people's answers nothing needs it."""
+    pytest.importorskip("sentence_transformers", reason='needs pip install "qdfeedback[embeddings]"')
+    with serving(Faulty(text=poet, ignores=("logprobs", "response_format"))) as faulty:
+        arguments = ("--writer", f"m@{faulty.url}", "--candidates", "43", "--batch-size", "20", "--cells", "4")
+        with pytest.raises(ValueError, match="nobody knows the truth about stories of m@http"):
+            qdhf_stories.main([*arguments, "--judgments", "8", "--rounds", "1", "--run", str(tmp_path / "simulated")])
+        run = tmp_path / "people"
+        crowd = Undecided(run)
+        crowd.start()
+        asked = ("--annotator", "study", "--judgments", "40", "--rounds", "1")
+        qdhf_stories.main([*arguments, *asked, "--run", str(run)])
+        crowd.stopped.set()
+        crowd.join()
+    assert json.loads((run / "summary.json").read_text())["judgments"] == 40
+    assert "elites out of 43" in capsys.readouterr().out
+    assert not read_study(run).live
 
 
 @pytest.mark.slow

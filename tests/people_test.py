@@ -45,11 +45,14 @@ class Crowd(threading.Thread):
             time.sleep(0.02)
         store.close()
 
-    def answer(self, study: str, row) -> dict:
+    def choice(self, row) -> str:
         ids = np.array([int(row[side]) for side in ("anchor_id", "a_id", "b_id")])
         history = History(self.run_folder / "history.arrows", ArmEncoder.names)
         anchor, left, right = history.take(ids, "features")[:, HAND]
-        choice = "left" if np.linalg.norm(left - anchor) < np.linalg.norm(right - anchor) else "right"
+        return "left" if np.linalg.norm(left - anchor) < np.linalg.norm(right - anchor) else "right"
+
+    def answer(self, study: str, row) -> dict:
+        choice = self.choice(row)
         return {
             "study_id": study, "trial_id": row["trial_id"], "task": "triplet", "question": row["question"],
             "kind": "main", "purpose": row["purpose"], "anchor_id": row["anchor_id"], "left_id": row["a_id"],
