@@ -36,7 +36,7 @@ _ROOM_AT_ONCE: dict[str, Any] = {"cache_implementation": "static", "disable_comp
 Spelled = list[list[int]]  # the tokens of each spelling of an option
 TOO_LONG = "the prompt is too long"
 ALIKE = 16  # prompts that begin with the same so many tokens are read after one reading of what they share
-ON_A_CPU = 2048  # tokens that are read at once there: more of them push each other out of its cache
+ON_A_CPU = 1024  # tokens that are read at once there: more of them push each other out of its cache
 
 
 def load_local(
@@ -128,8 +128,10 @@ class LocalModel:
     def choose(self, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> Choices:
         """Returns how likely each option is; what prompts begin with in common is read once, and each prompt once."""
         k = same_number(options, len(prompts))
-        ends = [prompt[-1:] for prompt in self._framed(prompts)]
-        wanted = [[self._spelled(one, end) for one in row] for row, end in zip(options, ends, strict=True)]
+        framed = self._framed(prompts)
+        given = {(one, prompt[-1:]) for prompt, row in zip(framed, options, strict=True) for one in row}
+        spelled = {one: self._spelled(*one) for one in given}  # the same few for all
+        wanted = [[spelled[one, prompt[-1:]] for one in row] for prompt, row in zip(framed, options, strict=True)]
         room = max((len(way) for row in wanted for ways in row for way in ways), default=1)
         coded, reasons = self._encode(prompts, room=room)
         usage = _read_of(coded, reasons)
@@ -220,7 +222,9 @@ class LocalModel:
     def _encode(self, prompts: Sequence[str], *, room: int) -> tuple[list[list[int]], list[str | None]]:
         """Returns the tokens of prompts, and why some cannot be read: what is too long is a fault of its own."""
         begin = [] if self.chat else self._begin
-        found = [begin + self.tokenizer.encode(one, add_special_tokens=False) for one in self._framed(prompts)]
+        framed = list(self._framed(prompts))
+        coded = self.tokenizer(framed, add_special_tokens=False, return_attention_mask=False) if framed else {}
+        found = [begin + list(row) for row in coded.get("input_ids", ())]
         longest = getattr(self.network.config, "max_position_embeddings", None) or sys.maxsize
         why = f"{TOO_LONG}: the model reads {longest} tokens at most"
         return found, [why if len(row) + room > longest or not row else None for row in found]
