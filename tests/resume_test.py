@@ -118,13 +118,10 @@ def test_killed_at_random_moments(tmp_path: Path, name: str) -> None:
     check(tmp_path, name, 2, random.Random(name))
 
 
+@pytest.mark.slow  # the default suite has a kill in their place
 @pytest.mark.parametrize(
     "name",
-    [
-        "gaussian",
-        pytest.param("published", marks=pytest.mark.slow),
-        pytest.param("cma-me-cma_es", marks=pytest.mark.slow),
-    ],
+    ["gaussian", "published", "cma-me-cma_es"],
 )
 def test_stopped_between_steps(tmp_path: Path, name: str, monkeypatch) -> None:
     """Without processes: an exception in the middle of the run, then --resume."""

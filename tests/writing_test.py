@@ -401,7 +401,8 @@ def test_axes_are_proposed_and_chosen(tmp_path: Path, capsys) -> None:
     questions = {one["question"] for one in kept}
     assert {"Which genre is this story closer to?"} <= questions
     assert "| yes |" in said
-    write(tmp_path / "r", "--attributes", str(tmp_path / "axes" / "attributes.json"), "--axes", kept[0]["name"])
+    args = qdaif_writing.Args(attributes=tmp_path / "axes" / "attributes.json", axes=(kept[0]["name"],))
+    assert writing_setup.writing_of(args).axes[0].question == kept[0]["question"]
 
 
 def test_a_question_that_repeats_or_disagrees_is_left_out(rng: np.random.Generator) -> None:
