@@ -117,14 +117,14 @@ class TextSearch:
         try:
             self.ledger = writing_setup.open_ledger(args, own)
         except Exception:
-            writing_setup.give_up(args)
+            writing_setup.give_up(args.run, resumed=args.resume)
             raise
         try:
             self.writer, judges = writing_setup.open_models(args, self.ledger)
         except Exception:
             used = self.ledger.totals(own)
             if not used.requests and not used.possibly_paid:
-                writing_setup.give_up(args)
+                writing_setup.give_up(args.run, resumed=args.resume)
             raise
         writing_setup.note_what_is_used(self.run, writing, self.writer, judges)
         self.writing = writing_setup.with_first_texts(args, writing, self.writer, self.history)

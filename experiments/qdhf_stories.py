@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from domains.stories import MODEL, STORIES
 from experiments.command import run_main
-from experiments.writing_setup import remember
+from experiments.writing_setup import give_up, remember
 from qdfeedback import archives, metrics, runs, viz
 from qdfeedback.diversity import models
 from qdfeedback.diversity.bins import Bins
@@ -103,8 +103,7 @@ class StorySearch:
         try:
             writer = open_model(args.writer, Ledger(args.run / "replies.db"))
         except Exception:
-            if not args.resume:
-                runs.clear(args.run)  # or the folder would stand in the way of the next attempt
+            give_up(args.run, resumed=args.resume)
             raise
         self.seen = Words()
         first = Written(writer, Seeds(STORIES.line, STORIES.seeds), STORIES.sampling, seen=self.seen)

@@ -276,10 +276,10 @@ def note_what_is_used(run: runs.Run, writing: Writing, writer: Recorded, judges:
     write_settings(run.path, run.settings)
 
 
-def give_up(args: Args) -> None:
-    """Removes the folder of a run that could not begin, or it would stand in the way of the next attempt."""
-    if not args.resume:
-        runs.clear(args.run)
+def give_up(run: Path, *, resumed: bool) -> None:
+    """Removes the folder of a new run that could not begin, or it would stand in the way of the next attempt."""
+    if not resumed:
+        runs.clear(run)
 
 
 def open_run(args: Args, names: tuple[str, ...]) -> runs.Run:

@@ -282,10 +282,10 @@ class _Asked:
         Raises:
             SpendCapError: There is no room, and none is on its way.
         """
+        worst = self.client.worst(call)
         with self.one_came:
             while True:
                 try:
-                    worst = self.client.worst(call)
                     intent = self.ledger.begin(self.client.model, key, worst, fresh=self.patience.longest_wait)
                 except SpendCapError:
                     if self.on_their_way:
@@ -294,13 +294,12 @@ class _Asked:
                             continue
                     raise
                 else:
-                    if intent is None and not stop.is_set():
-                        self.one_came.wait(0.25)
-                        continue
-                    if intent is None:
+                    if intent is not None:
+                        self.on_their_way += not isinstance(intent, Reply)
+                        return intent
+                    if stop.is_set():
                         raise RuntimeError("stopped")
-                    self.on_their_way += not isinstance(intent, Reply)
-                    return intent
+                    self.one_came.wait(0.25)
 
     def _check_cap(self, call: Call, reply: Reply) -> None:
         if self.ledger.cap is None:

@@ -116,9 +116,8 @@ class Served:
 
     def worst(self, call: Call) -> Usage:
         """Returns the most that a request can use: a token is a byte at least."""
-        written = call.sampling.max_tokens + self.room_to_think if call.sampling else 1
         options = sum(len(one.encode()) + 8 for one in call.options)  # part of the schema
-        return Usage(1, len(call.prompt.encode("utf-8", "replace")) + TEMPLATE + options, written)
+        return Usage(1, len(call.prompt.encode("utf-8", "replace")) + TEMPLATE + options, self._room(call))
 
     def ask(self, call: Call) -> Reply:
         """Returns the reply.
@@ -139,11 +138,14 @@ class Served:
         except Exception as error:  # whatever a server can send that is not what the API says
             raise UnansweredError(f"garbled reply: {type(error).__name__}", paid=None) from error
 
+    def _room(self, call: Call) -> int:
+        """Returns the tokens that may be written; probabilities need one."""
+        return call.sampling.max_tokens + self.room_to_think if call.sampling else 1
+
     def _request(self, call: Call) -> dict[str, Any]:
         """Returns the arguments of the API."""
         can, sampling = self.abilities, call.sampling or Sampling(max_tokens=1, temperature=0.0)
-        room = sampling.max_tokens + (self.room_to_think if call.sampling else 0)
-        body: dict[str, Any] = {"model": self.model, can.limit: room}
+        body: dict[str, Any] = {"model": self.model, can.limit: self._room(call)}
         body |= {"messages": [{"role": "user", "content": call.prompt}]} if can.chat else {"prompt": call.prompt}
         if can.temperature:  # top_p always: servers have defaults of their own
             body |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
