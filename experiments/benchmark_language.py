@@ -30,7 +30,7 @@ from qdfeedback.encoders.attributes import Attribute
 from qdfeedback.models.frames import few_shot
 from qdfeedback.models.language import Sampling
 from qdfeedback.models.local import LocalModel, load_local
-from qdfeedback.parallel import limit_threads, threads
+from qdfeedback.parallel import compute_on, threads
 from qdfeedback.types import Floats
 
 
@@ -147,7 +147,7 @@ def share_of_bandwidth(model: LocalModel, args: Args, tokens_per_second: float) 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     args = tyro.cli(Args, description=__doc__, args=argv)
-    limit_threads(threads())
+    compute_on(threads())
     model = half_a_billion(args) if args.random_weights else load_local(
         args.model, device=args.device, dtype=args.dtype, batch_size=args.batch_size
     )  # fmt: skip

@@ -37,7 +37,7 @@ from qdfeedback.diversity.published import fit_published
 from qdfeedback.diversity.similarity import Similarity
 from qdfeedback.generators.pyribs import Pyribs
 from qdfeedback.history import History
-from qdfeedback.parallel import limit_threads
+from qdfeedback.parallel import compute_on
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search, step
 from qdfeedback.types import Floats, Ints, Placement
@@ -171,7 +171,7 @@ def published_bare(iterations: int, n: int, judgments: int, fits: Sequence[Fit])
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     args = tyro.cli(Args, description=__doc__, args=argv)
-    limit_threads()
+    compute_on()
     figures: dict[str, dict[str, float]] = {}
     for n in (100, 1000):
         rows = [loop_ratios(n, args.evaluations) for _ in tqdm(range(args.rounds), desc=f"batch {n}")]

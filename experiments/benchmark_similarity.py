@@ -27,7 +27,7 @@ from qdfeedback.diversity.similarity import Fit, Similarity, fit_similarity
 from qdfeedback.feedback.queries import uniform_triplets
 from qdfeedback.generators.gaussian import Gaussian
 from qdfeedback.metrics import orders_right
-from qdfeedback.parallel import limit_threads
+from qdfeedback.parallel import compute_on
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search, elites, step
 from qdfeedback.types import Floats, Ints, Placement
@@ -78,7 +78,7 @@ def timed(fit: Callable[[], Similarity]) -> tuple[float, Similarity]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     args = tyro.cli(Args, description=__doc__, args=argv)
-    limit_threads()
+    compute_on()
     features = arms(args.iterations)
     learned = features[:, :20]
     figures: dict[str, dict[str, float]] = {}

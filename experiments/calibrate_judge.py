@@ -130,8 +130,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         said = simulated(args, writing.truth(texts)[:, writing_setup.truth_columns(settings)[index]])
     else:
         said = said_by_people(args, None if rated else writing.axes[index - 1].answers[0])
-    if len(said) < LEAST:
-        raise ValueError(f"{len(said)} texts have answers: a curve that is tested needs {LEAST}")
     values = history.take(said.ids, "features")[:, index].astype(float)
     good = np.isfinite(values)
     values, said = values[good], Marks(said.ids[good], said.mean[good], said.count[good])

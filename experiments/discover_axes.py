@@ -40,7 +40,7 @@ from qdfeedback.models.frames import instruct
 from qdfeedback.models.language import LanguageModel, Sampling
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import open_model
-from qdfeedback.parallel import limit_threads, threads
+from qdfeedback.parallel import compute_on, threads
 from qdfeedback.study.analysis.answers import read_answers
 from qdfeedback.study.analysis.conduct import excluded
 from qdfeedback.study.place import open_study
@@ -220,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError("--study or --simulated: people answer, or a simulation")
     if args.domain == "opinions" and args.model == str(MODEL):
         raise ValueError("--model: ours knows what stories can differ in, not opinions; name one of your own")
-    limit_threads(threads())
+    compute_on(threads())
     writing, rng = DOMAINS[args.domain], np.random.default_rng(args.seed)
     ledger = Ledger(args.run / "replies.db")
     model = open_model(args.model, ledger)

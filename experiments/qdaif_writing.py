@@ -30,7 +30,7 @@ from qdfeedback import runs
 from qdfeedback.encoders.attributes import Attributes
 from qdfeedback.generators.similar import Words
 from qdfeedback.models.ledger import SpendCapError
-from qdfeedback.parallel import limit_threads, threads
+from qdfeedback.parallel import compute_on, threads
 from qdfeedback.quality.columns import column
 from qdfeedback.search import NothingEvaluatedError, Search, refresh, start, step
 from qdfeedback.types import Placement
@@ -199,7 +199,7 @@ def _run(args: Args, *, quiet: bool = False) -> dict[str, Any]:
         if runs.is_finished(args.run):
             return runs.read_summary(args.run)
     writing_setup.check(args)
-    limit_threads(1 if quiet else threads())
+    compute_on(1 if quiet else threads())
     texts = TextSearch(args)
     log = writing_report.Log()
     with tqdm(total=args.candidates, unit="text", disable=quiet, mininterval=0.5) as bar:

@@ -37,7 +37,7 @@ from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.people import People, wait_for_answers
 from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets
 from qdfeedback.feedback.store import Store, Triplets
-from qdfeedback.parallel import limit_threads
+from qdfeedback.parallel import compute_on
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search, elites, rebuild, start, step
 from qdfeedback.study.settings import begin_study, end_study
@@ -304,7 +304,7 @@ def _run(args: Args, *, quiet: bool = False) -> dict[str, Any]:
         if runs.is_finished(args.run):
             return runs.read_summary(args.run)
     arm_setup.check(args)
-    limit_threads()
+    compute_on()
     arm = ArmSearch(args)
     log = arm_report.Log(arm.run)
     if args.annotator == "study":

@@ -44,7 +44,7 @@ from qdfeedback.generators.language import Beginning, Near, Seeds, Written
 from qdfeedback.generators.similar import Words
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import open_model
-from qdfeedback.parallel import limit_threads, threads
+from qdfeedback.parallel import compute_on, threads
 from qdfeedback.quality.columns import column
 from qdfeedback.run_settings import read_settings
 from qdfeedback.search import Search, elites, rebuild, start, step
@@ -301,7 +301,7 @@ def _run(args: Args) -> dict[str, Any]:
         args = replace(args, **known)
         if runs.is_finished(args.run):
             return runs.read_summary(args.run)
-    limit_threads(threads())
+    compute_on(threads())
     stories = StorySearch(args)
     if args.annotator == "study":
         print(f"people answer here: qdfeedback study serve {args.run}", flush=True)

@@ -27,7 +27,7 @@ from qdfeedback.diversity.fitting import check_triplets
 from qdfeedback.diversity.similarity import Fit, Similarity, choose_ridge, fit_similarity
 from qdfeedback.feedback.agreement import Interval, bootstrap, proportion
 from qdfeedback.feedback.formats import read_features, read_triplets
-from qdfeedback.parallel import limit_threads
+from qdfeedback.parallel import compute_on
 from qdfeedback.types import Floats, Ints
 
 
@@ -147,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = tyro.cli(Args, description=__doc__, args=argv)
     if args.test_features and not args.test_triplets:
         raise ValueError("--test-features needs --test-triplets beside it")
-    limit_threads()
+    compute_on()
     features, triplets = check_triplets(read_features(args.features), read_triplets(args.triplets))
     rng = np.random.default_rng(args.seed)
     most = min(args.judgments or len(triplets), len(triplets))

@@ -226,7 +226,7 @@ class History:
             raise IndexError(f"ids must lie in [0, {self._rows}), got {ids.min()} to {ids.max()}")
         where = np.searchsorted(self._starts, ids, side="right") - 1
         found: NDArray[Any] | None = None
-        for index in np.unique(where):
+        for index in np.unique(where) if len(ids) else range(min(1, len(self._offsets))):  # none has a shape too
             mask = where == index
             values = self._array(self._batch(self._offsets[index]), column)[ids[mask] - self._starts[index]]
             if found is None:

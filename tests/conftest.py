@@ -20,7 +20,7 @@ from qdfeedback import archives
 from qdfeedback.diversity.columns import columns
 from qdfeedback.generators.gaussian import Gaussian
 from qdfeedback.history import History
-from qdfeedback.parallel import limit_threads
+from qdfeedback.parallel import compute_on
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search, start, step
 from qdfeedback.types import Placement
@@ -30,7 +30,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
-    limit_threads(1)
+    compute_on(1)
 
 
 @pytest.fixture(scope="session")

@@ -120,8 +120,14 @@ def _one_bad_row(function: Callable[[Floats], Floats], rows: Floats) -> None:
     np.testing.assert_allclose(found[1:], function(rows)[1:], rtol=1e-5, atol=1e-5)
 
 
-def check_language_model(model: LanguageModel) -> None:
-    """What a row gives depends on its prompt, its seed and its options alone; nothing asked, nothing said."""
+def check_language_model(model: LanguageModel, same: LanguageModel | None = None) -> None:
+    """What a row gives depends on its prompt, its seed and its options alone; nothing asked, nothing said.
+
+    Args:
+        model: any.
+        same: another one like it, which remembers nothing of what this one was asked.
+    """
+    apart = same or model
     prompts = ["one", "another, and a good deal longer", "one", "what?"]
     seeds, sampling = np.array([3, 4, 3, 5]), Sampling(max_tokens=8, stop=("\n",))
     whole = model.complete(prompts, seeds, sampling)
@@ -129,7 +135,7 @@ def check_language_model(model: LanguageModel) -> None:
     again = model.complete(prompts, seeds, sampling)
     assert (whole.texts, whole.reasons) == (again.texts, again.reasons)
     for i, prompt in enumerate(prompts):
-        alone = model.complete([prompt], seeds[i : i + 1], sampling)
+        alone = apart.complete([prompt], seeds[i : i + 1], sampling)
         assert (alone.texts[0], alone.reasons[0]) == (whole.texts[i], whole.reasons[i])
         assert "\n" not in alone.texts[0]
     assert model.complete([], np.empty(0, dtype=np.int64)).texts == ()
@@ -138,7 +144,7 @@ def check_language_model(model: LanguageModel) -> None:
     assert found.logprobs.shape == (4, 2)
     assert (found.logprobs <= 1e-6).all()
     for i in range(4):
-        alone_ = model.choose(prompts[i : i + 1], options[i : i + 1])
+        alone_ = apart.choose(prompts[i : i + 1], options[i : i + 1])
         np.testing.assert_allclose(alone_.logprobs[0], found.logprobs[i], atol=1e-4)
     assert model.choose([], []).logprobs.shape[0] == 0
     for one in (whole.usage, again.usage, found.usage):

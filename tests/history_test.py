@@ -115,6 +115,15 @@ def test_large_solutions_are_not_held_by_the_thousand(tmp_path: Path) -> None:
     assert (tmp_path / "h.arrows").stat().st_size > 30 * 4 * 2**20
 
 
+def test_no_candidates_have_columns_too(tmp_path: Path, rng) -> None:
+    """As wide as those of any others, so that a caller need not ask first."""
+    history = History(tmp_path / "history.arrows", ("a", "b"))
+    assert history.take(np.empty(0, dtype=int), "features").shape == (0,), "nobody knows yet"
+    history.append(batch(0, rng.random((3, 4))))
+    assert history.take(np.empty(0, dtype=int), "features").shape == (0, 2)
+    assert history.take(np.empty(0, dtype=int), "id").shape == (0,)
+
+
 def test_batches_may_be_changed_once_appended(tmp_path: Path, rng) -> None:
     history, one = History(tmp_path / "h.arrows", NAMES), batch(0, rng.random((4, 3)))
     before = one.proposal.solutions.copy()

@@ -89,7 +89,7 @@ def test_a_judge_is_calibrated_to_what_people_said_on_the_study_page(written: Pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--axis", "genre", "--simulated", "6"), "6 texts have answers: a curve that is tested needs 10"),
+        (("--axis", "genre", "--simulated", "6"), "6 texts have answers and a value: a curve that is tested needs 10"),
         (("--axis", "genre"), "name --study, or --simulated"),
         (("--axis", "colour", "--simulated", "5"), "--axis must be one of quality, genre, ending, got 'colour'"),
     ],

@@ -29,6 +29,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from domains.stories.corpus import Document, document
 from domains.stories.stories import MODEL
+from qdfeedback.parallel import compute_on
 
 END = "<|end|>"
 LENGTH = 1024
@@ -281,7 +282,7 @@ class Progress:
 def main(argv: Sequence[str] | None = None) -> None:
     """Trains, or goes on training."""
     args = tyro.cli(Args, description=__doc__, args=argv)
-    torch.set_num_threads(args.threads)
+    compute_on(args.threads)
     part = args.out.with_name(args.out.name + ".part")
     tokenizer = train_tokenizer(args.vocabulary, np.random.default_rng([args.seed, 0]))
     model = make_model(args, tokenizer)

@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit, xlogy
 from sklearn.isotonic import IsotonicRegression
 
-from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.store import Store, candidate_of
 from qdfeedback.types import Floats, Ints
 
 NEVER_SURE = 1e-6  # a probability lies at least so far from 0 and 1
@@ -60,16 +60,13 @@ def marks(
         source: in a study that joins several runs, the label of the run whose candidates are wanted.
         without: people who are left out.
     """
-    wanted = f"{source}/" if source else ""
     said: dict[int, list[float]] = {}
     for row in store.records(study):
         value = row["value"] if label is None else None if row["label"] is None else float(row["label"] == label)
-        item = str(row["left_id"])
-        name = item.removeprefix(wanted)
-        of_run = item.startswith(wanted) and name.isdigit()
-        counts = row["annotator_kind"] == "person" and row["annotator_id"] not in without
-        if counts and of_run and row["kind"] == "main" and row["question"] == question and value is not None:
-            said.setdefault(int(name), []).append(float(value))
+        candidate = candidate_of(source, row["left_id"])
+        counts = row["annotator_kind"] == "person" and row["annotator_id"] not in without and row["kind"] == "main"
+        if counts and candidate is not None and row["question"] == question and value is not None:
+            said.setdefault(candidate, []).append(float(value))
     ids = np.array(sorted(said), dtype=np.int64)
     means = np.array([np.mean(said[one]) for one in ids.tolist()])
     return Marks(ids, means, np.array([len(said[one]) for one in ids.tolist()], dtype=np.int64))

@@ -181,17 +181,17 @@ class Store:
             query = query.where(judgments.c.id <= until)
         if people_without is not None:
             query = query.where(judgments.c.annotator_kind == "person")
-        left_out, wanted = set(people_without or ()), f"{source}/" if source else ""
+        left_out = set(people_without or ())
         found, sides = [], []
         for row in self.database.rows(query.order_by(judgments.c.id)):
             loser = row["right_id"] if row["choice"] == "left" else row["left_id"]
-            items = [str(item) for item in (row["anchor_id"], row["winner_id"], loser)]
-            if all(item.startswith(wanted) for item in items) and row["annotator_id"] not in left_out:
+            items = [candidate_of(source, item) for item in (row["anchor_id"], row["winner_id"], loser)]
+            if None not in items and row["annotator_id"] not in left_out:
                 found.append(row)
-                sides.append([item.removeprefix(wanted) for item in items])
+                sides.append(items)
         return Triplets(
             np.array([row["id"] for row in found], dtype=np.int64),
-            np.array(sides, dtype=object).astype(np.int64).reshape(-1, 3),
+            np.array(sides, dtype=np.int64).reshape(-1, 3),
             np.array([row["purpose"] for row in found], dtype=str),
         )
 
@@ -242,6 +242,13 @@ def append_judgments(database: Database, connection: sa.Connection, rows: list[d
         connection.execute(sa.text("LOCK TABLE judgments IN SHARE ROW EXCLUSIVE MODE"))
     insert = database.insert_new(judgments).returning(judgments.c.id)
     return len(connection.execute(insert, [empty(judgments) | row for row in rows]).all())
+
+
+def candidate_of(source: str, item: object) -> int | None:
+    """Returns the candidate's id that an item's has; None where it is none of the run that the label names."""
+    begin, name = f"{source}/" if source else "", str(item)
+    number = name.removeprefix(begin)
+    return int(number) if name.startswith(begin) and number.isdecimal() else None
 
 
 def utc_now() -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, LogitsProcessor, LogitsProcessorList
+from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessor, LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
 from transformers.utils.hub import cached_file, extract_commit_hash
 
@@ -29,14 +28,12 @@ from qdfeedback.models.language import (
     end_at,
     same_number,
 )
-from qdfeedback.types import Floats, Ints
+from qdfeedback.models.reading import Reader, Spelled, in_batches, left_padded
+from qdfeedback.types import Ints
 
 _ROOM_AT_ONCE: dict[str, Any] = {"cache_implementation": "static", "disable_compile": True}
 """A cache that grows is copied for every token, which costs more than to compute it where models are small."""
-Spelled = list[list[int]]  # the tokens of each spelling of an option
 TOO_LONG = "the prompt is too long"
-ALIKE = 16  # prompts that begin with the same so many tokens are read after one reading of what they share
-ON_A_CPU = 1024  # tokens that are read at once there: more of them push each other out of its cache
 
 
 def load_local(
@@ -116,7 +113,7 @@ class LocalModel:
         """Returns a text for each prompt; each row draws from its own seed."""
         coded, reasons = self._encode(prompts, room=sampling.max_tokens)
         texts, written = [""] * len(prompts), 0
-        for batch in _batches(coded, _readable(reasons), self.batch_size):
+        for batch in in_batches(coded, _readable(reasons), self.batch_size):
             found = self._write([coded[i] for i in batch], [int(seeds[i]) for i in batch], sampling)
             for i, (tokens, ended, numbers) in zip(batch, found, strict=True):
                 text, stopped = end_at(self.tokenizer.decode(tokens, skip_special_tokens=True), sampling.stop)
@@ -136,68 +133,14 @@ class LocalModel:
         coded, reasons = self._encode(prompts, room=room)
         usage = _read_of(coded, reasons)
         found = np.full((len(prompts), k), np.nan)
-        ask = self._with_what_is_shared if self._can_share else self._each_whole
-        for batch, logs in ask(coded, _readable(reasons), wanted):
+        reader = Reader(self.network, self._pad, self.batch_size)
+        for batch, logs in reader.likely(coded, _readable(reasons), wanted):
             found[batch] = logs
         for i in np.flatnonzero(np.isnan(found).any(axis=1)).tolist():
             found[i], reasons[i] = np.nan, reasons[i] or NO_NUMBERS
         return Choices(found, tuple(reasons), usage)
 
     # --- within
-
-    @cached_property
-    def _can_share(self) -> bool:
-        """Whether a cache of what prompts begin with can be gone on from, with padding after it.
-
-        Not where layers have a window, in which padding takes up room, or a state in place of a cache.
-        """
-        config = self.network.config.get_text_config()
-        kinds = set(getattr(config, "layer_types", None) or ())
-        windowed = not kinds and bool(getattr(config, "sliding_window", None))
-        return kinds <= {"full_attention"} and not windowed and not getattr(self.network, "_is_stateful", False)
-
-    def _with_what_is_shared(
-        self, coded: Sequence[list[int]], rows: Sequence[int], wanted: Sequence[Sequence[Spelled]]
-    ) -> Iterator[tuple[list[int], Floats]]:
-        """Yields prompts and (b, k) log-probabilities of their options; what they begin with is read once."""
-        tokens = ON_A_CPU if self.network.device.type == "cpu" else sys.maxsize
-        for alike in _alike(coded, rows):
-            begin = coded[alike[0]][: _common([coded[i] for i in alike])]
-            read = self._read(begin)
-            tails = {i: coded[i][len(begin) :] for i in alike}
-            for batch in _batches(tails, alike, self.batch_size, tokens):
-                padded, counts = _as_many(wanted[i] for i in batch)
-                logs = self._likely([tails[i] for i in batch], padded, copy.deepcopy(read), len(begin))
-                yield batch, _together(logs, padded, counts)
-
-    def _each_whole(
-        self, coded: Sequence[list[int]], rows: Sequence[int], wanted: Sequence[Sequence[Spelled]]
-    ) -> Iterator[tuple[list[int], Floats]]:
-        """Yields the same, from each prompt with each option read as a whole: right for any causal model, and slower.
-
-        What is padded stands behind everything, where no causal model looks.
-        """
-        for i in rows:
-            padded, counts = _as_many([wanted[i]])
-            logs = self._after(coded[i], padded[0])
-            yield [i], _together(logs[None], padded, counts)
-
-    @torch.inference_mode()
-    def _after(self, prompt: Sequence[int], options: Sequence[Sequence[int]]) -> Floats:
-        """Returns (k,) log-probabilities of the options after a prompt."""
-        width = max(map(len, options))
-        tokens = torch.full((len(options), len(prompt) + width - 1), self._pad)
-        wanted = torch.zeros(len(options), width, dtype=torch.long)
-        mask, known = torch.zeros_like(tokens), torch.zeros_like(wanted)
-        for i, option in enumerate(options):
-            row = [*prompt, *option[:-1]]
-            tokens[i, : len(row)], mask[i, : len(row)] = torch.tensor(row), 1
-            wanted[i, : len(option)], known[i, : len(option)] = torch.tensor(option), 1
-        tokens, mask, wanted, known = (one.to(self.network.device) for one in (tokens, mask, wanted, known))
-        out = self.network(input_ids=tokens, attention_mask=mask, use_cache=False, logits_to_keep=width)
-        said = out.logits[:, -width:].float().log_softmax(dim=-1).gather(2, wanted[..., None])[..., 0]
-        found: Floats = torch.where(known.bool(), said, 0.0).sum(dim=1).double().cpu().numpy()
-        return found
 
     def _spelled(self, option: str, after: str) -> Spelled:
         """Returns the tokens of an option behind a text's last character; a chat model may begin it with a capital too.
@@ -234,7 +177,7 @@ class LocalModel:
         self, coded: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
     ) -> Iterator[tuple[list[int], bool, bool]]:
         """Yields for each prompt the tokens written, if the model ended there itself, if its logits were numbers."""
-        tokens, mask = self._left_padded(coded)
+        tokens, mask = left_padded(coded, self._pad, self.network.device)
         ends = self.network.generation_config.eos_token_id
         ends = set(ends if isinstance(ends, list) else [ends]) - {None}
         checked, drawn = _Checked(), [_Drawn(seeds, sampling)] if sampling.temperature else []
@@ -255,67 +198,6 @@ class LocalModel:
                 row.pop()
             yield (row, False, numbers) if place is None else (row[:place], True, numbers)
 
-    @torch.inference_mode()
-    def _read(self, begin: Sequence[int]) -> DynamicCache:
-        """Returns the cache of what prompts begin with."""
-        cache = DynamicCache()
-        if begin:
-            tokens = torch.tensor([begin], device=self.network.device)
-            self.network(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return cache
-
-    @torch.inference_mode()
-    def _likely(
-        self,
-        tails: Sequence[Sequence[int]],
-        options: Sequence[Sequence[Sequence[int]]],
-        cache: DynamicCache,
-        shared: int,
-    ) -> Floats:
-        """Returns (b, k) log-probabilities of the options after b prompts that go on from what the cache has read."""
-        if shared:
-            cache.batch_repeat_interleave(len(tails))
-        tokens, mask = self._left_padded(tails)
-        mask = torch.cat([mask.new_ones(len(tails), shared), mask], dim=1)
-        places = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        out = self.network(
-            input_ids=tokens, attention_mask=mask, position_ids=places[:, shared:], past_key_values=cache,
-            use_cache=True, logits_to_keep=1,
-        )  # fmt: skip
-        first = out.logits[:, -1].float().log_softmax(dim=-1)
-        heads = torch.tensor([[one[0] for one in row] for row in options], device=first.device)
-        found: Floats = first.gather(1, heads).double().cpu().numpy()
-        longer = {
-            option: rows
-            for option in range(len(options[0]))
-            if (rows := [i for i, row in enumerate(options) if len(row[option]) > 1])
-        }
-        for number, (option, rows) in enumerate(longer.items(), start=1):
-            rest = [options[i][option] for i in rows]
-            kept = _rows(cache, rows, may_change=number == len(longer))
-            found[rows, option] += self._rest(rest, mask[rows], places[rows, -1], kept)
-        return found
-
-    def _rest(
-        self, options: Sequence[Sequence[int]], mask: torch.Tensor, last: torch.Tensor, cache: DynamicCache
-    ) -> Floats:
-        """Returns (b,) log-probabilities of the options' tokens after their first."""
-        width = max(map(len, options)) - 1
-        tokens = torch.full((len(options), width), self._pad, device=mask.device)
-        wanted, known = torch.zeros_like(tokens), torch.zeros_like(tokens)
-        for i, option in enumerate(options):
-            tokens[i, : len(option) - 1] = torch.tensor(option[:-1], device=mask.device)
-            wanted[i, : len(option) - 1] = torch.tensor(option[1:], device=mask.device)
-            known[i, : len(option) - 1] = 1
-        places = last[:, None] + 1 + torch.arange(width, device=mask.device)
-        out = self.network(
-            input_ids=tokens, attention_mask=torch.cat([mask, known], dim=1), position_ids=places,
-            past_key_values=cache, use_cache=True,
-        )  # fmt: skip
-        said = out.logits.float().log_softmax(dim=-1).gather(2, wanted[..., None])[..., 0]
-        total: Floats = (said * known).sum(dim=1).double().cpu().numpy()
-        return total
-
     @cached_property
     def _begin(self) -> list[int]:
         """What the tokenizer puts before every text."""
@@ -326,15 +208,6 @@ class LocalModel:
     def _pad(self) -> int:
         pad = self.tokenizer.pad_token_id
         return int(self.tokenizer.eos_token_id if pad is None else pad)
-
-    def _left_padded(self, coded: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        width = max(map(len, coded))
-        tokens = torch.full((len(coded), width), self._pad)
-        mask = torch.zeros_like(tokens)
-        for i, row in enumerate(coded):
-            tokens[i, width - len(row) :] = torch.tensor(row)
-            mask[i, width - len(row) :] = 1
-        return tokens.to(self.network.device), mask.to(self.network.device)
 
 
 class _Checked(LogitsProcessor):
@@ -361,7 +234,9 @@ class _Drawn(LogitsProcessor):
             ranked, order = logits.softmax(dim=-1).sort(dim=-1, descending=True)
             beyond = ranked.cumsum(dim=-1) - ranked >= self.sampling.top_p
             logits = logits.masked_fill(beyond.scatter(1, order, beyond), -torch.inf)
-        noise = np.stack([draw.gumbel(size=logits.shape[1]) for draw in self.draws])
+        drawn = np.stack([draw.random(logits.shape[1]) for draw in self.draws])
+        with np.errstate(divide="ignore"):
+            noise = -np.log(-np.log1p(-drawn))  # of all rows together: row by row it costs as much as the network
         return logits + torch.from_numpy(noise).to(logits)
 
 
@@ -380,40 +255,6 @@ class _Stopped(StoppingCriteria):
         return torch.tensor(found, device=input_ids.device)
 
 
-def _exactly(logs: Floats, options: Sequence[Sequence[Sequence[int]]]) -> Floats:
-    """Returns (b, k) log-probabilities of options less those of longer options that they begin: 1 is not 10."""
-    found = logs.copy()
-    for row, given in enumerate(options):
-        for i in sorted(range(len(given)), key=lambda i: -len(given[i])):  # what is longer is exact already
-            one = list(given[i])
-            longer = {tuple(other): j for j, other in enumerate(given) if len(other) > len(one)}
-            begun = [j for other, j in longer.items() if list(other[: len(one)]) == one]
-            if begun:
-                more = np.logaddexp.reduce(found[row, begun]) - logs[row, i]
-                found[row, i] += np.log1p(-np.exp(min(more, -1e-12)))
-    return found
-
-
-def _as_many(rows: Iterable[Sequence[Spelled]]) -> tuple[list[list[list[int]]], Ints]:
-    """Returns options' spellings in rows of equal length, k times the most that one has, and how many each really has.
-
-    Places that are left over hold an option's first spelling again.
-    """
-    given = list(rows)
-    ways = max(len(spelled) for row in given for spelled in row)
-    padded = [[way for spelled in row for way in (spelled + spelled[:1] * ways)[:ways]] for row in given]
-    return padded, np.array([[len(spelled) for spelled in row] for row in given])
-
-
-def _together(logs: Floats, padded: Sequence[Sequence[Sequence[int]]], counts: Ints) -> Floats:
-    """Returns (b, k) log-probabilities of options, each in any of its spellings."""
-    ways = logs.shape[1] // counts.shape[1]
-    exact = _exactly(logs, padded).reshape(*counts.shape, ways)
-    with np.errstate(invalid="ignore"):  # what is no number stays none
-        found: Floats = np.logaddexp.reduce(np.where(np.arange(ways) < counts[..., None], exact, -np.inf), axis=2)
-    return found
-
-
 def _read_of(coded: Sequence[Sequence[int]], reasons: Sequence[str | None]) -> Usage:
     """Returns what it is to read the prompts that can be read."""
     lengths = [len(row) for row, reason in zip(coded, reasons, strict=True) if not (reason or "").startswith(TOO_LONG)]
@@ -423,42 +264,3 @@ def _read_of(coded: Sequence[Sequence[int]], reasons: Sequence[str | None]) -> U
 def _readable(reasons: Sequence[str | None]) -> list[int]:
     """Returns the rows without a reason not to be read."""
     return [i for i, reason in enumerate(reasons) if reason is None]
-
-
-def _alike(coded: Sequence[Sequence[int]], rows: Sequence[int]) -> Iterator[list[int]]:
-    """Yields rows that begin with the same tokens."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for i in rows:
-        groups.setdefault(tuple(coded[i][:ALIKE]), []).append(i)
-    yield from groups.values()
-
-
-def _batches(
-    coded: Mapping[int, Sequence[int]] | Sequence[Sequence[int]],
-    rows: Sequence[int],
-    size: int,
-    tokens: int = sys.maxsize,
-) -> Iterator[list[int]]:
-    """Yields rows that are about as long, so many at once at most, with so many tokens together where it is several."""
-    batch: list[int] = []
-    for i in sorted(rows, key=lambda i: len(coded[i])):
-        if batch and (len(batch) == size or (len(batch) + 1) * len(coded[i]) > tokens):
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
-
-
-def _common(coded: Sequence[list[int]]) -> int:
-    """Returns how many tokens all rows begin with in common; each keeps one of its own at least."""
-    low, high = min(coded), max(coded)
-    most = min(map(len, coded)) - 1
-    return next((i for i in range(most) if low[i] != high[i]), most)
-
-
-def _rows(cache: DynamicCache, rows: Sequence[int], *, may_change: bool) -> DynamicCache:
-    """Returns some rows of a cache, which a further reading may lengthen; a copy unless the cache may change."""
-    part = cache if may_change else copy.deepcopy(cache)
-    part.batch_select_indices(torch.tensor(rows))
-    return part

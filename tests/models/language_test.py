@@ -220,6 +220,14 @@ def test_a_chat_model_is_asked_in_its_own_words(folder: Path) -> None:
     model.tokenizer.chat_template = message + "{% if add_generation_prompt %} [me] {% endif %}"
     asked = LocalModel(model.network, model.tokenizer, "m", chat=True)._encode(["hello"], room=1)[0][0]
     assert model.tokenizer.decode(asked) == "[user] hello [me] "
+    talks = LocalModel(model.network, model.tokenizer, "m", chat=True, batch_size=2)
+    prompts, options = ["hello", "a ghost, again", "x"], [("horror", "a happy ending"), ("Yes", "no"), ("1", "2")]
+    found = talks.choose(prompts, options).logprobs
+    plain = [
+        [np.logaddexp.reduce([one_by_one(talks, prompt, way) for way in {one, one.capitalize()}]) for one in row]
+        for prompt, row in zip(prompts, options, strict=True)
+    ]
+    np.testing.assert_allclose(found, plain, atol=1e-4)
 
 
 def test_usage_adds_up() -> None:

@@ -41,7 +41,8 @@ def counting() -> tuple[Scripted, list[str]]:
 
 
 def test_a_recorded_model_keeps_the_contract(tmp_path: Path) -> None:
-    check_language_model(record(counting()[0], Ledger(tmp_path / "replies.db"), batch_size=3))
+    models = [record(counting()[0], Ledger(tmp_path / f"{name}.db"), batch_size=3) for name in ("one", "other")]
+    check_language_model(*models)
 
 
 def test_what_was_asked_once_is_never_computed_again(tmp_path: Path) -> None:

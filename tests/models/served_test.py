@@ -448,7 +448,7 @@ def test_a_served_model_keeps_the_contract(tmp_path: Path) -> None:
 
     number = [0]
     with serving(Faulty(text=text)) as faulty:
-        check_language_model(make())
+        check_language_model(make(), make())
 
 
 def test_a_client_says_what_may_be_tried_again() -> None:
