@@ -53,9 +53,9 @@ def open_model(where: str, ledger: Ledger, how: Opening = Opening()) -> Recorded
     """
     model, at, url = where.partition("@http")
     if at:
-        served: Any = _needs("openai", "servers")
+        probing: Any = _needs("openai", "servers")
         settings = {"timeout": how.timeout, "key_variable": how.key_variable, "thoughts": how.thoughts}
-        client = served.find_abilities(f"http{url}", model, ledger, chat=how.chat, patience=how.patience, **settings)
+        client = probing.find_abilities(f"http{url}", model, ledger, chat=how.chat, patience=how.patience, **settings)
         return record_client(client, ledger, how.patience, samples=how.samples)
     local: Any = _needs("transformers", "language")
     name, _, revision = (where, "", "") if Path(where).exists() else where.partition("@")
@@ -67,7 +67,7 @@ def _needs(library: str, extra: str) -> Any:
     """Returns our module on top of a library that may not be there."""
     try:
         if library == "openai":
-            from qdfeedback.models import served as found
+            from qdfeedback.models import probing as found
         else:
             from qdfeedback.models import local as found  # type: ignore[no-redef]
     except ModuleNotFoundError as error:

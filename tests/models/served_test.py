@@ -11,8 +11,9 @@ import pytest
 from qdfeedback.models.calls import Prices, Reply, UnansweredError
 from qdfeedback.models.language import CUT_OFF, EMPTY, Sampling
 from qdfeedback.models.ledger import Ledger, SpendCapError
+from qdfeedback.models.probing import find_abilities
 from qdfeedback.models.recorded import Patience, Recorded, count_answers, record_client
-from qdfeedback.models.served import Abilities, RefusedError, Served, find_abilities, option_logprobs
+from qdfeedback.models.served import Abilities, RefusedError, Served, option_logprobs
 from tests.contracts import check_language_model
 from tests.models.faulty import Faulty, asked, cut, garbage, hang, serving, status
 

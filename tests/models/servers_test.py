@@ -23,8 +23,8 @@ from qdfeedback.models.frames import few_shot
 from qdfeedback.models.language import Sampling
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.local import load_local
+from qdfeedback.models.probing import find_abilities
 from qdfeedback.models.recorded import Patience, record_client
-from qdfeedback.models.served import find_abilities
 from tests.models.gguf_file import write_gguf
 
 pytestmark = pytest.mark.slow
