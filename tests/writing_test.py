@@ -93,17 +93,23 @@ def test_a_zero_shot_start_needs_no_seeds(tmp_path: Path) -> None:
 
 @pytest.mark.xdist_group("written")
 @pytest.mark.parametrize(
-    "method",
-    ["lmx-near", pytest.param("lmx-replace", marks=pytest.mark.slow), pytest.param("novelty", marks=pytest.mark.slow)],
+    ("method", "candidates"),
+    [
+        ("lmx-near", 23),
+        *(pytest.param(one, 63, marks=pytest.mark.slow) for one in ("lmx-near", "lmx-replace", "novelty")),
+    ],
 )
-def test_killed_and_resumed_it_ends_as_one_that_was_not(method: str, written: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_it_ends_as_one_that_was_not(
+    method: str, candidates: int, written: Path, tmp_path: Path
+) -> None:
     """By SIGKILL in the middle; no reply is computed twice, and every text and score is the same."""
-    killed_on_its_way("experiments.qdaif_writing", (*TINY, "--method", method), tmp_path / "killed")
+    arguments = ("--method", method, "--candidates", str(candidates))
+    killed_on_its_way("experiments.qdaif_writing", (*TINY, *arguments), tmp_path / "killed")
     before = Ledger(tmp_path / "killed" / "replies.db").totals()
     qdaif_writing.main(["--run", str(tmp_path / "killed"), "--resume"])
     resumed = summary_of(tmp_path / "killed")
-    run = written if method == "lmx-near" else tmp_path / "whole"
-    whole = summary_of(run) if run.exists() else write(run, "--method", method)
+    run = written if candidates == 23 else tmp_path / "whole"
+    whole = summary_of(run) if run.exists() else write(run, *arguments)
     expected, found = rows(run), rows(tmp_path / "killed")
     for column in ("solution", "error"):
         assert found[column] == expected[column]
@@ -111,7 +117,7 @@ def test_killed_and_resumed_it_ends_as_one_that_was_not(method: str, written: Pa
     assert 0 < before.requests < resumed["requests"]
     assert resumed["requests"] == whole["requests"]
     assert (resumed["possibly_paid"], resumed["failed_requests"]) == (0, 0)
-    assert expected["origin"].count(method) >= 10
+    assert expected["origin"].count(method) >= 10 + (candidates - 23)
 
 
 # --- on a server
