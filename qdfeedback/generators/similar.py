@@ -11,13 +11,17 @@ from rapidfuzz.distance import LCSseq
 
 from qdfeedback.types import Floats
 
-_WORD = re.compile(r"\w+")
+_ALONE = (  # letters of scripts that write no spaces: Thai to Lao, Burmese, Khmer, kana, Chinese
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_WORD = re.compile(rf"[{_ALONE}]|[^\W{_ALONE}]+")
 
 
 class Words:
     """Texts, compared by ROUGE-L: the longest sequence of words that two have in common, in that order (Lin 2004).
 
-    Words are compared in lower case and without stemming; the score is the F measure, 1 = the same words.
+    Words are compared in lower case and without stemming, where a script has no spaces letter by letter; the score is
+    the F measure, 1 = the same words.
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:

@@ -182,6 +182,15 @@ def test_rouge_l_is_what_its_definition_says(rng: np.random.Generator) -> None:
     assert Words([""]).likest("") == 1.0
 
 
+def test_scripts_without_spaces_are_compared_letter_by_letter() -> None:
+    """A whole sentence would be one word, and every text unlike every other."""
+    night, day = "\u5bc6\u63a2\u591c\u91cc\u6765\u4e86", "\u5bc6\u63a2\u767d\u5929\u6765\u4e86"
+    assert Words([night]).likest(day) == pytest.approx(4 / 6)
+    assert Words([f"the spy {night}"]).likest(f"The spy, {night}!") == 1.0
+    thai = "\u0e2a\u0e32\u0e22\u0e25\u0e31\u0e1a"
+    assert Words([thai]).likest(thai[:-1]) > 0.9
+
+
 # --- pools
 
 

@@ -286,6 +286,11 @@ def test_a_text_cannot_leave_its_fence(text: str) -> None:
     assert fenced("plain # text").splitlines()[1] == "plain # text"
 
 
+@pytest.mark.parametrize("unseen", "\u200b\u00ad\u2060\ufeff\u034f\u115f\u3164\u2800\ufe0f\U000e0041\U000e0100")
+def test_nothing_stands_unseen_in_a_fence(unseen: str) -> None:
+    assert fenced(f"a#{unseen}#b") == fenced("a##b")
+
+
 def test_questions_name_their_answers() -> None:
     assert "Which genre? Answer with one of: horror, romance." in QUESTION
     assert "Answer with a number from 1 to 5." in rate("How good?", 5, "x")
