@@ -141,6 +141,7 @@ def test_near_duplicates_are_found_across_generators(rng: np.random.Generator) -
 def test_texts_are_tidied() -> None:
     assert tidy("  a  b ") == "a b."
     assert tidy("Done!") == "Done!"
+    assert tidy("\u5b8c\u3002") == "\u5b8c\u3002"
     assert tidy("") == tidy("\n ") == ""
     assert tidy(" one \n  two\n\nthree \n") == "one\ntwo\n\nthree"
 
