@@ -8,9 +8,9 @@
 
 Operators: `lmx-near` (QDAIF's own), `lmx-replace`, `rewrite`, `guided`, `directional`. Baselines, judged in the same
 way: `fixed-few-shot`, `shuffled-few-shot`, `random-search`, `quality-only`, `rouge` and `novelty`, these also with a
-least quality (`rouge-quality`, `novelty-quality`); from nothing, `asked` and `targeted`; always from the first seed,
-`seed-rewrite`. Without --writer, a small model of our own writes and judges: a laboratory model whose stories have a
-known truth, not a writer (domains/stories/README.md, which also says where this differs from the paper).
+least quality (`rouge-quality`, `novelty-quality`); from nothing, `targeted` and (with a --writer) `asked`; always from
+the first seed, `seed-rewrite`. Without --writer, a small model of our own writes and judges: a laboratory model whose
+stories have a known truth, not a writer (domains/stories/README.md, which also says where this differs from the paper).
 """
 
 from __future__ import annotations

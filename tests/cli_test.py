@@ -454,13 +454,14 @@ def test_whom_the_study_does_not_know(fail, small: Path, rater: str) -> None:
 
 @pytest.fixture
 def unserved(monkeypatch) -> None:
-    """Does all that serving does, and stops where it would begin to listen."""
+    """Does all that serving does up to where it would listen, as in the foreground, where these tests may not be."""
 
     def close(self: uvicorn.Server, sockets: list[socket.socket]) -> None:
         for listening in sockets:
             listening.close()
 
     monkeypatch.setattr(uvicorn.Server, "run", close)
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)
 
 
 def token_in(out: str) -> str | None:
