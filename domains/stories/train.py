@@ -1,6 +1,6 @@
 """Trains the story model: a small Llama that writes lists of stories, judges them, and changes them on request.
 
-    python -m domains.stories.train                     # writes domains/stories/model; 42 to 55 minutes on two cores
+    python -m domains.stories.train                     # writes domains/stories/model; 34 to 55 minutes on two cores
     python -m domains.stories.train --steps 20 --out /tmp/model
 
 It checkpoints into the folder `--out`.part: started again, it goes on. What a step learns from is drawn from the seed
