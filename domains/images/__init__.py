@@ -1,0 +1,1 @@
+"""Pictures of coloured shapes, of which everything is known."""
