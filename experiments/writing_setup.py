@@ -81,7 +81,8 @@ def check(args: Args) -> None:
         raise ValueError(f"--candidates must be above {ZERO_SHOT}, --batch-size, --concurrency, --samples at least 1")
     if args.writer is None and args.domain == "poetry":
         raise ValueError("--writer: poems need a model of your own, in a folder or on a server; ours writes stories")
-    if args.writer is None and args.method == "asked":
+    ours = args.writer is None or Path(args.writer).resolve() == MODEL.resolve()
+    if ours and args.method == "asked" and not args.resume:
         raise ValueError("--method asked: ours writes from examples and to targets alone; name a --writer")
     if args.method == "directional" and any(axis.kind == "category" for axis in writing.axes):
         raise ValueError("--method directional: categories have no direction; take guided")

@@ -234,7 +234,9 @@ class History:
                     (len(ids), *values.shape[1:]), dtype=object if values.dtype.kind == "O" else values.dtype
                 )
             found[mask] = values
-        return np.empty((0,)) if found is None else found
+        if found is None:
+            return np.empty((0, len(self.names)) if column == "features" else (0,), dtype=np.float32)
+        return found
 
     def sample(self, column: str, most: int = 100_000) -> NDArray[Any]:
         """Returns a column of every candidate, or of evenly spaced ones where there are more than `most`."""

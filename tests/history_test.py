@@ -118,9 +118,10 @@ def test_large_solutions_are_not_held_by_the_thousand(tmp_path: Path) -> None:
 def test_no_candidates_have_columns_too(tmp_path: Path, rng) -> None:
     """As wide as those of any others, so that a caller need not ask first."""
     history = History(tmp_path / "history.arrows", ("a", "b"))
-    assert history.take(np.empty(0, dtype=int), "features").shape == (0,), "nobody knows yet"
-    history.append(batch(0, rng.random((3, 4))))
     assert history.take(np.empty(0, dtype=int), "features").shape == (0, 2)
+    assert history.take(np.empty(0, dtype=int), "solution").shape == (0,), "nobody knows yet"
+    history.append(batch(0, rng.random((3, 4))))
+    assert history.take(np.empty(0, dtype=int), "solution").shape == (0, 4)
     assert history.take(np.empty(0, dtype=int), "id").shape == (0,)
 
 

@@ -23,7 +23,7 @@ from qdfeedback.types import Floats, Generator, Ints, Outcome, Placement, Propos
 
 EXAMPLES = 3
 NEAR_DUPLICATE = "near-duplicate of an earlier text"
-ENDS = ".!?…\"'”’)»。！？」』"
+ENDS = ".!?…\"'”’“)»。！？」』．）؟۔।॥။។"
 NOT_ENOUGH = "the archive holds {n} elites and {line!r} needs {wanted} examples: begin with another operator"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,8 +12,8 @@ from rapidfuzz.distance import LCSseq
 
 from qdfeedback.types import Floats
 
-_ALONE = (  # letters of scripts that write no spaces: Thai to Lao, Burmese, Khmer, kana, Chinese
-    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_ALONE = (  # scripts that write no spaces: Thai to Lao, Burmese, Khmer, kana and bopomofo, Chinese, narrow kana
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u312f\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
 _WORD = re.compile(rf"[{_ALONE}]|[^\W{_ALONE}]+")
 
@@ -60,7 +61,10 @@ class Words:
 
     def _code(self, text: str) -> str:
         letters = self._letters
-        for word in (words := _WORD.findall(text.lower())):
+        words = [
+            word for word in _WORD.findall(text.lower()) if len(word) > 1 or unicodedata.category(word)[0] in "LMN"
+        ]
+        for word in words:
             if word not in letters:
                 letters[word] = chr(_place(len(letters)))
         return "".join(letters[word] for word in words)

@@ -15,7 +15,7 @@ STOPS = ("\n", "###", "@@@")
 """Where a continued list, one text to a line, ends (Bradley 2024, appendix)."""
 _HASHES = re.compile(r"#(?=#)")
 _UNSEEN = re.compile(  # of other categories than those that say so: fillers, blanks, joiners, variation selectors
-    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
 )
 _LOOKALIKES = str.maketrans({"<": "‹", ">": "›", "[": "(", "]": ")", "｜": "¦"})
 """Marks of which chat templates make the ends of messages, as marks that a reader takes for the same."""
@@ -41,11 +41,8 @@ def fenced(text: str) -> str:
 
     No angle or square bracket stays in it, no invisible character, and no two hashes side by side.
     """
-    shown = "".join(
-        one
-        for one in _UNSEEN.sub("", text)
-        if one in "\n\t" or unicodedata.category(one) not in ("Cc", "Cf", "Cs", "Co")
-    )
+    seen = (one for one in _UNSEEN.sub("", text) if one in "\n\t" or unicodedata.category(one)[0] != "C")
+    shown = "".join(seen)
     return f"<text>\n{_HASHES.sub('# ', shown.translate(_LOOKALIKES))}\n</text>"
 
 

@@ -52,12 +52,15 @@ class Reader:
     def _can_share(self) -> bool:
         """Whether a cache of what prompts begin with can be gone on from, with padding after it.
 
-        Not where layers have a window, in which padding takes up room, or a state in place of a cache.
+        Not where layers have a window, in which padding takes up room, or a state in place of a cache, or where places
+        in the cache are counted with the padding.
         """
         config = self.network.config.get_text_config()
         kinds = set(getattr(config, "layer_types", None) or ())
         windowed = not kinds and bool(getattr(config, "sliding_window", None))
-        return kinds <= {"full_attention"} and not windowed and not getattr(self.network, "_is_stateful", False)
+        windowed |= "local" in (getattr(config, "attention_layers", None) or ())  # GPT-Neo's name for it
+        counts_padding = config.model_type == "mpt" or getattr(self.network, "_is_stateful", False)
+        return kinds <= {"full_attention"} and not windowed and not counts_padding
 
     def _with_what_is_shared(
         self, coded: Sequence[list[int]], rows: Sequence[int], wanted: Sequence[Sequence[Spelled]]
@@ -140,6 +143,7 @@ class Reader:
         heads = torch.tensor([[one[0] for one in row] for row in options], device=mask.device)
         found: Floats = said[torch.arange(len(said)), width - lengths].gather(1, heads).double().cpu().numpy()
         found[:, first] = _said(said, wanted, known)
+        del out, said  # (b, width, vocabulary) each
         mask[:, mask.shape[1] - width + 1 :] -= known[:, :-1]  # of the prompts alone
         last = places[:, -1] - (lengths - 1)
         longer = {
@@ -255,11 +259,14 @@ def _said(said: torch.Tensor, wanted: torch.Tensor, known: torch.Tensor) -> Floa
     return found
 
 
-def _as_often(cache: Any, count: int) -> DynamicCache:
-    """Returns a cache of so many rows, each of them the one that was read."""
-    return DynamicCache(
-        [tuple(one.expand(count, -1, -1, -1) for one in (layer.keys, layer.values)) for layer in cache.layers]
-    )
+def _as_often(cache: DynamicCache, count: int) -> DynamicCache:
+    """Returns a cache of so many rows, each of them the one that was read: views, copied by what is read on."""
+    found = copy.copy(cache)
+    layers: Any = [copy.copy(layer) for layer in cache.layers]
+    found.layers = layers
+    for layer in layers:
+        layer.keys, layer.values = (one.expand(count, -1, -1, -1) for one in (layer.keys, layer.values))
+    return found
 
 
 def _rows(cache: DynamicCache, rows: Sequence[int], *, may_change: bool) -> DynamicCache:

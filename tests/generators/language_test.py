@@ -141,7 +141,8 @@ def test_near_duplicates_are_found_across_generators(rng: np.random.Generator) -
 def test_texts_are_tidied() -> None:
     assert tidy("  a  b ") == "a b."
     assert tidy("Done!") == "Done!"
-    assert tidy("\u5b8c\u3002") == "\u5b8c\u3002"
+    for end in "\u3002\uff0e\uff09\u061f\u06d4\u0964\u104b\u17d4\u201c":
+        assert tidy(f"x{end}") == f"x{end}"
     assert tidy("") == tidy("\n ") == ""
     assert tidy(" one \n  two\n\nthree \n") == "one\ntwo\n\nthree"
 
@@ -190,6 +191,8 @@ def test_scripts_without_spaces_are_compared_letter_by_letter() -> None:
     assert Words([f"the spy {night}"]).likest(f"The spy, {night}!") == 1.0
     thai = "\u0e2a\u0e32\u0e22\u0e25\u0e31\u0e1a"
     assert Words([thai]).likest(thai[:-1]) > 0.9
+    assert Words(["\u30ab\u30fb\u30ad"]).likest("\u30ab\u30ad") == 1.0  # a dot is no word
+    assert Words(["snake_case"]).likest("snake_case") == 1.0
 
 
 # --- pools

@@ -9,10 +9,12 @@ import torch
 from tokenizers import Tokenizer, models, normalizers
 from transformers import (
     AutoModelForCausalLM,
+    GPTNeoConfig,
     Lfm2Config,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
+    MptConfig,
     PreTrainedTokenizerFast,
 )
 
@@ -86,10 +88,18 @@ SMALL = {
 }  # fmt: skip
 
 
+LIKE = {"hidden_size": 32, "initializer_range": 0.5, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+
+
 @pytest.mark.parametrize(
     "config",
-    [MistralConfig(sliding_window=8, **SMALL), Lfm2Config(layer_types=["conv", "full_attention"], **SMALL)],
-    ids=["window", "state"],
+    [
+        MistralConfig(sliding_window=8, **SMALL),
+        Lfm2Config(layer_types=["conv", "full_attention"], **SMALL),
+        GPTNeoConfig(attention_types=[[["global", "local"], 1]], num_layers=2, num_heads=2, window_size=8, **LIKE),
+        MptConfig(d_model=32, n_heads=2, n_layers=2, max_seq_len=512, **LIKE),
+    ],
+    ids=["window", "state", "local window", "padding counted"],
 )
 def test_models_that_do_not_look_back_at_everything_are_read_right_too(config, model: LocalModel) -> None:
     """Padding within a window would take up its room; a state cannot be gone on from as a cache can."""
@@ -97,7 +107,7 @@ def test_models_that_do_not_look_back_at_everything_are_read_right_too(config, m
     config.vocab_size = len(model.tokenizer)
     other = LocalModel(AutoModelForCausalLM.from_config(config).eval(), model.tokenizer, "other", batch_size=3)
     prompts = [ask("Which genre?", ("horror", "romance"), text) for text in ("A ghost.", "x " * 30, "They kissed.")]
-    options = [("horror", "a happy ending")] * 3
+    options = [("a tragedy at the end", "a happy ending")] * 3
     found = other.choose(prompts, options).logprobs
     plain = [[one_by_one(other, prompt, one) for one in row] for prompt, row in zip(prompts, options, strict=True)]
     np.testing.assert_allclose(found, plain, atol=1e-4)
@@ -286,7 +296,9 @@ def test_a_text_cannot_leave_its_fence(text: str) -> None:
     assert fenced("plain # text").splitlines()[1] == "plain # text"
 
 
-@pytest.mark.parametrize("unseen", "\u200b\u00ad\u2060\ufeff\u034f\u115f\u3164\u2800\ufe0f\U000e0041\U000e0100")
+@pytest.mark.parametrize(
+    "unseen", "\u200b\u00ad\u2060\ufeff\u034f\u115f\u3164\u2800\ufe0f\U000e0041\U000e0100\U000e0002\ufff4"
+)
 def test_nothing_stands_unseen_in_a_fence(unseen: str) -> None:
     assert fenced(f"a#{unseen}#b") == fenced("a##b")
 
