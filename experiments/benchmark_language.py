@@ -121,7 +121,7 @@ def measure(model: LocalModel, args: Args) -> dict[str, Any]:
     sampling = Sampling(max_tokens=args.tokens, temperature=0.8)  # no stop: both ways write as many tokens
     choosing, writing = [], []
     apart, rates = 0.0, []
-    model.choose(prompts[:8], options[:8]), choose_one_by_one(model, prompts[:2], options[:2])  # warm
+    model.choose(prompts, options), choose_one_by_one(model, prompts[:2], options[:2])  # warm: the memory is there
     for _ in range(args.rounds):
         slow, one = timed(model, lambda: choose_one_by_one(model, prompts, options))
         fast, all_ = timed(model, lambda: model.choose(prompts, options).logprobs)
