@@ -28,7 +28,7 @@ from tqdm import tqdm
 from domains.stories import MODEL
 from domains.writing import EDGES_2D, Writing
 from experiments.command import run_main
-from experiments.writing_setup import DOMAINS, from_nothing
+from experiments.writing_setup import DOMAINS, from_nothing, is_ours
 from qdfeedback import files, metrics
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.diversity.columns import Columns
@@ -218,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError("--study needs --texts, the run that it is about")
     if args.study is not None and args.simulated:
         raise ValueError("--study or --simulated: people answer, or a simulation")
-    if args.domain == "opinions" and args.model == str(MODEL):
+    if args.domain == "opinions" and is_ours(args.model):
         raise ValueError("--model: ours knows what stories can differ in, not opinions; name one of your own")
     compute_on(threads())
     writing, rng = DOMAINS[args.domain], np.random.default_rng(args.seed)

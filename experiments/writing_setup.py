@@ -81,8 +81,7 @@ def check(args: Args) -> None:
         raise ValueError(f"--candidates must be above {ZERO_SHOT}, --batch-size, --concurrency, --samples at least 1")
     if args.writer is None and args.domain == "poetry":
         raise ValueError("--writer: poems need a model of your own, in a folder or on a server; ours writes stories")
-    ours = args.writer is None or Path(args.writer).resolve() == MODEL.resolve()
-    if ours and args.method == "asked" and not args.resume:
+    if is_ours(args.writer) and args.method == "asked" and not args.resume:
         raise ValueError("--method asked: ours writes from examples and to targets alone; name a --writer")
     if args.method == "directional" and any(axis.kind == "category" for axis in writing.axes):
         raise ValueError("--method directional: categories have no direction; take guided")
@@ -93,6 +92,11 @@ def check(args: Args) -> None:
         raise ValueError("--cap needs --prices, a table of what models cost")
     if args.prices is not None:
         read_prices(args.prices)
+
+
+def is_ours(model: str | None) -> bool:
+    """Whether a model that was named, or none, is the story model."""
+    return model is None or Path(model).resolve() == MODEL.resolve()
 
 
 def writing_of(args: Args) -> Writing:

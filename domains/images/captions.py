@@ -1,6 +1,6 @@
 """What is said of scenes: captions that leave some of it open, and what a prompt names, read back.
 
-"an image of two small striped red circles on the left, on a grey ground"
+"an image of two small striped red circles on the left on a grey ground"
 "any number of circles"                          # how many is open too
 "a red circle and a dotted blue square"
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from domains.images.reader import Sight, View
-from domains.images.scenes import COLOURS, COUNTS, DIVIDES, GROUNDS, SHAPES, SIZES, TEXTURES, Scene, Thing
+from domains.images.scenes import COLOURS, COUNTS, GROUNDS, SHAPES, SIZES, TEXTURES, Scene, Thing
 
 ANY = "any number of"
 PLURALS = {shape: f"{shape}es" if shape.endswith("s") else f"{shape}s" for shape in (*SHAPES, "thing")}
@@ -52,14 +52,14 @@ def describe(scene: Scene, rng: np.random.Generator, *, named: float = 0.5) -> s
         return " ".join([*told, PLURALS[shape] if many else shape])
 
     n, pair = len(scene.things), len({thing.kind for thing in scene.things}) > 1
-    size = f"{'small' if scene.things[0].radius < DIVIDES else 'large'} " if says() else ""
+    view = View(tuple(Sight(None, None, None, one.radius, one.x, one.y) for one in scene.things), scene.ground)
+    size = f"{view.size} " if says() and view.size else ""
     if pair:
         told = " and ".join(f"a {size}{noun(thing, many=False)}" for thing in scene.things)
     elif not says():
         told = f"{ANY} {size}{noun(scene.things[0], many=True)}"
     else:
         told = f"{'a' if n == 1 else COUNTS[n - 1]} {size}{noun(scene.things[0], many=n > 1)}"
-    view = View(tuple(Sight(None, None, None, one.radius, one.x, one.y) for one in scene.things), scene.ground)
     places = [PLACES[place] for place in (view.across, view.down) if place in PLACES]
     told += f" {places[rng.integers(len(places))]}" if places and says() else ""
     told += f" on a {scene.ground} ground" if says() else ""

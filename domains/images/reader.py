@@ -95,9 +95,9 @@ def read(picture: NDArray[np.uint8]) -> View:
     edge = np.ones((SIZE, SIZE), dtype=bool)
     edge[RING:-RING, RING:-RING] = False
     around = np.median(seen[edge], axis=0)
-    if (_distance(seen[edge], around) < APART).mean() < 0.7:
-        return View((), None)
     apart = _distance(seen, around)
+    if (apart[edge] < APART).mean() < 0.7:
+        return View((), None)
     numbered, n = ndimage.label(apart > APART)
     parts = [numbered == i for i in range(1, n + 1)]
     things = tuple(_thing(seen, part, apart) for part in parts if part.sum() >= SPECK)

@@ -74,10 +74,8 @@ class Reader:
             for batch in in_batches(tails, alike, self.batch_size, tokens):
                 padded, counts = _as_many(wanted[i] for i in batch)
                 cache = _as_often(read, len(batch))
-                yield (
-                    batch,
-                    _together(self._go_on([tails[i] for i in batch], padded, cache, len(begin)), padded, counts),
-                )
+                logs = self._go_on([tails[i] for i in batch], padded, cache, len(begin))
+                yield batch, _together(logs, padded, counts)
 
     def _each_whole(
         self, coded: Sequence[list[int]], rows: Sequence[int], wanted: Sequence[Sequence[Spelled]]
@@ -93,15 +91,9 @@ class Reader:
     @torch.inference_mode()
     def _after(self, prompt: Sequence[int], options: Sequence[Sequence[int]]) -> Floats:
         """Returns (k,) log-probabilities of the options after a prompt."""
-        width = max(map(len, options))
-        tokens = torch.full((len(options), len(prompt) + width - 1), self.pad)
-        wanted = torch.zeros(len(options), width, dtype=torch.long)
-        mask, known = torch.zeros_like(tokens), torch.zeros_like(wanted)
-        for i, option in enumerate(options):
-            row = [*prompt, *option[:-1]]
-            tokens[i, : len(row)], mask[i, : len(row)] = torch.tensor(row), 1
-            wanted[i, : len(option)], known[i, : len(option)] = torch.tensor(option), 1
-        tokens, mask, wanted, known = (one.to(self.network.device) for one in (tokens, mask, wanted, known))
+        tokens, mask = right_padded([[*prompt, *option[:-1]] for option in options], self.pad, self.network.device)
+        wanted, known = right_padded(options, self.pad, mask.device)
+        width = wanted.shape[1]
         out = self.network(input_ids=tokens, attention_mask=mask, use_cache=False, logits_to_keep=width)
         return _said(out.logits[:, -width:].float().log_softmax(dim=-1), wanted, known)
 
@@ -160,14 +152,9 @@ class Reader:
         self, options: Sequence[Sequence[int]], mask: torch.Tensor, last: torch.Tensor, cache: DynamicCache
     ) -> Floats:
         """Returns (b,) log-probabilities of the options' tokens after their first."""
-        width = max(map(len, options)) - 1
-        tokens = torch.full((len(options), width), self.pad, device=mask.device)
-        wanted, known = torch.zeros_like(tokens), torch.zeros_like(tokens)
-        for i, option in enumerate(options):
-            tokens[i, : len(option) - 1] = torch.tensor(option[:-1], device=mask.device)
-            wanted[i, : len(option) - 1] = torch.tensor(option[1:], device=mask.device)
-            known[i, : len(option) - 1] = 1
-        places = last[:, None] + 1 + torch.arange(width, device=mask.device)
+        tokens, known = right_padded([option[:-1] for option in options], self.pad, mask.device)
+        wanted, _ = right_padded([option[1:] for option in options], self.pad, mask.device)
+        places = last[:, None] + 1 + torch.arange(tokens.shape[1], device=mask.device)
         out = self.network(
             input_ids=tokens, attention_mask=torch.cat([mask, known], dim=1), position_ids=places,
             past_key_values=cache, use_cache=True,
@@ -184,6 +171,12 @@ def left_padded(coded: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[
         tokens[i, width - len(row) :] = torch.tensor(row)
         mask[i, width - len(row) :] = 1
     return tokens.to(device), mask.to(device)
+
+
+def right_padded(coded: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns (n, longest) tokens that begin together, and where they are none that was put behind them (1, else 0)."""
+    tokens, mask = left_padded([row[::-1] for row in coded], pad, device)
+    return tokens.flip(1), mask.flip(1)
 
 
 def _exactly(logs: Floats, options: Sequence[Sequence[Sequence[int]]]) -> Floats:
