@@ -33,7 +33,7 @@ from qdfeedback.history import History, Position
 from qdfeedback.run_settings import read_settings, write_settings
 from qdfeedback.search import Search, present
 from qdfeedback.shown import Shown
-from qdfeedback.types import Generator, Ints, Placement
+from qdfeedback.types import Batch, Generator, Ints, Placement
 
 KEPT = 2  # checkpoints: one may be damaged
 _NAME = re.compile(r"(\d{9})-([0-9a-f]{16})\.npz")
@@ -159,6 +159,16 @@ class Run:
             self.shown.note(zip(missing.tolist(), map(self.shown.add, presented), strict=True))
             there = self.shown.names()
         return {int(candidate): there[int(candidate)] for candidate in ids}
+
+    def show_batch(self, search: Search, batch: Batch) -> None:
+        """Keeps what every candidate of a batch looks like, so that `show` renders none of them again.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        rows = [i for i, artifact in enumerate(batch.artifacts) if artifact is not None]
+        names = [self.shown.add(search.domain.present(batch.artifacts[i])) for i in rows]
+        self.shown.note(zip(batch.ids[rows].tolist(), names, strict=True))
 
     def save_model(self, role: str, name: str, model: Any) -> None:
         """Writes a model under models/."""

@@ -255,7 +255,7 @@ def reevaluate(
     return found, np.stack(objectives), np.stack(measured)
 
 
-def present(search: Search, solutions: Solutions, ids: Ints) -> list[str | NDArray[np.uint8]]:
+def present(search: Search, solutions: Solutions, ids: Ints) -> list[str | bytes | NDArray[np.uint8]]:
     """Returns what people look at, one per candidate, rendered again under the candidates' own seeds.
 
     Raises:

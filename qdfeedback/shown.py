@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FRAME_MS = 80
+PNG = b"\x89PNG\r\n\x1a\n"
 LAST_MS = 1200  # the last frame of an animation stays so long, before it begins again
 MEDIA = {".txt": "text/plain; charset=utf-8", ".png": "image/png", ".apng": "image/apng"}
 """Suffix → media type of all that can be shown."""
@@ -44,11 +45,12 @@ class Shown:
         self._names: dict[int, str] = {}
         self._read = 0  # bytes of the index
 
-    def add(self, presented: str | NDArray[np.uint8]) -> str:
+    def add(self, presented: str | bytes | NDArray[np.uint8]) -> str:
         """Keeps what a domain presented; returns its file name.
 
         Args:
-            presented: text, an image (h, w, 3) or a video (frames, h, w, 3), uint8.
+            presented: text, an image (h, w, 3) or a video (frames, h, w, 3), uint8; or a PNG file's bytes, kept as
+                they are.
 
         Raises:
             ValueError: It is something else.
@@ -109,12 +111,14 @@ def is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def encode(presented: str | NDArray[np.uint8]) -> tuple[bytes, str]:
+def encode(presented: str | bytes | NDArray[np.uint8]) -> tuple[bytes, str]:
     """Returns the bytes of a file and its suffix; the same content gives the same bytes.
 
     Raises:
         ValueError: It is neither text, nor an image, nor a video.
     """
+    if isinstance(presented, bytes) and presented.startswith(PNG):
+        return presented, ".png"
     if isinstance(presented, str):
         return presented.encode("utf-8", "replace"), ".txt"
     frames = np.asarray(presented)

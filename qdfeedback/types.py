@@ -195,8 +195,8 @@ class Domain(Protocol):
         """
         ...
 
-    def present(self, artifact: Any) -> str | NDArray[np.uint8]:
-        """Returns text, an image (h, w, 3) or a video (frames, h, w, 3) for people, judges and plots."""
+    def present(self, artifact: Any) -> str | bytes | NDArray[np.uint8]:
+        """Returns text, an image (h, w, 3) or video (frames, h, w, 3), or a PNG file's bytes, for people and judges."""
         ...
 
 

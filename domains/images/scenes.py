@@ -40,7 +40,7 @@ ASIDE = 6.0
 """Pixels from the middle of the picture at which a place has a name."""
 GRID = 8
 """Pixels from stripe to stripe, and from dot to dot."""
-DARK = 0.5
+DARK = 0.35
 """Of a colour, in stripes and dots."""
 TYPICAL = {"circle": "red", "square": "blue", "triangle": "yellow", "cross": "green"}
 PAIRS = 0.2  # of all scenes hold two things of two kinds

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch.nn import functional
 from tqdm import tqdm
@@ -29,6 +27,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from domains.stories.corpus import Document, document
 from domains.stories.stories import MODEL
+from domains.training import Progress, make_optimizers, rate, update
 from qdfeedback.parallel import compute_on
 
 END = "<|end|>"
@@ -188,15 +187,6 @@ def loss_of(model: LlamaForCausalLM, rows: Rows, answer_weight: float) -> tuple[
     return total / (weight.sum() + answer_weight * len(apart)), float(off.mean().detach())
 
 
-def rate(step: int, args: Args) -> float:
-    """Returns the learning rate of a step."""
-    begin = max(args.steps // 20, 1)
-    if step < begin:
-        return args.learning_rate * (step + 1) / begin
-    done = (step - begin) / max(args.steps - begin, 1)
-    return args.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-
-
 def make_model(args: Args, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """Returns a Llama with drawn weights."""
     torch.manual_seed(args.seed)
@@ -210,75 +200,6 @@ def make_model(args: Args, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausal
     )  # fmt: skip
 
 
-def make_optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
-    """Returns Muon for the matrices within the network, and AdamW for the rest."""
-    inner: list[torch.nn.Parameter] = []
-    rest: list[torch.nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        (inner if parameter.ndim == 2 and "embed" not in name else rest).append(parameter)
-    return [
-        torch.optim.Muon(inner, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.05),
-    ]
-
-
-class Progress:
-    """Weights and optimizers, on disk as tensors and JSON.
-
-    Args:
-        folder: where.
-        model: its weights are kept.
-        optimizers: their moments are kept.
-        of: settings and tokenizer, by which one training is told from another.
-    """
-
-    def __init__(
-        self, folder: Path, model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimizer], of: dict[str, Any]
-    ) -> None:
-        self.folder, self.model, self.optimizers, self.of = folder, model, optimizers, of
-
-    def save(self, step: int) -> None:
-        """Writes all, under a new name that replaces the old one at the end."""
-        part = self.folder / "writing"
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        tensors = {f"weights.{name}": value for name, value in self.model.named_parameters()}
-        for which, optimizer in enumerate(self.optimizers):
-            for number, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{which}.{number}.{name}": value for name, value in state.items()}
-        save_file({name: value.detach().contiguous() for name, value in tensors.items()}, part / "state.safetensors")
-        (part / "step.json").write_text(json.dumps({"step": step, "of": self.of}))
-        shutil.rmtree(self.folder / "last", ignore_errors=True)
-        part.rename(self.folder / "last")
-
-    def load(self) -> int:
-        """Returns the step to go on with.
-
-        Raises:
-            ValueError: What lies there is of another training.
-        """
-        last, written = self.folder / "last", self.folder / "writing"
-        if not last.exists() and (written / "step.json").exists():  # killed before it had its name
-            written.rename(last)
-        if not (last / "step.json").exists():
-            return 0
-        found = json.loads((last / "step.json").read_text())
-        if different := [name for name in self.of if found["of"].get(name) != self.of[name]]:
-            raise ValueError(f"{self.folder} is of a training with another {different[0]}: remove it to begin anew")
-        tensors = load_file(last / "state.safetensors")
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(tensors[f"weights.{name}"])
-        for which, optimizer in enumerate(self.optimizers):
-            state: dict[int, dict[str, torch.Tensor]] = {}
-            for name, value in tensors.items():
-                if name.startswith(f"optimizer.{which}."):
-                    number, key = name.split(".")[2:]
-                    state.setdefault(int(number), {})[key] = value
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-        return int(found["step"])
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Trains, or goes on training."""
     args = tyro.cli(Args, description=__doc__, args=argv)
@@ -289,19 +210,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     optimizers = make_optimizers(model)
     of = {name: value for name, value in asdict(args).items() if name not in ("out", "threads", "checkpoint_every")}
     of["tokenizer"] = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
-    progress = Progress(part, model, optimizers, of)
+    progress = Progress(part, {"weights": model}, optimizers, of)
     begin = progress.load()
     bar = tqdm(range(begin, args.steps), initial=begin, total=args.steps, unit="step", mininterval=5)
     for step in bar:
         rows = pack(tokenizer, args.rows, np.random.default_rng([args.seed, 1, step]))
-        for group in (group for one in optimizers for group in one.param_groups):
-            group["lr"] = rate(step, args)
         loss, apart = loss_of(model, rows, args.answer_weight)
-        model.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for one in optimizers:
-            one.step()
+        update(loss, [model], optimizers, rate(step, args.steps, args.learning_rate))
         if step % 10 == 0:
             bar.set_postfix(loss=f"{float(loss.detach()):.3f}", judge=f"{apart:.3f}", refresh=False)
         if (step + 1) % args.checkpoint_every == 0:

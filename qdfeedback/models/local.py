@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessor, LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
-from transformers.utils.hub import cached_file, extract_commit_hash
 
 from qdfeedback.models.language import (
     CUT_OFF,
@@ -28,6 +26,7 @@ from qdfeedback.models.language import (
     end_at,
     same_number,
 )
+from qdfeedback.models.naming import exact_name
 from qdfeedback.models.reading import Reader, Spelled, in_batches, left_padded
 from qdfeedback.types import Ints
 
@@ -68,27 +67,7 @@ def load_local(
         raise ValueError(f"{model} has no chat template")
     talks = bool(tokenizer.chat_template if chat is None else chat)
     kind = f"{str(network.dtype).removeprefix('torch.')}, {'messages' if talks else 'text'}"
-    return LocalModel(network, tokenizer, f"{_exact_name(str(model), revision)} ({kind})", talks, batch_size)
-
-
-def _exact_name(model: str, revision: str | None) -> str:
-    """Returns a folder's name with a digest of what is in it, or a hub id with its commit."""
-    if Path(model).is_dir():
-        return f"{Path(model).name}@{_digest(Path(model))}"
-    commit = extract_commit_hash(cached_file(model, "config.json", revision=revision), None)
-    if not commit:
-        raise OSError(f"which commit of {model} this is cannot be told: download it into a folder, and name that")
-    return f"{model}@{commit}"
-
-
-def _digest(folder: Path) -> str:
-    """Returns what tells one content of a folder from another."""
-    found = hashlib.sha256()
-    for path in sorted(folder.glob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                found.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()} ".encode())
-    return found.hexdigest()[:16]
+    return LocalModel(network, tokenizer, f"{exact_name(str(model), revision)} ({kind})", talks, batch_size)
 
 
 @dataclass(frozen=True)

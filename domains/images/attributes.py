@@ -1,0 +1,96 @@
+"""What is in pictures, as columns: the truth about this world, for simulated people and for figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from domains.images.captions import Named, kept, names
+from domains.images.images import pixels
+from domains.images.reader import View, read
+from domains.images.scenes import COLOURS, COUNTS, GROUNDS, SHAPES, SIZE, SIZES, TEXTURES
+from qdfeedback.types import Artifacts, Floats
+
+VALUES: Mapping[str, tuple[str, ...]] = {
+    "shape": SHAPES, "colour": tuple(COLOURS), "texture": TEXTURES, "count": COUNTS, "size": SIZES,
+    "ground": tuple(GROUNDS), "across": ("left", "middle", "right"), "down": ("top", "centre", "bottom"),
+}  # fmt: skip
+"""What each attribute can be."""
+_OF_THINGS = ("shape", "colour", "texture")
+
+
+def value(view: View, attribute: str) -> str | None:
+    """Returns what an attribute of a picture is; None = it cannot be told, or things differ in it."""
+    found: str | None = view.common(attribute) if attribute in _OF_THINGS else getattr(view, attribute)
+    return found
+
+
+class SceneReader:
+    """What is in each picture: a column for each attribute with the number of its value, and radius, x and y.
+
+    Radius is the mean of all things', x and y the middle of them, in pixels. NaN = it cannot be told.
+    """
+
+    names = (*(f"true_{name}" for name in VALUES), "true_radius", "true_x", "true_y")
+
+    def encode(self, artifacts: Artifacts) -> Floats:
+        """Returns (n, 11) float32 of n pictures."""
+        found = np.full((len(artifacts), len(self.names)), np.nan, dtype=np.float32)
+        for row, picture in zip(found, pixels(artifacts), strict=True):
+            view = read(picture)
+            for column, (name, values) in enumerate(VALUES.items()):
+                seen = value(view, name)
+                row[column] = np.nan if seen is None else values.index(seen)
+            if view.things:
+                row[-3:] = np.mean([one.radius for one in view.things]), *view.middle
+        return found
+
+
+def open_attributes(prompt: str) -> tuple[str, ...]:
+    """Returns the attributes that a prompt of one kind of thing leaves open; of two kinds: those of the whole."""
+    named: Named = names(prompt)
+    given = {*named.whole, *(name for kind in named.kinds for name in kind)}
+    several = len(named.kinds) > 1
+    return tuple(name for name in VALUES if name not in given and not (several and name in _OF_THINGS))
+
+
+def likeness(features: Floats, prompt: str) -> Floats:
+    """Returns (…, k) places such that people's idea of likeness is the distance between them.
+
+    Args:
+        features: (…, 11) as `SceneReader` gives them.
+        prompt: what it names is the same everywhere, and counts for nothing.
+
+    Returns:
+        For each open attribute one column or several: colours as light from 0 to 1, categories as 0 or 0.7, places and
+        radii in fifths of the picture, numbers of things in halves. NaN where anything cannot be told.
+    """
+    colours, grounds = (np.array(list(of.values())) / 255 for of in (COLOURS, GROUNDS))
+    places: list[Any] = []
+    for attribute in open_attributes(prompt):
+        column = features[..., list(VALUES).index(attribute)]
+        known = np.isfinite(column)
+        row = np.where(known, column, 0).astype(int)
+        if attribute in ("colour", "ground"):
+            told = (colours if attribute == "colour" else grounds)[row]
+        elif attribute in ("shape", "texture"):
+            told = 0.7 * np.eye(len(VALUES[attribute]))[row]
+        elif attribute == "count":
+            told = 0.5 * column[..., None]
+        else:
+            told = features[..., {"size": -3, "across": -2, "down": -1}[attribute], None] * 5 / SIZE
+            told = told if attribute == "size" else told / 2
+        places.append(np.where(known[..., None], told, np.nan))
+    return np.concatenate(places, axis=-1)
+
+
+def alignment(features: list[View], prompt: str) -> Floats:
+    """Returns (n,) the share of what a prompt names that is in each picture; what cannot be told is not."""
+    named = names(prompt)
+    found = []
+    for view in features:
+        said = kept(named, view)
+        found.append(np.mean([bool(one) for one in said.values()]) if said else 1.0)
+    return np.array(found)
