@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ribs.archives import ArchiveBase
+from scipy.stats import entropy
 
 from qdfeedback.archives import grid
 from qdfeedback.search import Rows, measure
@@ -113,3 +114,52 @@ def orders_right(model: Diversity, features: Floats, triplets: Ints) -> np.ndarr
     anchor, near, far = (places[local.reshape(triplets.shape)[:, i]] for i in range(3))
     result: np.ndarray = np.square(anchor - near).sum(axis=1) < np.square(anchor - far).sum(axis=1)
     return result
+
+
+def pairwise_distance(embeddings: Floats) -> tuple[float, float]:
+    """Returns mean and standard deviation of 1 - cosine over all pairs (Ding 2024 takes embeddings of DreamSim).
+
+    Args:
+        embeddings: (n, d), two rows at least; rows with NaN do not count.
+    """
+    unit = _unit_rows(embeddings)
+    apart = 1 - (unit @ unit.T)[np.triu_indices(len(unit), 1)]
+    return float(apart.mean()), float(apart.std())
+
+
+def vendi_score(embeddings: Floats) -> float:
+    """Returns the effective number of different items, from 1 to n (Friedman and Dieng 2023), by cosine.
+
+    Args:
+        embeddings: (n, d); rows with NaN do not count.
+
+    Raises:
+        ImportError: The extra is not installed; says which.
+    """
+    try:
+        from vendi_score import vendi
+    except ModuleNotFoundError as error:
+        raise ImportError('this needs vendi-score: pip install "qdfeedback[images]"') from error
+    unit = _unit_rows(embeddings)
+    return float(vendi.score_dual(unit) if len(unit) > unit.shape[1] else vendi.score_K(unit @ unit.T))
+
+
+def _unit_rows(embeddings: Floats) -> Floats:
+    rows = embeddings[np.isfinite(embeddings).all(axis=1)].astype(np.float64)
+    if len(rows) < 2:
+        raise ValueError(f"embeddings must have two finite rows or more, got {len(rows)}")
+    unit: Floats = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
+
+
+def attribute_entropy(values: Floats, n_values: int) -> float:
+    """Returns how evenly an attribute takes its values, from 0 (always the same) to 1 (GRADE).
+
+    Args:
+        values: (n,) numbers of values from 0, NaN = unknown: these do not count; NaN where all are.
+        n_values: how many there are.
+    """
+    known = values[np.isfinite(values)].astype(int)
+    if not len(known):
+        return float("nan")
+    return float(entropy(np.bincount(known, minlength=n_values)) / np.log(n_values))

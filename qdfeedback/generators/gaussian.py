@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qdfeedback.types import Outcome, Placement, Proposal, Solutions, first
+from qdfeedback.types import Ints, Outcome, Placement, Proposal, Solutions, first
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,26 @@ class Gaussian:
         Raises:
             RuntimeError: The archive holds ids that nothing resolves.
         """
-        archive = placement.archive
-        if archive.empty:
+        if placement.archive.empty:
             return first(self.initial(n, rng))
-        solutions, ids = archive.data(["solution", "id"], return_type="tuple")
-        chosen = rng.integers(len(ids), size=n)
-        if placement.holds_ids:
-            if placement.resolve is None:
-                raise RuntimeError("the archive holds ids: give the placement `resolve`, e.g. history.take")
-            parents = placement.resolve(ids[chosen])
-        else:
-            parents = solutions[chosen]
+        parents, ids = parents_of(placement, n, rng)
         mutated = parents + rng.normal(0.0, self.sigma, parents.shape)
-        return Proposal(mutated, ids[chosen][:, None], np.full(n, "gaussian"))
+        return Proposal(mutated, ids[:, None], np.full(n, "gaussian"))
 
     def tell(self, proposal: Proposal, outcome: Outcome) -> None:
         """Learns nothing."""
+
+
+def parents_of(placement: Placement, n: int, rng: np.random.Generator) -> tuple[Solutions, Ints]:
+    """Returns the solutions of n elites drawn uniformly, and their (n,) ids.
+
+    Raises:
+        RuntimeError: The archive holds ids that nothing resolves.
+    """
+    solutions, ids = placement.archive.data(["solution", "id"], return_type="tuple")
+    chosen = rng.integers(len(ids), size=n)
+    if not placement.holds_ids:
+        return solutions[chosen], ids[chosen]
+    if placement.resolve is None:
+        raise RuntimeError("the archive holds ids: give the placement `resolve`, e.g. history.take")
+    return placement.resolve(ids[chosen]), ids[chosen]

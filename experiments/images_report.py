@@ -1,0 +1,144 @@
+"""What a run on pictures leaves behind: figures of a set of pictures, the summary, a collage."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.stats import spearmanr
+
+from domains.images.attributes import VALUES, open_attributes
+from experiments.images_setup import SEARCHES, is_ours
+from qdfeedback import metrics, viz
+from qdfeedback.archives import categorical
+from qdfeedback.search import elites
+from qdfeedback.types import ID_FIELD, Floats, Ints
+
+if TYPE_CHECKING:
+    from experiments.qdhf_images import ImageSearch
+
+FIXED = ("colour", "ground", "texture", "size")  # of our pictures: the space that does not move
+
+
+def finish(images: ImageSearch) -> dict[str, Any]:
+    """Writes archive, pictures and summary; returns the summary."""
+    args, run, placement = images.args, images.run, images.placement
+    assert placement is not None
+    run.save_archive(placement)
+    found = elites(placement)
+    chosen = the_set(images)
+    features = run.history.take(chosen, "features")
+    embedded = features[:, images.learned]
+    everything = run.history.sample("features")
+    mean, spread = metrics.pairwise_distance(embedded)
+    summary: dict[str, Any] = {
+        "method": args.method, "seed": args.seed[0], "prompt": args.prompt, "pictures": len(run.history),
+        "drawn": images.pictures.drawn, "elites": len(found), "set": len(chosen),
+        "judgments": images.judgments, "judgment_accuracy": images.accuracy,
+        "clip_score": float(images.quality.score(features).mean.mean()),
+        "distance_mean": mean, "distance_spread": spread, "vendi": metrics.vendi_score(embedded),
+        "failed": sum(int((part["error"] != None).sum()) for part in run.history.chunks("error")),  # noqa: E711
+    }  # fmt: skip
+    if is_ours(args.model) and args.truth is None:
+        summary |= by_truth(images, features[:, len(images.learned) :], everything)
+    _pictures(images, found.ids, found.measures)
+    run.save_summary(summary)
+    images.store.close()
+    return summary
+
+
+def the_set(images: ImageSearch) -> Ints:
+    """Returns the ids of the pictures that are compared: some of the archive's, or those that fit the prompt best."""
+    args = images.args
+    if args.method in SEARCHES:
+        assert images.placement is not None
+        ids = elites(images.placement).ids
+        rng = np.random.default_rng(args.seed[0])
+        return np.sort(rng.choice(ids, min(args.set_size, len(ids)), replace=False))
+    score = images.quality.score(images.history.sample("features")).mean
+    best: Ints = np.argsort(-np.nan_to_num(score, nan=-np.inf), kind="stable")[: args.set_size]
+    return best
+
+
+def by_truth(images: ImageSearch, true: Floats, everything: Floats) -> dict[str, Any]:
+    """Returns figures by what is in our pictures.
+
+    Args:
+        images: the run.
+        true: (n, 11) what is in the pictures of the set.
+        everything: (m, d) features of all pictures.
+    """
+    prompt, left_open = images.args.prompt, open_attributes(images.args.prompt)
+    entropies = {
+        name: metrics.attribute_entropy(true[:, list(VALUES).index(name)], len(VALUES[name])) for name in left_open
+    }
+    summary: dict[str, Any] = {"entropy": float(np.mean(list(entropies.values()))), "entropy_of": entropies}
+    summary["unreadable"] = float(np.isnan(true[:, : len(VALUES)]).any(axis=1).mean())
+    fixed = [name for name in FIXED if name in left_open]
+    if fixed:
+        columns = [len(images.learned) + list(VALUES).index(name) for name in fixed]
+        archive = categorical([len(VALUES[name]) for name in fixed])(np.empty((len(fixed), 2)), 0)
+        score = images.quality.score(everything).mean
+        good = np.flatnonzero(np.isfinite(score) & np.isfinite(everything[:, columns]).all(axis=1))
+        archive.add(good, score[good], everything[good][:, columns], **dict.fromkeys(ID_FIELD, good))
+        told = metrics.score(archive)
+        summary |= {"coverage_true": told.coverage, "qd_score_true": told.qd_score, "true_axes": fixed}
+    if images.model is not None:
+        summary["axes"] = _axes(images.model.project(everything[:, images.learned]), everything, images, prompt)
+    return summary
+
+
+def _axes(measures: Floats, everything: Floats, images: ImageSearch, prompt: str) -> list[dict[str, float]]:
+    """Returns for each learned axis and open attribute |Spearman's rho| with that of its values that fits best."""
+    found = []
+    for axis in measures.T:
+        told = {}
+        for name in open_attributes(prompt):
+            column = everything[:, len(images.learned) + list(VALUES).index(name)]
+            known = np.isfinite(column)
+            each = [abs(spearmanr(axis[known], column[known] == i).statistic) for i in np.unique(column[known])]
+            told[name] = float(np.nanmax(each)) if len(each) > 1 else 0.0
+        found.append(told)
+    return found
+
+
+def _pictures(images: ImageSearch, ids: Ints, measures: Floats) -> None:
+    shown = images.run.shown
+    names = shown.names()
+
+    def picture(i: int) -> NDArray[np.uint8]:
+        content = shown.path(names[int(ids[i])]).read_bytes()
+        return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+    assert images.placement is not None
+    axes = ("learned axis 1", "learned axis 2")
+    figure, panels = viz.figure(1, width=6, height=5)
+    viz.heatmap(panels[0], images.placement.archive, title="CLIP score in the archive", axes=axes)
+    viz.save(figure, images.run.path / "archive.png")
+    figure, panels = viz.figure(1, width=9, height=9)
+    viz.collage(panels[0], measures, picture, title=f"“{images.args.prompt}”", axes=axes)
+    viz.save(figure, images.run.path / "collage.png")
+
+
+def one_line(summary: dict[str, Any]) -> str:
+    """Returns one finished run in a line."""
+    entropy = f", entropy {summary['entropy']:.2f}" if "entropy" in summary else ""
+    return (
+        f"{summary['method']} seed {summary['seed']}: CLIP score {summary['clip_score']:.1f}, distance "
+        f"{summary['distance_mean']:.3f} (spread {summary['distance_spread']:.3f}), "
+        f"Vendi {summary['vendi']:.1f}{entropy}"
+    )
+
+
+def closing_lines(path: Path, summary: dict[str, Any]) -> str:
+    """Returns what a person wants to know at the end."""
+    judged = f" and {summary['judgments']:,} answers" if summary["judgments"] else ""
+    return (
+        f"\n{summary['elites']:,} elites out of {summary['pictures']:,} pictures{judged}.\n"
+        f"A set of {summary['set']}: {one_line(summary)}\n"
+        f"Look at {path}/collage.png and archive.png; figures in {path}/summary.json"
+    )

@@ -1,0 +1,286 @@
+"""QDHF on pictures: one prompt, an archive of good and different pictures, on axes learned from what people find alike.
+
+    pip install -e ".[images]"
+    python -m experiments.qdhf_images                                         # our small pipeline; a simulation answers
+    python -m experiments.qdhf_images --prompt "a dotted thing" --method best-of-n --run runs/best
+    python -m experiments.qdhf_images --annotator study --run runs/people     # people do, on the study page
+    qdfeedback study serve runs/people                                        # beside it
+    python -m experiments.qdhf_images --model stable-diffusion-v1-5/stable-diffusion-v1-5 --clip
+        openai/clip-vit-base-patch32 --truth facebook/dinov2-base --prompt "a bear in a national park"
+
+What is searched is the noise that a diffusion pipeline begins with (Ding 2024, sec. 4.3). `qdhf` follows the paper:
+four refits on random triplets of elites, which alone are placed anew; `qdhf-active` asks where an ensemble disagrees
+and places every picture anew. `aurora-pca` and `aurora-ae` ask nobody; `best-of-n` draws fresh noise and keeps what
+fits the prompt best; `best-of-n-plus` takes the noise, of a hundred, that is farthest from the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from domains.images import CLIP, MODEL
+from experiments import images_report, images_setup
+from experiments.command import for_each_seed, run_main, run_seeds
+from qdfeedback import archives, runs
+from qdfeedback.diversity import models
+from qdfeedback.diversity.columns import OnColumns
+from qdfeedback.diversity.linear import rotation_onto
+from qdfeedback.diversity.published import fit_published
+from qdfeedback.diversity.similarity import Fit, Similarity, fit_and_test
+from qdfeedback.diversity.unsupervised import fit_autoencoder, fit_pca
+from qdfeedback.feedback.annotators import Simulated
+from qdfeedback.feedback.people import People, wait_for_answers
+from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets, uniform_triplets
+from qdfeedback.feedback.store import Store
+from qdfeedback.parallel import compute_on, threads
+from qdfeedback.search import elites, rebuild, start, step
+from qdfeedback.study.settings import begin_study, end_study, similarity_study
+from qdfeedback.types import Annotator, Floats, Ints, Placement
+
+Method = Literal["qdhf", "qdhf-active", "best-of-n", "best-of-n-plus", "aurora-pca", "aurora-ae"]
+RIDGE = 3.0
+
+
+@dataclass(frozen=True)
+class Args:
+    prompt: str = "any number of circles"
+    """What all pictures are asked to show."""
+    run: Path = Path("runs/qdhf_images")
+    """Folder of the run; with several seeds, of their folders seed-0, seed-1, …"""
+    model: str = str(MODEL)
+    """Diffusion pipeline: folder or hub id."""
+    method: Method = "qdhf-active"
+    """Where the axes come from, or what is done without."""
+    annotator: Literal["simulated", "study"] = "simulated"
+    """Who answers: a simulation, or people on the study page."""
+    truth: str | None = None
+    """simulated: folder or hub id of the embedding by whose distances it answers; none = by what is in our pictures."""
+    clip: str = str(CLIP)
+    """Folder or hub id of the CLIP or SigLIP by which pictures are embedded and compared with the prompt."""
+    pictures: int = 1000
+    """Pictures in all."""
+    first: int = 200
+    """Pictures of fresh noise, before the search."""
+    batch_size: int = 40
+    """Pictures in an iteration."""
+    judgments: int = 300
+    """Answers in all."""
+    rounds: int = 10
+    """qdhf-active: in how many rounds they are asked for, over the first half of the run."""
+    cells: int = 16
+    """Along each of two learned axes."""
+    sigma: float = 0.3
+    """Standard deviation of a step of the noise."""
+    plain_step: bool = False
+    """Add to the noise as the paper does, without keeping its variance."""
+    steps: int = 12
+    """Of denoising."""
+    guidance: float = 3.0
+    """Weight of the prompt."""
+    at_once: int = 20
+    """Pictures that are drawn at once."""
+    dtype: str = "auto"
+    """Of the pipeline's numbers: float32, bfloat16, float16."""
+    set_size: int = 100
+    """Pictures of the sets that are compared: of the archive at random, or the best."""
+    seed: tuple[int, ...] = (0,)
+    """Seeds; several run side by side in processes of their own."""
+    resume: bool = False
+    """Go on from where a run stopped, with its settings."""
+    overwrite: bool = False
+    """Replace a run that is there already."""
+    workers: int | None = None
+    """Processes for several seeds; as many as there are cores if not given."""
+
+
+def search_images(images: ImageSearch, bar: tqdm[Any]) -> None:
+    """Runs one seed, from its beginning or its last checkpoint to its end."""
+    args = images.args
+    schedule = images_setup.refit_schedule(args)
+    iteration = images.begin()
+    bar.update(len(images.history))
+    while (left := args.pictures - len(images.history)) > 0:
+        if iteration in schedule:
+            images.refit(iteration, schedule[iteration])
+        assert images.placement is not None, "the first refit made it"
+        n = min(args.batch_size, left)
+        first_id = len(images.history)
+        batch = step(images.search, images.placement, n=n, first_id=first_id, iteration=iteration, rng=images.rng)
+        images.history.append(batch)
+        images.run.show_batch(images.search, batch)
+        images.checkpoint(iteration)
+        bar.set_postfix(cells=len(images.placement.archive), judgments=images.judgments, refresh=False)
+        bar.update(n)
+        iteration += 1
+    if args.method != "qdhf":
+        images.place()
+
+
+class ImageSearch:
+    """All that changes in a run."""
+
+    def __init__(self, args: Args) -> None:
+        self.args = args
+        made = images_setup.make(args)
+        self.run, self.search, self.quality = made.run, made.search, made.quality
+        self.truth, self.learned, self.pictures = made.truth, made.learned, made.pictures
+        self.history, self.study = self.run.history, self.run.settings["study"]
+        self.rng = np.random.default_rng(args.seed[0])
+        self.store = Store(args.run / "judgments.db")
+        self.annotator: Annotator = Simulated(truth=lambda shown: shown, seed=args.seed[0])
+        if args.annotator == "study":
+            text = "Look at the picture at the top. Which of the two below is more like it?"
+            begin_study(args.run, similarity_study(self.study, title="Pictures", text=text, seed=args.seed[0]))
+            self.annotator = People(self.store, self.study, partial(self.run.show, self.search))
+        self.model: models.Model | None = None
+        self.placement: Placement | None = None
+        self.accuracy: float | None = None
+        self.judgments = 0
+
+    def begin(self) -> int:
+        """Draws the first pictures, or takes up the last checkpoint; returns the iteration to go on with."""
+        found = self.run.latest() if self.args.resume else None
+        if found is None:
+            first = start(self.search, self.quality, min(self.args.first, self.args.pictures), rng=self.rng)
+            self.history.append(first)
+            self.run.show_batch(self.search, first)
+            return 1
+        self.model = models.load(self.run.path / self.run.saved["axes"])
+        self.accuracy, self.judgments = found.state["accuracy"], found.state["judgments"]
+        self.placement = self.placed_on(self.build(np.array(found.state["ranges"])))
+        runs.restore(found, self.placement, self.search.generator, self.rng)
+        return found.iteration + 1
+
+    def checkpoint(self, iteration: int) -> None:
+        """Writes all that `begin` needs."""
+        assert self.placement is not None
+        arrays, state = runs.capture(self.placement, self.search.generator, self.rng)
+        state |= {"ranges": archives.bounds(self.placement.archive).tolist()}
+        state |= {"accuracy": self.accuracy, "judgments": self.judgments}
+        self.run.checkpoint(iteration, arrays, state)
+
+    def refit(self, iteration: int, count: int) -> None:
+        """Asks what is to be asked, learns axes, and places pictures on them."""
+        ids, points = self.current()
+        before = self.model or fit_pca(points, dim=2)
+        if self.args.method == "aurora-ae":
+            self.model = fit_autoencoder(points, dim=2, rng=self.rng)
+        elif not count:
+            self.model = before
+        elif self.args.method == "qdhf":
+            rows = uniform_triplets(len(ids), count, self.rng, degenerate=True)
+            self.learn_published(self.answered(iteration, rows, ids, np.full(count, RANDOM)))
+        else:
+            known = self.model if isinstance(self.model, Similarity) else None
+            rows, purpose = choose_triplets(known, points, count, rng=self.rng)
+            self.learn(self.answered(iteration, rows, ids, purpose), before)
+        assert self.model is not None
+        self.run.save_model("axes", f"axes-{iteration:06d}", self.model)
+        self.place(ids if self.args.method == "qdhf" else None)
+
+    def current(self) -> tuple[Ints, Floats]:
+        """Returns ids and embeddings of today's elites, or of the first pictures: those that can be judged."""
+        ids = np.arange(len(self.history)) if self.placement is None else elites(self.placement).ids
+        points = self.history.take(ids, "features")[:, self.learned]
+        known = np.isfinite(points).all(axis=1)
+        if self.args.annotator == "simulated":
+            known &= np.isfinite(self.truth(self.history.take(ids, "features"))).all(axis=1)
+        return ids[known], points[known]
+
+    def answered(self, iteration: int, rows: Ints, ids: Ints, purpose: Any) -> Any:
+        """Asks, keeps the answers, and returns every judgment so far."""
+        features = self.history.take(ids, "features")[rows]
+        queries = ask(rows, ids, purpose, batch=f"{iteration:06d}", shown=features[..., self.learned])
+        self.store.ask(self.study, queries, self.truth(features), self.annotator)
+        if self.args.annotator == "study":
+            wait_for_answers(self.store, self.study, self.store.asked(self.study))
+        until = self.run.last_judgment(iteration, self.store.last(self.study))
+        triplets = self.store.triplets(self.study, until=until)
+        self.judgments = len(triplets)
+        return triplets
+
+    def learn(self, triplets: Any, before: models.Model) -> None:
+        """Fits axes to all answers, turned to lie as those before."""
+        points, local = self.judged(triplets)
+        tested = np.flatnonzero(triplets.purpose == RANDOM)
+        how = Fit(ridge=RIDGE, flip=None)
+        model, self.accuracy = fit_and_test(points, local, tested, dim=2, how=how, rng=self.rng)
+        self.model = model.rotated(rotation_onto(model.project(points), before.project(points)))
+
+    def learn_published(self, triplets: Any) -> None:
+        """Fits axes as the paper does."""
+        model = fit_published(*self.judged(triplets), dim=2, rng=self.rng)
+        self.model, self.accuracy = model, model.note["validation_accuracy"]
+
+    def judged(self, triplets: Any) -> tuple[Floats, Ints]:
+        """Returns the embeddings of all that was judged, and the triplets as their rows."""
+        items, local = np.unique(triplets.items, return_inverse=True)
+        return self.history.take(items, "features")[:, self.learned], local.reshape(-1, 3)
+
+    def place(self, ids: Ints | None = None) -> None:
+        """Places the pictures with these ids, the whole history if None, on the present axes."""
+        assert self.model is not None
+        features = self.history.sample("features") if ids is None else self.history.take(ids, "features")
+        measures = OnColumns(self.learned, self.model).project(features)
+        how = {"quantile": 0.005, "margin": 0.05} if ids is None else {"quantile": 0.0, "margin": 0.0}
+        archive = self.build(archives.ranges(measures, **how))
+        self.placement = self.placed_on(archive)
+        if ids is None:
+            self.placement = rebuild(self.history, self.placement, archive)
+        else:
+            archive.add(ids, self.quality.score(features).mean, measures, id=ids)
+
+    def build(self, ranges: Floats) -> Any:
+        """Returns an empty archive."""
+        return archives.grid((), (self.args.cells,) * 2)(ranges, self.args.seed[0])
+
+    def placed_on(self, archive: Any) -> Placement:
+        """Returns the placement on the present axes."""
+        assert self.model is not None
+        diversity = OnColumns(self.learned, self.model)
+        return Placement(self.quality, diversity, archive, resolve=lambda ids: self.history.take(ids, "solution"))
+
+
+def run_one(args: Args) -> dict[str, Any]:
+    """Runs one seed of several, without a progress bar, and returns its summary."""
+    return _run(args, quiet=True)
+
+
+def _run(args: Args, *, quiet: bool = False) -> dict[str, Any]:
+    """Runs one seed; with --resume, one that is finished is not run again, one that was interrupted goes on."""
+    if args.resume:
+        args = images_setup.saved(args)
+        if runs.is_finished(args.run):
+            return runs.read_summary(args.run)
+    images_setup.check(args)
+    compute_on(1 if quiet else threads())
+    images = ImageSearch(args)
+    if args.annotator == "study":
+        print(f"people answer here: qdfeedback study serve {args.run}", flush=True)
+    with tqdm(total=args.pictures, unit="picture", disable=quiet, mininterval=0.5) as bar:
+        search_images(images, bar)
+    summary = images_report.finish(images)
+    if args.annotator == "study":
+        end_study(args.run)
+    return summary
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs every seed."""
+    args = tyro.cli(Args, description=__doc__, args=argv)
+    if len(args.seed) > 1:
+        run_seeds(run_one, for_each_seed(args, images_setup.saved), images_report.one_line)
+        return
+    print(images_report.closing_lines(args.run, _run(args)))
+
+
+if __name__ == "__main__":
+    run_main(main)
