@@ -99,9 +99,10 @@ def _axes(measures: Floats, everything: Floats, images: ImageSearch, prompt: str
         told = {}
         for name in open_attributes(prompt):
             column = everything[:, len(images.learned) + list(VALUES).index(name)]
-            known = np.isfinite(column)
-            each = [abs(spearmanr(axis[known], column[known] == i).statistic) for i in np.unique(column[known])]
-            told[name] = float(np.nanmax(each)) if len(each) > 1 else 0.0
+            known = np.isfinite(column) & np.isfinite(axis)
+            values = np.unique(column[known])
+            each = [abs(spearmanr(axis[known], column[known] == i).statistic) for i in values if len(values) > 1]
+            told[name] = float(max(each, default=0.0))
         found.append(told)
     return found
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from qdfeedback.models.language import LanguageModel, Sampling
+from qdfeedback.shown import PNG
 from qdfeedback.types import Diversity, Domain, Encoder, Floats, Generator, Outcome, Placement, Quality
 
 
@@ -26,6 +27,9 @@ def check_domain(domain: Domain, encoder: Encoder) -> None:
         alone, _ = domain.render(first[i : i + 1], seeds[i : i + 1])
         np.testing.assert_allclose(encoder.encode(alone)[0], whole[i], rtol=1e-5, atol=1e-5)
     shown = domain.present(artifacts[0])
+    if isinstance(shown, bytes):
+        assert shown.startswith(PNG)
+        return
     assert isinstance(shown, str) or (shown.dtype == np.uint8 and shown.ndim in (3, 4) and shown.shape[-1] == 3)
 
 

@@ -19,6 +19,11 @@ VALUES: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """What each attribute can be."""
 _OF_THINGS = ("shape", "colour", "texture")
+_MEASURED = {
+    "size": (-3, 5 / SIZE),
+    "across": (-2, 2.5 / SIZE),
+    "down": (-1, 2.5 / SIZE),
+}  # column, and what a pixel counts
 
 
 def value(view: View, attribute: str) -> str | None:
@@ -64,25 +69,21 @@ def likeness(features: Floats, prompt: str) -> Floats:
         prompt: what it names is the same everywhere, and counts for nothing.
 
     Returns:
-        For each open attribute one column or several: colours as light from 0 to 1, categories as 0 or 0.7, places and
-        radii in fifths of the picture, numbers of things in halves. NaN where anything cannot be told.
+        For each open attribute one column or several: colours as light from 0 to 1, shapes and textures as 0 or 0.7,
+        numbers of things in halves, radii in fifths of the picture, places in two fifths. NaN where it cannot be told.
     """
     colours, grounds = (np.array(list(of.values())) / 255 for of in (COLOURS, GROUNDS))
     places: list[Any] = []
     for attribute in open_attributes(prompt):
-        column = features[..., list(VALUES).index(attribute)]
-        known = np.isfinite(column)
-        row = np.where(known, column, 0).astype(int)
-        if attribute in ("colour", "ground"):
-            told = (colours if attribute == "colour" else grounds)[row]
-        elif attribute in ("shape", "texture"):
-            told = 0.7 * np.eye(len(VALUES[attribute]))[row]
-        elif attribute == "count":
-            told = 0.5 * column[..., None]
-        else:
-            told = features[..., {"size": -3, "across": -2, "down": -1}[attribute], None] * 5 / SIZE
-            told = told if attribute == "size" else told / 2
-        places.append(np.where(known[..., None], told, np.nan))
+        if attribute in _MEASURED:
+            last, worth = _MEASURED[attribute]
+            places.append(features[..., last, None] * worth)
+            continue
+        column = features[..., list(VALUES).index(attribute), None]
+        row = np.nan_to_num(column[..., 0]).astype(int)
+        told = {"colour": colours, "ground": grounds, "count": 0.5 * np.arange(len(COUNTS))[:, None]}
+        of = told.get(attribute, 0.7 * np.eye(len(VALUES[attribute])))
+        places.append(np.where(np.isfinite(column), of[row], np.nan))
     return np.concatenate(places, axis=-1)
 
 
