@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import spearmanr
 
-from domains.images.attributes import VALUES, open_attributes
+from domains.images.attributes import VALUES, alignment, open_attributes
+from domains.images.reader import read
 from experiments.images_setup import SEARCHES, is_ours
 from qdfeedback import metrics, viz
 from qdfeedback.archives import categorical
@@ -45,6 +46,7 @@ def finish(images: ImageSearch) -> dict[str, Any]:
     }  # fmt: skip
     if is_ours(args.model) and args.truth is None:
         summary |= by_truth(images, features[:, len(images.learned) :], everything)
+        summary["alignment_true"] = float(alignment([read(image(images, one)) for one in chosen], args.prompt).mean())
     _pictures(images, found.ids, found.measures)
     run.save_summary(summary)
     images.store.close()
@@ -107,21 +109,21 @@ def _axes(measures: Floats, everything: Floats, images: ImageSearch, prompt: str
     return found
 
 
-def _pictures(images: ImageSearch, ids: Ints, measures: Floats) -> None:
+def image(images: ImageSearch, candidate: int) -> NDArray[np.uint8]:
+    """Returns the pixels of a candidate's picture."""
     shown = images.run.shown
-    names = shown.names()
+    content = shown.path(shown.names()[int(candidate)]).read_bytes()
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
-    def picture(i: int) -> NDArray[np.uint8]:
-        content = shown.path(names[int(ids[i])]).read_bytes()
-        return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
+def _pictures(images: ImageSearch, ids: Ints, measures: Floats) -> None:
     assert images.placement is not None
     axes = ("learned axis 1", "learned axis 2")
     figure, panels = viz.figure(1, width=6, height=5)
     viz.heatmap(panels[0], images.placement.archive, title="CLIP score in the archive", axes=axes)
     viz.save(figure, images.run.path / "archive.png")
     figure, panels = viz.figure(1, width=9, height=9)
-    viz.collage(panels[0], measures, picture, title=f"“{images.args.prompt}”", axes=axes)
+    viz.collage(panels[0], measures, lambda i: image(images, ids[i]), title=f"“{images.args.prompt}”", axes=axes)
     viz.save(figure, images.run.path / "collage.png")
 
 

@@ -46,7 +46,7 @@ from qdfeedback.study.settings import begin_study, end_study, similarity_study
 from qdfeedback.types import Annotator, Floats, Ints, Placement
 
 Method = Literal["qdhf", "qdhf-active", "best-of-n", "best-of-n-plus", "aurora-pca", "aurora-ae"]
-RIDGE = 3.0
+HOW = Fit(ridge=0.3, flip=None, prepare="center", components=16)  # of a CLIP; see LOG
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class Args:
     """Answers in all."""
     rounds: int = 10
     """qdhf-active: in how many rounds they are asked for, over the first half of the run."""
-    cells: int = 16
+    cells: int = 10
     """Along each of two learned axes."""
-    sigma: float = 0.3
+    sigma: float = 0.5
     """Standard deviation of a step of the noise."""
     plain_step: bool = False
     """Add to the noise as the paper does, without keeping its variance."""
@@ -89,7 +89,7 @@ class Args:
     """Pictures that are drawn at once."""
     dtype: str = "auto"
     """Of the pipeline's numbers: float32, bfloat16, float16."""
-    set_size: int = 100
+    set_size: int = 50
     """Pictures of the sets that are compared: of the archive at random, or the best."""
     seed: tuple[int, ...] = (0,)
     """Seeds; several run side by side in processes of their own."""
@@ -208,11 +208,10 @@ class ImageSearch:
         return triplets
 
     def learn(self, triplets: Any, before: models.Model) -> None:
-        """Fits axes to all answers, turned to lie as those before."""
+        """Fits axes to all answers, turned to lie as those before; the last ones are tested too."""
         points, local = self.judged(triplets)
-        tested = np.flatnonzero(triplets.purpose == RANDOM)
-        how = Fit(ridge=RIDGE, flip=None)
-        model, self.accuracy = fit_and_test(points, local, tested, dim=2, how=how, rng=self.rng)
+        tested = np.flatnonzero((triplets.purpose == RANDOM) & (len(triplets) >= self.args.judgments))
+        model, self.accuracy = fit_and_test(points, local, tested, dim=2, how=HOW, rng=self.rng)
         self.model = model.rotated(rotation_onto(model.project(points), before.project(points)))
 
     def learn_published(self, triplets: Any) -> None:

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 KEPT = 128 << 20  # bytes that were freed and are not given back
@@ -78,6 +79,21 @@ def compute_on(count: int = 1) -> None:
     torch.set_num_threads(count)
     threadpool_limits(count)
     _keep_memory()
+
+
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """Lets this process compute on one thread for a while: on small arrays, threads cost more than they give."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    with threadpool_limits(1):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def _keep_memory() -> None:

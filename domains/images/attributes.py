@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,11 +87,11 @@ def likeness(features: Floats, prompt: str) -> Floats:
     return np.concatenate(places, axis=-1)
 
 
-def alignment(features: list[View], prompt: str) -> Floats:
+def alignment(views: Sequence[View], prompt: str) -> Floats:
     """Returns (n,) the share of what a prompt names that is in each picture; what cannot be told is not."""
     named = names(prompt)
     found = []
-    for view in features:
+    for view in views:
         said = kept(named, view)
         found.append(np.mean([bool(one) for one in said.values()]) if said else 1.0)
     return np.array(found)

@@ -13,6 +13,7 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from qdfeedback.parallel import on_one_thread
 from qdfeedback.types import Bools, Floats, Ints
 
 HINGE_MARGIN = 0.05  # Ding 2024, released code
@@ -248,10 +249,12 @@ def optimise(
         least[better], kept[better] = loss[better], x[: m * k * c].reshape(m, k, c)[better]
 
     watching = watch is not None and bool(watch.any())
-    found = minimize(
-        objective, np.append(start, FLIP_START), jac=True, method="L-BFGS-B", callback=keep_best if watching else None,
-        options={"maxiter": how.steps, "maxcor": 20, "ftol": 1e-7, "gtol": 1e-4},
-    )  # fmt: skip
+    with on_one_thread():
+        found = minimize(
+            objective, np.append(start, FLIP_START), jac=True, method="L-BFGS-B",
+            callback=keep_best if watching else None,
+            options={"maxiter": how.steps, "maxcor": 20, "ftol": 1e-7, "gtol": 1e-4},
+        )  # fmt: skip
     maps = kept if watching else found.x[: m * k * c].reshape(m, k, c)
     flip = 0.5 * expit(found.x[-1]) if learn else how.flip or 0.0
     return maps.transpose(0, 2, 1).copy(), float(flip)

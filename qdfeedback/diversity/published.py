@@ -14,6 +14,7 @@ import torch
 
 from qdfeedback.diversity.fitting import check_triplets, hinge_loss
 from qdfeedback.diversity.similarity import Similarity
+from qdfeedback.parallel import on_one_thread
 from qdfeedback.types import Floats, Ints
 
 BATCH = 32
@@ -65,6 +66,7 @@ def linear_start(d_in: int, d_out: int, rng: np.random.Generator) -> tuple[torch
     return torch.from_numpy(weight).requires_grad_(), torch.from_numpy(bias).requires_grad_()
 
 
+@on_one_thread()
 def train(
     parameters: Sequence[torch.Tensor],
     loss: Callable[[torch.Tensor], torch.Tensor],

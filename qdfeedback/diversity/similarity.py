@@ -184,8 +184,10 @@ def fit_and_test(
         rng: as in `fit_similarity` and `cross_fitted`.
     """
     model = fit_similarity(features, triplets, dim=dim, how=how, rng=rng)
+    if not len(tested):
+        return model, None
     right = cross_fitted(features, triplets, tested, dim=dim, how=how, rng=rng) > 0.5
-    return model, float(right.mean()) if len(right) else None
+    return model, float(right.mean())
 
 
 def choose_ridge(

@@ -1,0 +1,228 @@
+"""What the search costs beside drawing: pictures per second against a bare loop of diffusers, in one process.
+
+    python -m experiments.benchmark_images                            # our small pipeline, a few minutes
+    python -m experiments.benchmark_images --random-weights --device cuda --dtype bfloat16 --batch-size 8 --steps 50
+
+Three ways take turns, iteration by iteration, with batches, steps and noise of the same size. Bare: the prompt's
+embeddings are given, pictures come and are forgotten. Search: `qdhf-active` whole, with embeddings, archive, files,
+answers, refits and checkpoints. The paper's way: bare, but the prompt is encoded on every call, and the elites are
+drawn again at each of four refits. With --random-weights it is the architecture of Stable Diffusion 1.5, bare.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+import tyro
+from tqdm import tqdm
+
+from domains.images import MODEL
+from experiments import images_setup, qdhf_images
+from experiments.arm_published import SHARES
+from experiments.command import run_main
+from qdfeedback.models.diffusion import Diffusion, Drawing, load_diffusion
+from qdfeedback.parallel import compute_on, threads
+from qdfeedback.search import step
+from qdfeedback.types import Floats
+
+SCALE = 8  # pixels of a picture along one of a latent, in Stable Diffusion
+
+
+@dataclass(frozen=True)
+class Args:
+    model: str = str(MODEL)
+    """Folder or hub id."""
+    pictures: int = 600
+    """Of each way."""
+    batch_size: int = 20
+    """Pictures at once, and in an iteration."""
+    steps: int = 12
+    """Of denoising."""
+    judgments: int = 180
+    """Answers that the search asks for."""
+    device: str | None = None
+    """--random-weights: cpu or cuda."""
+    dtype: str = "auto"
+    """float32, bfloat16, float16."""
+    random_weights: bool = False
+    """Stable Diffusion 1.5's U-Net and autoencoder, never trained."""
+    peak: float = 989.0
+    """Of the accelerator, in Tflop/s for --dtype (an H100 SXM in bfloat16: 989)."""
+    seed: int = 0
+    """Seed."""
+    out: Path | None = None
+    """JSON file for the figures."""
+
+
+class Bare:
+    """A loop as a script would have it.
+
+    Args:
+        diffusion: its pipeline is used without what we put round it.
+        prompt: of all pictures.
+        encode: encode the prompt on every call.
+    """
+
+    def __init__(self, diffusion: Diffusion, prompt: str, *, encode: bool) -> None:
+        self.pipeline, self.how, self.prompt, self.encode = diffusion.pipeline, diffusion.how, prompt, encode
+        self.original = self.pipeline.encode_prompt.encode
+        self.given, self.empty = self.embed()
+
+    def embed(self) -> Any:
+        """Returns the embeddings of the prompt and of the empty one."""
+        with torch.inference_mode():
+            return self.original(self.prompt, self.pipeline.unet.device, 1, True)
+
+    def draw(self, latents: Floats) -> Any:
+        """Draws pictures of (n, …) noise."""
+        given, empty = self.embed() if self.encode else (self.given, self.empty)
+        n = len(latents)
+        noise = torch.from_numpy(latents).to(self.pipeline.unet.device, self.pipeline.unet.dtype)
+        return self.pipeline(
+            prompt_embeds=given.expand(n, -1, -1), negative_prompt_embeds=empty.expand(n, -1, -1), latents=noise,
+            num_inference_steps=self.how.steps, guidance_scale=self.how.guidance, output_type="pil",
+        )  # fmt: skip
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Returns the seconds that something took."""
+    begun = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - begun
+
+
+def measure(args: Args, run: Path) -> dict[str, Any]:
+    """Returns the figures of the three ways."""
+    settings = qdhf_images.Args(
+        run=run, model=args.model, pictures=args.pictures + args.batch_size, first=args.batch_size,
+        batch_size=args.batch_size, at_once=args.batch_size, judgments=args.judgments, steps=args.steps,
+        dtype=args.dtype, seed=(args.seed,),
+    )  # fmt: skip
+    images = qdhf_images.ImageSearch(settings)
+    schedule = images_setup.refit_schedule(settings)
+    diffusion: Any = images.pictures.diffusion
+    bare, published = (Bare(diffusion, settings.prompt, encode=encode) for encode in (False, True))
+    rng = np.random.default_rng(args.seed)
+    images.begin()
+    seconds = {"bare": 0.0, "search": 0.0, "published": 0.0}
+    iterations = args.pictures // args.batch_size
+    refits = {1 + int(share * iterations) for share in SHARES}
+
+    def draw(iteration: int) -> None:  # noqa: ARG001
+        bare.draw(images.search.domain.initial(args.batch_size, rng))
+
+    def search(iteration: int) -> None:
+        if iteration in schedule:
+            images.refit(iteration, schedule[iteration])
+        assert images.placement is not None
+        first_id = len(images.history)
+        batch = step(
+            images.search, images.placement, n=args.batch_size, first_id=first_id, iteration=iteration, rng=images.rng
+        )
+        images.history.append(batch)
+        images.run.show_batch(images.search, batch)
+        images.checkpoint(iteration)
+
+    def as_published(iteration: int) -> None:
+        again = len(images.placement.archive) if iteration in refits and images.placement is not None else 0
+        for _ in range(1 + -(-again // args.batch_size)):
+            published.draw(images.search.domain.initial(args.batch_size, rng))
+
+    ways: dict[str, Callable[[int], None]] = {"bare": draw, "search": search, "published": as_published}
+    for iteration in tqdm(range(1, iterations + 1), unit="iteration", mininterval=1):
+        for name in rng.permutation(list(ways)):
+            seconds[name] += timed(partial(ways[name], iteration))
+    return {
+        "pictures": args.pictures, "batch_size": args.batch_size, "steps": args.steps,
+        "pictures_per_second": {name: args.pictures / taken for name, taken in seconds.items()},
+        "search_to_bare": seconds["bare"] / seconds["search"],
+        "published_to_search": seconds["published"] / seconds["search"],
+    }  # fmt: skip
+
+
+def sd15(args: Args) -> Diffusion:
+    """Returns a pipeline with the architecture of Stable Diffusion 1.5 and random weights, but our text encoder."""
+    ours = load_diffusion(args.model, device="cpu").pipeline
+    torch.manual_seed(0)
+    text = ours.text_encoder.config
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=64, cross_attention_dim=text.hidden_size, attention_head_dim=8,
+        block_out_channels=(320, 640, 1280, 1280),
+    )  # fmt: skip
+    vae = diffusers.AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=512,
+    )  # fmt: skip
+    pipeline = diffusers.StableDiffusionPipeline(
+        vae, ours.text_encoder, ours.tokenizer, unet, ours.scheduler, safety_checker=None, feature_extractor=None,
+        requires_safety_checker=False,
+    )  # fmt: skip
+    where = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    kind = torch.bfloat16 if args.dtype == "auto" else getattr(torch, args.dtype)
+    how = Drawing(steps=args.steps, guidance=7.5)
+    return Diffusion(pipeline.to(where, kind), "random", how, batch_size=args.batch_size)
+
+
+def measure_random(args: Args) -> dict[str, Any]:
+    """Returns pictures per second, memory, the share of time in the U-Net, and which share of the peak it reaches."""
+    diffusion = sd15(args)
+    n = args.batch_size
+    noise = np.random.default_rng(args.seed).standard_normal((n, *diffusion.latent_shape)).astype(np.float32)
+    unet, inside = diffusion.denoiser, 0.0
+    tokens = torch.zeros(2 * n, diffusion.pipeline.tokenizer.model_max_length, unet.config.cross_attention_dim)
+    given = [torch.from_numpy(np.concatenate([noise, noise])), torch.tensor(500), tokens]
+    given = [one.to(unet.device, unet.dtype) if one.is_floating_point() else one.to(unet.device) for one in given]
+    with torch.inference_mode():
+        unet(*given)
+        inside = timed(lambda: [unet(*given) for _ in range(args.steps)])
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with FlopCounterMode(display=False) as counter:
+            unet(*given)
+    flops = counter.get_total_flops() * args.steps
+    diffusion.draw(["a circle"] * n, noise, np.arange(n))
+    taken = min(timed(lambda: diffusion.draw(["a circle"] * n, noise, np.arange(n))) for _ in range(3))
+    found = {
+        "device": str(unet.device), "pictures_per_second": n / taken, "share_in_unet": inside / taken,
+        "unet_tflops": flops / inside / 1e12, "share_of_peak": flops / inside / 1e12 / args.peak,
+    }  # fmt: skip
+    if unet.device.type == "cuda":
+        found["memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measures and prints."""
+    args = tyro.cli(Args, description=__doc__, args=argv)
+    compute_on(threads())
+    if args.random_weights:
+        figures = measure_random(args)
+        print("\n".join(f"{name}: {value}" for name, value in figures.items()))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            figures = measure(args, Path(folder) / "run")
+        rates = figures["pictures_per_second"]
+        print(
+            f"{args.pictures} pictures, {args.batch_size} at once, {args.steps} steps\n"
+            f"bare {rates['bare']:.2f} pictures/s, the search {rates['search']:.2f}, a share of "
+            f"{figures['search_to_bare']:.3f}\nthe paper's way {rates['published']:.2f}: "
+            f"the search is {figures['published_to_search']:.2f} times as fast"
+        )
+    if args.out is not None:
+        args.out.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    run_main(main)
