@@ -18,6 +18,7 @@ from qdfeedback.types import Floats, Ints
 INK = "#1f2933"
 ACCENT = "#0b6e8a"
 SECOND = "#c8553d"
+EMPTY = "#dfe3e8"
 MAP = "viridis"
 
 
@@ -99,6 +100,7 @@ def collage(
     for (column, row), i in nearest.items():
         x, y = low + size * (column, row)
         ax.imshow(image(i), extent=(x, x + size[0], y, y + size[1]), interpolation="bilinear")
+    ax.set_facecolor(EMPTY)  # pictures can be as white as the page
     ax.set_xlim(low[0], high[0])
     ax.set_ylim(low[1], high[1])
     ax.set_aspect("auto")

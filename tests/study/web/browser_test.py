@@ -6,12 +6,16 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from domains.arm import ArmEncoder
+from domains.images.reader import read
 from qdfeedback.feedback.store import Store
 from qdfeedback.history import History
 from qdfeedback.shown import Shown
@@ -74,8 +78,11 @@ class Person:
 
 
 def live_run(folder: Path, **more: str | int) -> subprocess.Popen:
-    settings = {"judgments": 40, "wait-for": 40, "iterations": 60, "refit-after": 2} | more
-    command = [sys.executable, "-m", "experiments.qdhf_arm", "--annotator", "study", "--run", str(folder)]
+    return live("qdhf_arm", folder, {"judgments": 40, "wait-for": 40, "iterations": 60, "refit-after": 2} | more)
+
+
+def live(experiment: str, folder: Path, settings: dict[str, str | int]) -> subprocess.Popen:
+    command = [sys.executable, "-m", f"experiments.{experiment}", "--annotator", "study", "--run", str(folder)]
     command += [part for name, value in settings.items() for part in (f"--{name}", str(value))]
     run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 60
@@ -153,34 +160,42 @@ def test_a_person_goes_from_the_link_to_the_thanks(tmp_path: Path, size: tuple[i
     assert all(record["response_ms"] is not None for record in records)
 
 
-def test_a_search_follows_what_a_person_answers_in_a_browser(tmp_path: Path) -> None:
+def answer_all(search: subprocess.Popen, address: str, person: Person, choose: Callable[[list[str]], str]) -> None:
+    """Answers what a search asks until it ends; `choose` knows the side by the files shown."""
     from selenium.webdriver.common.keys import Keys
 
+    window = person.window
+    window.get(address)
+    person.find("input[type=checkbox]")[0].click()
+    person.click("button.main")
+    window.get(f"{address}task")
+    asked, waited = 0, 0
+    while search.poll() is None:
+        if person.where == "feedback":
+            window.get(f"{address}task")
+        if not person.find("form[data-trial]"):
+            if not waited:
+                window.execute_script("window.stop()")  # else the page loads itself anew in the middle
+                person.picture("waiting")
+            waited += 1
+            assert waited < 300
+            time.sleep(0.5)
+            window.get(f"{address}task")
+            continue
+        asked += 1
+        if asked == 6:
+            person.picture("question")
+        person.press({"left": Keys.ARROW_LEFT, "right": Keys.ARROW_RIGHT}[choose(person.files)])
+    person.picture("last")
+    assert person.errors() == []
+
+
+def test_a_search_follows_what_a_person_answers_in_a_browser(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     search = live_run(folder, judgments=240, **{"wait-for": 240, "frames": 6, "rounds": 8})
     try:
         with served(folder) as address, chromium(tmp_path) as window:
-            person = Person(window, folder / "screenshots")
-            window.get(address)
-            person.find("input[type=checkbox]")[0].click()
-            person.click("button.main")
-            window.get(f"{address}task")
-            waited = 0
-            while search.poll() is None:
-                if person.where == "feedback":
-                    window.get(f"{address}task")
-                if not person.find("form[data-trial]"):
-                    if not waited:
-                        window.execute_script("window.stop()")  # else the page loads itself anew in the middle
-                        person.picture("waiting")
-                    waited += 1
-                    assert waited < 300
-                    time.sleep(0.5)
-                    window.get(f"{address}task")
-                    continue
-                person.press({"left": Keys.ARROW_LEFT, "right": Keys.ARROW_RIGHT}[truth(folder, person.files)])
-            person.picture("last")
-            assert person.errors() == []
+            answer_all(search, address, Person(window, folder / "screenshots"), partial(truth, folder))
     finally:
         search.kill()
         search.wait()
@@ -188,6 +203,32 @@ def test_a_search_follows_what_a_person_answers_in_a_browser(tmp_path: Path) -> 
     assert summary["judgments"] == 240
     assert summary["judgment_accuracy"] > 0.8
     assert len(list((folder / "models").glob("*.npz"))) >= 8
+
+
+def test_a_search_follows_what_a_person_says_of_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    sizes: list[tuple[int, int]] = []
+
+    def by_number(files: list[str]) -> str:
+        pictures = [Image.open(folder / "shown" / name) for name in files]
+        sizes.extend(picture.size for picture in pictures)
+        anchor, left, right = (len(read(np.asarray(picture.convert("RGB"))).things) for picture in pictures)
+        return "left" if abs(anchor - left) <= abs(anchor - right) else "right"
+
+    search = live("qdhf_images", folder, {"pictures": 120, "first": 60, "judgments": 40, "rounds": 2, "steps": 6})
+    try:
+        with served(folder) as address, chromium(tmp_path) as window:
+            person = Person(window, folder / "screenshots")
+            answer_all(search, address, person, by_number)
+            assert set(sizes) == {(64, 64)}
+    finally:
+        search.kill()
+        search.wait()
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["judgments"] == 40
+    assert summary["drawn"] == 120  # what people look at is not drawn again
+    best = max(range(2), key=lambda axis: summary["axes"][axis]["count"])
+    assert summary["axes"][best]["count"] > 0.3
 
 
 def test_every_kind_of_question_on_a_phone_and_a_desk(tmp_path: Path) -> None:
