@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from domains.images import captions
 from domains.images.attributes import SceneReader, likeness
 from domains.images.captions import names
 from domains.images.images import MODEL, Images, pixels
@@ -19,19 +20,22 @@ from qdfeedback import runs
 from qdfeedback.encoders.image import ImageEmbeddings
 from qdfeedback.encoders.join import Join
 from qdfeedback.generators.latent import Fresh, Noise
+from qdfeedback.generators.prompts import ByModel, Prompts, PromptsAndNoise, by_grammar
 from qdfeedback.models.diffusion import Drawing, load_diffusion
+from qdfeedback.models.ledger import Ledger
+from qdfeedback.models.opening import open_model
 from qdfeedback.models.pictures import Pictures
 from qdfeedback.quality.alignment import Alignment, alignment
 from qdfeedback.run_settings import read_settings
 from qdfeedback.search import Search
 from qdfeedback.shown import Shown
-from qdfeedback.types import Encoder, Floats
+from qdfeedback.types import Encoder, Floats, Generator
 
 if TYPE_CHECKING:
     from experiments.qdhf_images import Args
 
-ASKS = ("qdhf", "qdhf-active")
-SEARCHES = ("qdhf", "qdhf-active", "aurora-pca", "aurora-ae")
+ASKS = ("qdhf", "qdhf-active", "prompt-evolution")
+SEARCHES = (*ASKS, "aurora-pca", "aurora-ae")
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,10 @@ def check(args: Args) -> None:
         names(args.prompt)
     elif args.annotator == "simulated" and args.truth is None and args.method in ASKS:
         raise ValueError("--truth: nobody knows what is in these pictures; name an embedding, or ask people")
+    if args.method not in SEARCHES and args.solutions != "noise":
+        raise ValueError(f"--solutions: {args.method} draws noise")
+    if args.writer is None and solutions_of(args) != "noise" and not is_ours(args.model):
+        raise ValueError("--writer: our grammar knows prompts of our small world; name a model that varies yours")
     if args.method in ASKS and args.judgments < 16:
         raise ValueError(f"--judgments must be at least 16, got {args.judgments}")
     if args.annotator == "study" and (args.method != "qdhf-active" or len(args.seed) > 1):
@@ -81,8 +89,8 @@ def check(args: Args) -> None:
 def refit_schedule(args: Args) -> dict[int, int]:
     """Returns iteration → judgments to ask for before it."""
     iterations = 1 + -(-(args.pictures - args.first) // args.batch_size)
-    if args.method != "qdhf-active":
-        return schedule(args.method if args.method in ASKS else "aurora-pca", iterations, args.judgments)
+    if args.method not in ASKS or args.method == "qdhf":
+        return schedule("qdhf" if args.method == "qdhf" else "aurora-pca", iterations, args.judgments)
     when = np.unique(1 + np.linspace(0, iterations / 2, min(args.rounds, args.judgments // 2)).astype(int))
     counts = np.diff(np.linspace(0, args.judgments, len(when) + 1).round().astype(int))
     return {int(iteration): int(count) for iteration, count in zip(when, counts, strict=True)}
@@ -107,14 +115,30 @@ def make(args: Args) -> Made:
     diffusion = load_diffusion(args.model, how=how, dtype=args.dtype, batch_size=args.at_once)
     run = open_run(args, encoder.names)
     pictures = Pictures(diffusion, Shown(args.run / "shown"))
-    domain = Images(pictures, args.prompt)
-    generator = (
-        Noise(args.sigma, domain.initial, keep_variance=not args.plain_step)
-        if args.method in SEARCHES
-        else Fresh(domain.initial, among=100 if args.method == "best-of-n-plus" else 1)
-    )
+    domain = Images(pictures, args.prompt, solutions_of(args))
+    generator = make_generator(args, domain)
     quality = alignment(encoder.names, clip.names, clip.embed_texts([args.prompt])[0], scale=100.0)
     return Made(run, Search(domain, encoder, generator, args.seed[0]), quality, truth, learned, pictures)
+
+
+def solutions_of(args: Args) -> Literal["noise", "prompt", "both"]:
+    """Returns what is varied: noise, prompt, or both."""
+    return "prompt" if args.method == "prompt-evolution" else args.solutions
+
+
+def make_generator(args: Args, domain: Images) -> Generator:
+    """Returns what makes new solutions."""
+    if args.method not in SEARCHES:
+        return Fresh(domain.noise, among=100 if args.method == "best-of-n-plus" else 1)
+    noise = Noise(args.sigma, domain.initial, keep_variance=not args.plain_step)
+    if solutions_of(args) == "noise":
+        return noise
+    vary = (
+        by_grammar(partial(captions.vary, keep=names(args.prompt)))
+        if args.writer is None
+        else ByModel(open_model(args.writer, Ledger(args.run / "replies.db")))
+    )
+    return Prompts(vary, domain.initial) if solutions_of(args) == "prompt" else PromptsAndNoise(vary, noise)
 
 
 def _likeness(rest: slice, prompt: str, features: Floats) -> Floats:

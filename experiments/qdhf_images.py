@@ -11,7 +11,8 @@
 What is searched is the noise that a diffusion pipeline begins with (Ding 2024, sec. 4.3). `qdhf` follows the paper:
 four refits on random triplets of elites, which alone are placed anew; `qdhf-active` asks where an ensemble disagrees
 and places every picture anew. `aurora-pca` and `aurora-ae` ask nobody; `best-of-n` draws fresh noise and keeps what
-fits the prompt best; `best-of-n-plus` takes the noise, of a hundred, that is farthest from the one before.
+fits the prompt best; `best-of-n-plus` takes the noise, of a hundred, that is farthest from the one before;
+`prompt-evolution` is `qdhf-active` on prompts, which say more and more of what the first one leaves open.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from qdfeedback.search import elites, rebuild, start, step
 from qdfeedback.study.settings import begin_study, end_study, similarity_study
 from qdfeedback.types import Annotator, Floats, Ints, Placement
 
-Method = Literal["qdhf", "qdhf-active", "best-of-n", "best-of-n-plus", "aurora-pca", "aurora-ae"]
+Method = Literal["qdhf", "qdhf-active", "best-of-n", "best-of-n-plus", "aurora-pca", "aurora-ae", "prompt-evolution"]
 HOW = Fit(ridge=0.3, flip=None, prepare="center", components=16)  # of a CLIP; see LOG
 
 
@@ -59,6 +60,10 @@ class Args:
     """Diffusion pipeline: folder or hub id."""
     method: Method = "qdhf-active"
     """Where the axes come from, or what is done without."""
+    solutions: Literal["noise", "prompt", "both"] = "noise"
+    """What is varied: the noise, the prompt (prompt-evolution does), or both. What it names stays in the prompt."""
+    writer: str | None = None
+    """Varies prompts: a language model (folder, hub id, or model@http://host:port/v1); none = our grammar of scenes."""
     annotator: Literal["simulated", "study"] = "simulated"
     """Who answers: a simulation, or people on the study page."""
     truth: str | None = None

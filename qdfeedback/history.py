@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from qdfeedback.files import sync_folder
-from qdfeedback.history_rows import FORMAT, Waiting, schema_of
+from qdfeedback.history_rows import FORMAT, Waiting, in_memory, schema_of
 from qdfeedback.types import Batch, Ints
 
 FLUSH_ROWS = 8192
@@ -69,7 +69,7 @@ class History:
 
     @property
     def solution_shape(self) -> tuple[int, ...] | None:
-        """The shape of one solution; None for text.
+        """The shape of one solution; None for text, () for one of several named parts.
 
         Raises:
             RuntimeError: Nothing was appended yet.
@@ -77,7 +77,7 @@ class History:
         if self._schema is None:
             raise RuntimeError(f"the history {self.path} is empty: append a batch first")
         shape = json.loads(self._schema.metadata[b"solution_shape"])
-        return None if shape is None else tuple(shape)
+        return None if shape is None else () if isinstance(shape, dict) else tuple(shape)
 
     # --- writing
 
@@ -146,7 +146,7 @@ class History:
                 f"batch.features must have shape {(len(batch), len(self.names))}, got {batch.features.shape}"
             )
         solutions = np.asarray(batch.proposal.solutions)
-        like = (solutions.dtype.kind if solutions.dtype.kind in "US" else solutions.dtype, solutions.shape[1:])
+        like = (in_memory(solutions.dtype), solutions.shape[1:])
         if like == self._like:
             return
         schema = schema_of(solutions, self.names)
@@ -256,12 +256,29 @@ class History:
         column = batch.column(name)
         kind = column.type
         array: NDArray[Any]
+        if pa.types.is_struct(kind):
+            return self._parts(column)
         if pa.types.is_fixed_size_list(kind):
             shape = self.solution_shape if name == "solution" else (len(self.names),)
             array = column.flatten().to_numpy(zero_copy_only=True).reshape(len(batch), *(shape or ()))
         else:
             array = column.to_numpy(zero_copy_only=not (pa.types.is_string(kind) or pa.types.is_list(kind)))
         return array
+
+    def _parts(self, column: pa.StructArray) -> NDArray[Any]:
+        """Returns a structured array of solutions with several named parts, text as objects."""
+        assert self._schema is not None
+        shapes = json.loads(self._schema.metadata[b"solution_shape"])
+        parts = dict(zip(shapes, column.flatten(), strict=True))
+        values = {
+            name: part.to_numpy(zero_copy_only=False) if shapes[name] is None
+            else (part.flatten() if shapes[name] else part).to_numpy().reshape(len(column), *shapes[name])
+            for name, part in parts.items()
+        }  # fmt: skip
+        found = np.empty(len(column), dtype=[(name, one.dtype, one.shape[1:]) for name, one in values.items()])
+        for name, one in values.items():
+            found[name] = one
+        return found
 
     def _scan(self) -> None:
         with pa.memory_map(str(self.path)) as file:

@@ -19,12 +19,14 @@ HELD_BYTES = 2**25
 def schema_of(solutions: Solutions, names: Sequence[str]) -> pa.Schema:
     """Returns the columns for solutions like these and features with these names."""
     sample = np.asarray(solutions)
-    if sample.dtype.kind in "US":
-        solution, shape = pa.string(), None
+    shape: Any = sample.shape[1:]
+    if sample.dtype.names:
+        parts = {name: sample.dtype[name] for name in sample.dtype.names}
+        shape = {name: None if is_text(part) else part.shape for name, part in parts.items()}
+        solution = pa.struct([pa.field(name, _column(part.base, shape[name])) for name, part in parts.items()])
     else:
-        shape = sample.shape[1:]
-        value = pa.from_numpy_dtype(sample.dtype)
-        solution = pa.list_(value, int(np.prod(shape))) if shape else value
+        shape = None if is_text(sample.dtype) else shape
+        solution = _column(sample.dtype, shape)
     return pa.schema(
         [
             pa.field("id", pa.int64()),
@@ -37,6 +39,25 @@ def schema_of(solutions: Solutions, names: Sequence[str]) -> pa.Schema:
         ],
         metadata={"format": FORMAT, "solution_shape": json.dumps(shape), "feature_names": json.dumps(list(names))},
     )
+
+
+def is_text(dtype: np.dtype[Any]) -> bool:
+    """True for text: of numpy's fixed width, or as objects."""
+    return dtype.kind in "USO"
+
+
+def in_memory(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Returns the type in which rows like these wait, text as objects: its width differs from batch to batch."""
+    if dtype.names:
+        return np.dtype([(name, object if is_text(dtype[name]) else dtype[name]) for name in dtype.names])
+    return np.dtype(object) if is_text(dtype) else dtype
+
+
+def _column(dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> pa.DataType:
+    if shape is None:
+        return pa.string()
+    value = pa.from_numpy_dtype(dtype)
+    return pa.list_(value, int(np.prod(shape))) if shape else value
 
 
 class Waiting:
@@ -56,8 +77,7 @@ class Waiting:
         row_bytes = (solutions.nbytes + batch.features.nbytes) // len(batch) + 1
         self._room = max(len(batch), min(rows, HELD_BYTES // row_bytes))
         self._n = 0
-        like = object if solutions.dtype.kind in "US" else solutions.dtype
-        self._solutions = np.empty((self._room, *solutions.shape[1:]), dtype=like)
+        self._solutions = np.empty((self._room, *solutions.shape[1:]), dtype=in_memory(solutions.dtype))
         self._features = np.empty((self._room, *batch.features.shape[1:]), dtype=np.float32)
         self._iterations = np.empty(self._room, dtype=np.int32)
         self._parents: list[Ints] = []
@@ -118,6 +138,9 @@ def _parents(parents: Sequence[Ints]) -> pa.ListArray:
 
 
 def _fixed(values: NDArray[Any], field: pa.Field) -> pa.Array:
+    if pa.types.is_struct(field.type):
+        parts = [_fixed(np.ascontiguousarray(values[part.name]), part) for part in field.type]
+        return pa.StructArray.from_arrays(parts, fields=list(field.type))
     if pa.types.is_fixed_size_list(field.type):
         return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), field.type.list_size)
     return pa.array(values, field.type)

@@ -93,6 +93,31 @@ def test_any_kind_of_solution(tmp_path: Path, solutions: np.ndarray) -> None:
     assert np.array_equal(again.take(np.array([1, 0]), "solution"), solutions[[1, 0]])
 
 
+def test_solutions_of_several_named_parts(tmp_path: Path, rng) -> None:
+    def some(n: int, words: str) -> np.ndarray:
+        found = np.empty(n, dtype=[("prompt", object), ("noise", np.float32, (2, 3)), ("seed", np.int64)])
+        found["prompt"] = [f"{words} {i}" for i in range(n)]
+        found["noise"], found["seed"] = rng.random((n, 2, 3)), rng.integers(9, size=n)
+        return found
+
+    first, second = some(3, "a"), some(4, "a much longer prompt")
+    history = History(tmp_path / "h.arrows", NAMES)
+    history.append(batch(0, first))
+    history.append(batch(3, second))
+    history.flush()
+    again = History(tmp_path / "h.arrows", NAMES)
+    assert again.solution_shape == ()
+    found = again.take(np.array([5, 0, 3]), "solution")
+    for name in ("prompt", "noise", "seed"):
+        expected = np.concatenate([first[name], second[name]])[[5, 0, 3]]
+        assert np.array_equal(found[name], expected), name
+        parts = np.concatenate([part["solution"][name] for part in again.chunks("solution")])
+        assert np.array_equal(parts, np.concatenate([first[name], second[name]]))
+    with pytest.raises(ValueError, match="solutions must be as those before"):
+        again.append(batch(7, rng.random((2, 3))))
+    assert pa.ipc.open_stream(history.path).read_all()["solution"][0].as_py()["prompt"] == "a 0"
+
+
 def test_batches_larger_than_what_is_held_in_memory(tmp_path: Path, rng, monkeypatch) -> None:
     monkeypatch.setattr("qdfeedback.history.FLUSH_ROWS", 7)
     history, solutions = History(tmp_path / "h.arrows", NAMES), rng.random((100, 3))

@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 
 from experiments import qdhf_images
+from qdfeedback.history import History, names_of
 from qdfeedback.shown import Shown
 from tests.conftest import killed_on_its_way
 from tests.models.pipelines import stable_diffusion
 
 TINY = ["--pictures", "48", "--first", "24", "--batch-size", "8", "--judgments", "16", "--rounds", "2", "--cells", "5",
         "--steps", "4", "--set-size", "10"]  # fmt: skip
-SEARCHES = ("qdhf", "qdhf-active", "aurora-pca", "aurora-ae")
+SEARCHES = ("qdhf", "qdhf-active", "aurora-pca", "aurora-ae", "prompt-evolution")
 
 
 def images(run: Path, *arguments: str) -> dict:
@@ -28,7 +29,7 @@ def images(run: Path, *arguments: str) -> dict:
 def test_every_method(method: str, tmp_path: Path, capsys) -> None:
     summary = images(tmp_path / "r", "--method", method)
     assert summary["pictures"] == summary["drawn"] == 48
-    assert summary["judgments"] == (16 if method.startswith("qdhf") else 0)
+    assert summary["judgments"] == (16 if method in ("qdhf", "qdhf-active", "prompt-evolution") else 0)
     assert summary["set"] == (min(10, summary["elites"]) if method in SEARCHES else 10)
     assert 0 < summary["distance_mean"] < 2
     assert 1 <= summary["vendi"] <= summary["set"]
@@ -44,6 +45,23 @@ def test_every_method(method: str, tmp_path: Path, capsys) -> None:
     assert json.loads(first.text["settings"])["steps"] == 4
     assert len(list((tmp_path / "r/shown").glob("*.png"))) == len(set(names.values()))
     assert "collage.png" in capsys.readouterr().out
+
+
+def test_prompts_and_noise_together(tmp_path: Path) -> None:
+    summary = images(tmp_path / "r", "--solutions", "both")
+    history = History(tmp_path / "r/history.arrows", names_of(tmp_path / "r/history.arrows"))
+    found = history.take(np.arange(48), "solution")
+    origins = np.concatenate([part["origin"] for part in history.chunks("origin")])
+    assert set(found["prompt"][:24]) == {"any number of circles"}
+    assert len(set(found["prompt"])) > 3
+    assert all("circle" in prompt for prompt in found["prompt"])
+    assert found["noise"].shape == (48, 4, 16, 16)
+    assert set(origins) == {"initial", "noise", "prompt and noise"}
+    told = {
+        Image.open(tmp_path / "r/shown" / name).text["prompt"] for name in Shown(tmp_path / "r/shown").names().values()
+    }
+    assert told == set(found["prompt"])
+    assert summary["failed"] == 0
 
 
 def test_a_killed_run_draws_no_picture_again_and_ends_as_one_that_was_not(tmp_path: Path) -> None:
@@ -90,6 +108,7 @@ def test_a_picture_that_is_not_finite_is_counted_and_nothing_else(tmp_path: Path
         (["--prompt", "a cat"], "the prompt names no thing"),
         (["--judgments", "3"], "--judgments must be at least 16"),
         (["--method", "qdhf", "--annotator", "study"], "people answer one run of qdhf-active"),
+        (["--method", "best-of-n", "--solutions", "both"], "best-of-n draws noise"),
         (["--first", "2"], "--first must be at least 4"),
     ],
 )

@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from domains.images.captions import Named, kept, names
+from domains.images import captions
+from domains.images.captions import KIND, Named, kept, names
 from domains.images.images import pixels
 from domains.images.reader import View, read
-from domains.images.scenes import COLOURS, COUNTS, GROUNDS, SHAPES, SIZE, SIZES, TEXTURES
+from domains.images.scenes import COLOURS, COUNTS, GROUNDS, SIZE
 from qdfeedback.types import Artifacts, Floats
 
 VALUES: Mapping[str, tuple[str, ...]] = {
-    "shape": SHAPES, "colour": tuple(COLOURS), "texture": TEXTURES, "count": COUNTS, "size": SIZES,
-    "ground": tuple(GROUNDS), "across": ("left", "middle", "right"), "down": ("top", "centre", "bottom"),
+    **captions.VALUES, "across": ("left", "middle", "right"), "down": ("top", "centre", "bottom"),
 }  # fmt: skip
 """What each attribute can be."""
-_OF_THINGS = ("shape", "colour", "texture")
 _MEASURED = {
     "size": (-3, 5 / SIZE),
     "across": (-2, 2.5 / SIZE),
@@ -28,7 +27,7 @@ _MEASURED = {
 
 def value(view: View, attribute: str) -> str | None:
     """Returns what an attribute of a picture is; None = it cannot be told, or things differ in it."""
-    found: str | None = view.common(attribute) if attribute in _OF_THINGS else getattr(view, attribute)
+    found: str | None = view.common(attribute) if attribute in KIND else getattr(view, attribute)
     return found
 
 
@@ -58,7 +57,7 @@ def open_attributes(prompt: str) -> tuple[str, ...]:
     named: Named = names(prompt)
     given = {*named.whole, *(name for kind in named.kinds for name in kind)}
     several = len(named.kinds) > 1
-    return tuple(name for name in VALUES if name not in given and not (several and name in _OF_THINGS))
+    return tuple(name for name in VALUES if name not in given and not (several and name in KIND))
 
 
 def likeness(features: Floats, prompt: str) -> Floats:

@@ -19,6 +19,13 @@ from domains.images.scenes import COLOURS, COUNTS, GROUNDS, SHAPES, SIZES, TEXTU
 ANY = "any number of"
 PLURALS = {shape: f"{shape}es" if shape.endswith("s") else f"{shape}s" for shape in (*SHAPES, "thing")}
 PLACES = {"left": "on the left", "right": "on the right", "top": "at the top", "bottom": "at the bottom"}
+KIND = ("shape", "colour", "texture")
+"""What belongs to a kind of thing; all else to the whole picture."""
+VALUES: Mapping[str, tuple[str, ...]] = {
+    "shape": SHAPES, "colour": tuple(COLOURS), "texture": TEXTURES, "count": COUNTS, "size": SIZES,
+    "ground": tuple(GROUNDS), "across": ("left", "right"), "down": ("top", "bottom"),
+}  # fmt: skip
+"""What a prompt can say of each attribute."""
 _WORD = re.compile(r"[a-z]+")
 
 
@@ -98,6 +105,51 @@ def names(prompt: str) -> Named:
     if len(kinds) > 1:
         whole["count"] = COUNTS[min(len(kinds), len(COUNTS)) - 1]
     return Named(tuple(kinds), whole)
+
+
+def say(named: Named) -> str:
+    """Returns a prompt that names this and nothing else, as `describe` would put it."""
+    size, count = named.whole.get("size"), named.whole.get("count")
+
+    def noun(kind: Mapping[str, str], *, many: bool) -> str:
+        shape = kind.get("shape", "thing")
+        words = [size, kind.get("texture"), kind.get("colour"), PLURALS[shape] if many else shape]
+        return " ".join(word for word in words if word)
+
+    if len(named.kinds) > 1:
+        told = " and ".join(f"a {noun(kind, many=False)}" for kind in named.kinds)
+    else:
+        number = ANY if count is None else "a" if count == "one" else count
+        told = f"{number} {noun(named.kinds[0], many=count != 'one')}"
+    for place in (named.whole.get("across"), named.whole.get("down")):
+        told += f" {PLACES[place]}" if place in PLACES else ""
+    return f"{told} on a {named.whole['ground']} ground" if "ground" in named.whole else told
+
+
+def vary(prompt: str, rng: np.random.Generator, *, keep: Named) -> str:
+    """Returns a prompt that differs in one thing named, more or less or otherwise: mutation by grammar.
+
+    Args:
+        prompt: as `names` reads it.
+        rng: what draws.
+        keep: what must stay, in as many kinds of things as the prompt has.
+    """
+    named = names(prompt)
+    kinds, whole = [dict(kind) for kind in named.kinds], dict(named.whole)
+    free = [(whole, name) for name in VALUES if name not in (*KIND, *keep.whole)]
+    free += [(kind, name) for kind, kept in zip(kinds, keep.kinds, strict=True) for name in KIND if name not in kept]
+    free = [(part, name) for part, name in free if not (name == "count" and len(kinds) > 1)]
+    if not free:
+        return say(named)
+    part, name = free[rng.integers(len(free))]
+    values = [one for one in (*VALUES[name], None) if one != part.get(name)]
+    new = values[rng.integers(len(values))]
+    part.pop(name, None)
+    if new is not None:
+        part[name] = new
+    if name in ("across", "down") and new is not None:  # one place is named at a time
+        whole.pop("down" if name == "across" else "across", None)
+    return say(Named(tuple(kinds), whole))
 
 
 def kept(named: Named, view: View) -> dict[str, bool | None]:

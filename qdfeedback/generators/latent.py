@@ -44,10 +44,13 @@ class Noise:
         if placement.archive.empty:
             return first(self.initial(n, rng))
         parents, ids = parents_of(placement, n, rng)
+        return Proposal(self.step(parents, rng), ids[:, None], np.full(n, "noise"))
+
+    def step(self, noise: Floats, rng: np.random.Generator) -> Floats:
+        """Returns (n, …) float32 noise, changed."""
         kept = np.sqrt(1 - self.sigma**2) if self.keep_variance else 1.0
-        step = rng.standard_normal(parents.shape, dtype=np.float32)
-        mutated = (np.float32(kept) * parents + np.float32(self.sigma) * step).astype(np.float32)
-        return Proposal(mutated, ids[:, None], np.full(n, "noise"))
+        added = rng.standard_normal(noise.shape, dtype=np.float32)
+        return np.asarray(np.float32(kept) * noise + np.float32(self.sigma) * added, dtype=np.float32)
 
     def tell(self, proposal: Proposal, outcome: Outcome) -> None:
         """Learns nothing."""

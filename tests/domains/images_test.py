@@ -196,3 +196,31 @@ def test_two_kinds_are_matched_as_they_fit() -> None:
     assert list(alone.values()).count(False) == 3
     assert set(captions.kept(named, View((), None)).values()) == {None}
     assert captions.kept(captions.names("a red circle"), View((), "white"))["colour"] is False
+
+
+def test_what_is_named_can_be_said_again() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(300):
+        named = captions.names(captions.describe(scenes.random_scene(rng), rng, named=float(rng.random())))
+        assert captions.names(captions.say(named)) == named
+
+
+@pytest.mark.parametrize("prompt", ["any number of circles", "a red circle and a blue square", "two large things"])
+def test_a_varied_prompt_keeps_what_it_must_and_differs_in_one_thing(prompt: str) -> None:
+    rng, keep = np.random.default_rng(4), captions.names(prompt)
+    told, said = prompt, set()
+    for _ in range(200):
+        new = captions.vary(told, rng, keep=keep)
+        before, now = captions.names(told), captions.names(new)
+        assert keep.whole.items() <= now.whole.items()
+        assert all(old.items() <= kind.items() for old, kind in zip(keep.kinds, now.kinds, strict=True))
+        differ = {name for name in before.whole | now.whole if before.whole.get(name) != now.whole.get(name)}
+        assert len(differ) <= 1 or differ == {"across", "down"}
+        told = new
+        said.add(new)
+    assert len(said) > 100
+    nothing = captions.names("a plain red circle")
+    full = captions.Named(({"shape": "circle", "colour": "red", "texture": "plain"},), {
+        "count": "one", "size": "large", "ground": "white", "across": "left", "down": "top"})  # fmt: skip
+    assert captions.vary("a plain red circle", rng, keep=full) == "a plain red circle"
+    assert len(nothing) == 4
