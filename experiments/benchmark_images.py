@@ -32,10 +32,7 @@ from experiments.arm_published import SHARES
 from experiments.command import run_main
 from qdfeedback.models.diffusion import Diffusion, Drawing, load_diffusion
 from qdfeedback.parallel import compute_on, threads
-from qdfeedback.search import step
 from qdfeedback.types import Floats
-
-SCALE = 8  # pixels of a picture along one of a latent, in Stable Diffusion
 
 
 @dataclass(frozen=True)
@@ -126,14 +123,7 @@ def measure(args: Args, run: Path) -> dict[str, Any]:
     def search(iteration: int) -> None:
         if iteration in schedule:
             images.refit(iteration, schedule[iteration])
-        assert images.placement is not None
-        first_id = len(images.history)
-        batch = step(
-            images.search, images.placement, n=args.batch_size, first_id=first_id, iteration=iteration, rng=images.rng
-        )
-        images.history.append(batch)
-        images.run.show_batch(images.search, batch)
-        images.checkpoint(iteration)
+        qdhf_images.iterate(images, iteration, args.batch_size)
 
     def as_published(iteration: int) -> None:
         again = len(images.placement.archive) if iteration in refits and images.placement is not None else 0
@@ -180,7 +170,7 @@ def measure_random(args: Args) -> dict[str, Any]:
     diffusion = sd15(args)
     n = args.batch_size
     noise = np.random.default_rng(args.seed).standard_normal((n, *diffusion.latent_shape)).astype(np.float32)
-    unet, inside = diffusion.denoiser, 0.0
+    unet = diffusion.denoiser
     tokens = torch.zeros(2 * n, diffusion.pipeline.tokenizer.model_max_length, unet.config.cross_attention_dim)
     given = [torch.from_numpy(np.concatenate([noise, noise])), torch.tensor(500), tokens]
     given = [one.to(unet.device, unet.dtype) if one.is_floating_point() else one.to(unet.device) for one in given]

@@ -115,18 +115,23 @@ def search_images(images: ImageSearch, bar: tqdm[Any]) -> None:
     while (left := args.pictures - len(images.history)) > 0:
         if iteration in schedule:
             images.refit(iteration, schedule[iteration])
-        assert images.placement is not None, "the first refit made it"
         n = min(args.batch_size, left)
-        first_id = len(images.history)
-        batch = step(images.search, images.placement, n=n, first_id=first_id, iteration=iteration, rng=images.rng)
-        images.history.append(batch)
-        images.run.show_batch(images.search, batch)
-        images.checkpoint(iteration)
-        bar.set_postfix(cells=len(images.placement.archive), judgments=images.judgments, refresh=False)
+        bar.set_postfix(cells=iterate(images, iteration, n), judgments=images.judgments, refresh=False)
         bar.update(n)
         iteration += 1
     if args.method != "qdhf":
         images.place()
+
+
+def iterate(images: ImageSearch, iteration: int, n: int) -> int:
+    """Makes n pictures, keeps and places them; returns how many cells are filled."""
+    assert images.placement is not None, "the first refit made it"
+    first_id = len(images.history)
+    batch = step(images.search, images.placement, n=n, first_id=first_id, iteration=iteration, rng=images.rng)
+    images.history.append(batch)
+    images.run.show_batch(images.search, batch)
+    images.checkpoint(iteration)
+    return len(images.placement.archive)
 
 
 class ImageSearch:
@@ -194,10 +199,11 @@ class ImageSearch:
     def current(self) -> tuple[Ints, Floats]:
         """Returns ids and embeddings of today's elites, or of the first pictures: those that can be judged."""
         ids = np.arange(len(self.history)) if self.placement is None else elites(self.placement).ids
-        points = self.history.take(ids, "features")[:, self.learned]
+        features = self.history.take(ids, "features")
+        points = features[:, self.learned]
         known = np.isfinite(points).all(axis=1)
         if self.args.annotator == "simulated":
-            known &= np.isfinite(self.truth(self.history.take(ids, "features"))).all(axis=1)
+            known &= np.isfinite(self.truth(features)).all(axis=1)
         return ids[known], points[known]
 
     def answered(self, iteration: int, rows: Ints, ids: Ints, purpose: Any) -> Any:

@@ -37,6 +37,20 @@ def write_atomic(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def append_lines(path: Path, lines: str) -> None:
+    """Appends whole lines to a text file; a last line that a crash tore stays a line of its own.
+
+    Raises:
+        OSError: The file system refuses.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, io.SEEK_END)
+            lines = lines if file.read(1) == b"\n" else f"\n{lines}"
+        file.write(lines.encode())
+
+
 def sync_folder(folder: Path) -> None:
     """Makes the names in a folder durable."""
     handle = os.open(folder, os.O_RDONLY)

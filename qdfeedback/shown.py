@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qdfeedback.files import append_lines
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -68,13 +70,7 @@ class Shown:
 
     def note(self, names: Iterable[tuple[int, str]]) -> None:
         """Notes which candidate each file shows; a candidate noted again is shown by the newer file."""
-        lines = "".join(f"{candidate},{name}\n" for candidate, name in names)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "index.csv").open("a+b") as file:
-            if file.tell():
-                file.seek(-1, io.SEEK_END)
-                lines = lines if file.read(1) == b"\n" else f"\n{lines}"  # a crash tore the last line
-            file.write(lines.encode())
+        append_lines(self.folder / "index.csv", "".join(f"{candidate},{name}\n" for candidate, name in names))
 
     def names(self) -> dict[int, str]:
         """Returns candidate id → file name; a last line that a crash tore is left out."""

@@ -1,7 +1,7 @@
 """Pictures as points: embeddings by CLIP, SigLIP, DINOv2, and how well a picture fits a prompt.
 
     clip = ImageEmbeddings("openai/clip-vit-base-patch32")          # columns clip0 to clip511, each row of length 1
-    quality = clip_score(clip.names, clip.names, clip.embed_texts([prompt])[0])
+    quality = alignment(clip.names, clip.names, clip.embed_texts([prompt])[0])
 
 A picture is encoded once: quality and diversity are both functions of its features.
 """
@@ -33,7 +33,7 @@ class ImageEmbeddings:
     """Unit vectors of pictures by a transformers model.
 
     Args:
-        model: hub id or folder: CLIP, SigLIP, DINOv2, or another that gives `image_embeds` or a pooled output.
+        model: hub id or folder: CLIP, SigLIP, DINOv2, or another that gives a pooled output.
         name: what columns begin with.
         pixels: artifacts → (h, w, 3) uint8 pictures.
         device: "cpu", "cuda" …; the first GPU where there is one if None.
@@ -62,8 +62,7 @@ class ImageEmbeddings:
         self._processor = processors.from_pretrained(model, revision=revision, backend="pil")
         self._source = (str(model), revision)
         self._pixels, self._batch_size = pixels, batch_size
-        side = 32
-        dim = self._embed([np.zeros((side, side, 3), dtype=np.uint8)]).shape[1]
+        dim = self._embed([np.zeros((32, 32, 3), dtype=np.uint8)]).shape[1]
         self._names = tuple(f"{name}{i}" for i in range(dim))
 
     @property

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
+from qdfeedback.files import append_lines
 from qdfeedback.shown import Shown, is_name
 from qdfeedback.types import Floats, Ints
 
@@ -133,18 +134,8 @@ class Pictures:
 
     def _keep(self, keys: Sequence[str], made: Sequence[Picture | None]) -> None:
         names = {key: self.shown.add(one.png) for key, one in zip(keys, made, strict=True) if one is not None}
-        path = self.shown.folder / "drawn.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
-            torn = file.tell() and _last_byte(path) != b"\n"
-            file.write((b"\n" if torn else b"") + "".join(f"{key},{name}\n" for key, name in names.items()).encode())
+        append_lines(self.shown.folder / "drawn.csv", "".join(f"{key},{name}\n" for key, name in names.items()))
         self._names |= names
-
-
-def _last_byte(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(-1, io.SEEK_END)
-        return file.read(1)
 
 
 def _read(path: Path) -> dict[str, str]:
