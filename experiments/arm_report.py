@@ -113,7 +113,7 @@ def finish(arm: ArmSearch, log: Log) -> dict[str, Any]:
         "axes_accuracy": _axes_accuracy(placement.diversity, features),
         "elites": len(found),
         "clipped": clipped_share(placement.diversity.project(run.history.sample("features")), placement.archive),
-        "failed": _failed(run),
+        "failed": run.history.failed(),
     }
     if args.reevaluate:
         again, objectives, measured = reevaluate(arm.search, placement, times=args.reevaluate, rng=arm.rng)
@@ -153,10 +153,6 @@ def _axes_accuracy(diversity: Diversity, features: Floats) -> float:
     triplets = uniform_triplets(len(features), 20_000, np.random.default_rng(0))
     true = metrics.orders_right(HAND, features, triplets)
     return float((metrics.orders_right(diversity, features, triplets) == true).mean())
-
-
-def _failed(run: Run) -> int:
-    return sum(int((part["error"] != None).sum()) for part in run.history.chunks("error"))  # noqa: E711
 
 
 def _pictures(arm: ArmSearch, placement: Placement, log: Log) -> None:

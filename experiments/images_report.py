@@ -42,7 +42,7 @@ def finish(images: ImageSearch) -> dict[str, Any]:
         "judgments": images.judgments, "judgment_accuracy": images.accuracy,
         "clip_score": float(images.quality.score(features).mean.mean()),
         "distance_mean": mean, "distance_spread": spread, "vendi": metrics.vendi_score(embedded),
-        "failed": sum(int((part["error"] != None).sum()) for part in run.history.chunks("error")),  # noqa: E711
+        "failed": run.history.failed(),
     }  # fmt: skip
     if is_ours(args.model) and args.truth is None:
         summary |= by_truth(images, features[:, len(images.learned) :], everything)

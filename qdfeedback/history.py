@@ -238,6 +238,10 @@ class History:
             return np.empty((0, len(self.names)) if column == "features" else (0,), dtype=np.float32)
         return found
 
+    def failed(self) -> int:
+        """Returns how many candidates have an error in place of a result."""
+        return sum(len(part["error"]) - part["error"].tolist().count(None) for part in self.chunks("error"))
+
     def sample(self, column: str, most: int = 100_000) -> NDArray[Any]:
         """Returns a column of every candidate, or of evenly spaced ones where there are more than `most`."""
         total = len(self)
