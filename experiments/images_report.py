@@ -29,25 +29,32 @@ def finish(images: ImageSearch) -> dict[str, Any]:
     """Writes archive, pictures and summary; returns the summary."""
     args, run, placement = images.args, images.run, images.placement
     assert placement is not None
+    assert images.model is not None
     run.save_archive(placement)
     found = elites(placement)
     chosen = the_set(images)
     features = run.history.take(chosen, "features")
     embedded = features[:, images.learned]
     everything = run.history.sample("features")
+    scores = {name: quality.score(everything).mean for name, quality in images.qualities.items()}
     mean, spread = metrics.pairwise_distance(embedded)
     summary: dict[str, Any] = {
         "method": args.method, "seed": args.seed[0], "prompt": args.prompt, "pictures": len(run.history),
         "drawn": images.pictures.drawn, "elites": len(found), "set": len(chosen),
         "judgments": images.judgments, "judgment_accuracy": images.accuracy,
-        "clip_score": float(images.quality.score(features).mean.mean()),
+        "scores": {name: float(score[chosen].mean()) for name, score in scores.items()},
+        "first_scores": {name: float(np.nanmean(score[: args.first])) for name, score in scores.items()},
         "distance_mean": mean, "distance_spread": spread, "vendi": metrics.vendi_score(embedded),
-        "failed": run.history.failed(),
+        "failed": run.history.failed(), "set_ids": chosen.tolist(),
     }  # fmt: skip
     if is_ours(args.model) and args.truth is None:
-        summary |= by_truth(images, features[:, len(images.learned) :], everything)
+        summary |= by_truth(images, features[:, images.true], everything)
         summary["alignment_true"] = float(alignment([read(image(images, one)) for one in chosen], args.prompt).mean())
+    if args.method not in SEARCHES:
+        run.save_best(placement, chosen, scores[args.quality][chosen], images.model.project(embedded))
     _pictures(images, found.ids, found.measures)
+    if args.report:
+        _scores(images, scores)
     run.save_summary(summary)
     images.store.close()
     return summary
@@ -82,15 +89,15 @@ def by_truth(images: ImageSearch, true: Floats, everything: Floats) -> dict[str,
     summary["unreadable"] = float(np.isnan(true[:, : len(VALUES)]).any(axis=1).mean())
     fixed = [name for name in FIXED if name in left_open]
     if fixed:
-        columns = [len(images.learned) + list(VALUES).index(name) for name in fixed]
+        columns = [images.true.start + list(VALUES).index(name) for name in fixed]
         archive = categorical([len(VALUES[name]) for name in fixed])(np.empty((len(fixed), 2)), 0)
         score = images.quality.score(everything).mean
         good = np.flatnonzero(np.isfinite(score) & np.isfinite(everything[:, columns]).all(axis=1))
         archive.add(good, score[good], everything[good][:, columns], **dict.fromkeys(ID_FIELD, good))
         told = metrics.score(archive)
         summary |= {"coverage_true": told.coverage, "qd_score_true": told.qd_score, "true_axes": fixed}
-    if images.model is not None:
-        summary["axes"] = _axes(images.model.project(everything[:, images.learned]), everything, images, prompt)
+    assert images.model is not None
+    summary["axes"] = _axes(images.model.project(everything[:, images.learned]), everything, images, prompt)
     return summary
 
 
@@ -100,7 +107,7 @@ def _axes(measures: Floats, everything: Floats, images: ImageSearch, prompt: str
     for axis in measures.T:
         told = {}
         for name in open_attributes(prompt):
-            column = everything[:, len(images.learned) + list(VALUES).index(name)]
+            column = everything[:, images.true.start + list(VALUES).index(name)]
             known = np.isfinite(column) & np.isfinite(axis)
             values = np.unique(column[known])
             each = [abs(spearmanr(axis[known], column[known] == i).statistic) for i in values if len(values) > 1]
@@ -120,18 +127,42 @@ def _pictures(images: ImageSearch, ids: Ints, measures: Floats) -> None:
     assert images.placement is not None
     axes = ("learned axis 1", "learned axis 2")
     figure, panels = viz.figure(1, width=6, height=5)
-    viz.heatmap(panels[0], images.placement.archive, title="CLIP score in the archive", axes=axes)
+    named = title(images.args.quality)
+    viz.heatmap(panels[0], images.placement.archive, title=f"{named} in the archive", axes=axes)
     viz.save(figure, images.run.path / "archive.png")
     figure, panels = viz.figure(1, width=9, height=9)
     viz.collage(panels[0], measures, lambda i: image(images, ids[i]), title=f"“{images.args.prompt}”", axes=axes)
     viz.save(figure, images.run.path / "collage.png")
 
 
+def title(quality: str) -> str:
+    """Returns a quality's name for people."""
+    return "CLIP score" if quality == "clip" else Path(quality).name
+
+
+def _scores(images: ImageSearch, scores: dict[str, Floats]) -> None:
+    """Draws how each quality went, in standard deviations from its mean over the first pictures."""
+    first, n = images.args.first, len(images.history)
+    ends = np.unique(np.r_[first, np.arange(first + images.args.batch_size, n, images.args.batch_size), n])
+    figure, panels = viz.figure(1, width=7, height=4)
+    for number, (name, score) in enumerate(scores.items()):
+        mean, spread = np.nanmean(score[:first]), np.nanstd(score[:first]) or 1.0
+        along = [np.nanmean(part) for part in np.split(score, ends[:-1])]
+        panels[0].plot(
+            ends, (np.array(along) - mean) / spread, label=f"{title(name)}{'' if number else ' (optimised)'}"
+        )
+    panels[0].set_xlabel("pictures")
+    panels[0].set_ylabel("mean of a batch, in deviations of the first")
+    panels[0].legend()
+    viz.save(figure, images.run.path / "scores.png")
+
+
 def one_line(summary: dict[str, Any]) -> str:
     """Returns one finished run in a line."""
+    told = ", ".join(f"{title(name)} {score:.1f}" for name, score in summary["scores"].items())
     entropy = f", entropy {summary['entropy']:.2f}" if "entropy" in summary else ""
     return (
-        f"{summary['method']} seed {summary['seed']}: CLIP score {summary['clip_score']:.1f}, distance "
+        f"{summary['method']} seed {summary['seed']}: {told}, distance "
         f"{summary['distance_mean']:.3f} (spread {summary['distance_spread']:.3f}), "
         f"Vendi {summary['vendi']:.1f}{entropy}"
     )

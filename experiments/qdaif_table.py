@@ -11,7 +11,6 @@ models are not ours: its figures stand there for the order of the methods, not t
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +18,13 @@ from typing import Annotated, Any, get_args
 
 import numpy as np
 import tyro
-from scipy import stats
 
 from experiments.command import run_main
 from experiments.qdaif_writing import Method
-from experiments.tables import Summary, collect
+from experiments.tables import Interval, Summary, bootstrap, collect, markdown, signed, write_table, written
 from qdfeedback import viz
-from qdfeedback.types import Floats
 
 Key = tuple[str, str, str]  # domain and axes, method, beginning
-Interval = tuple[float, float, float]  # mean and both ends
-RESAMPLES = 100_000
 OURS = "lmx-near"
 ORDER = get_args(Method)
 NOTE = (
@@ -96,31 +91,6 @@ def ordered(rows: Mapping[Key, list[Summary]]) -> dict[Key, list[Summary]]:
     return dict(sorted(rows.items(), key=lambda one: (one[0][0], one[0][2] != "seeds", ORDER.index(one[0][1]))))
 
 
-def bootstrap(values: Sequence[float], *, seed: int = 0) -> Interval:
-    """Returns the mean, and the 95 % percentile bootstrap interval of it; one value has no interval."""
-    found = np.array(values, dtype=float)
-    if len(found) < 2:
-        return float(found.mean()), float("nan"), float("nan")
-    low, high = np.quantile(_means(found, seed), (0.025, 0.975))
-    return float(found.mean()), float(low), float(high)
-
-
-def lead(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
-    """Returns by how much one mean is ahead of another, with its 95 % interval (Welch).
-
-    A bootstrap over five seeds is too narrow for a comparison: it holds the truth five times of six.
-    """
-    one, two = np.array(ours, dtype=float), np.array(theirs, dtype=float)
-    ends = stats.ttest_ind(one, two, equal_var=False).confidence_interval(0.95)
-    return float(one.mean() - two.mean()), float(ends.low), float(ends.high)
-
-
-def _means(values: Floats, seed: int) -> Floats:
-    draws = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
-    found: Floats = values[draws].mean(axis=1)
-    return found
-
-
 def table(rows: Mapping[Key, Sequence[Summary]]) -> list[dict[str, str]]:
     """Returns the table, a dict of cells for each row."""
     found = []
@@ -135,34 +105,13 @@ def table(rows: Mapping[Key, Sequence[Summary]]) -> list[dict[str, str]]:
         ours = rows.get((axes, OURS, begin))
         for figure, title in (("qd_score", f"{OURS} ahead by"), ("true_qd_score", "by truth")):
             both = ours is not None and method != OURS and all(figure in one for one in [*ours, *summaries])
-            row[title] = _signed([s[figure] for s in ours or ()], [s[figure] for s in summaries]) if both else "–"
+            row[title] = signed([s[figure] for s in ours or ()], [s[figure] for s in summaries]) if both else "–"
         row["candidates"] = f"{np.mean([s['candidates'] for s in summaries]):,.0f}"
         row["calls"] = f"{np.mean([s['requests'] for s in summaries]):,.0f}"
         tokens = [s["prompt_tokens"] + s["completion_tokens"] for s in summaries]
         row["tokens, M"] = f"{np.mean(tokens) / 1e6:.2f}"
         found.append(row)
     return found
-
-
-def _signed(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    if min(len(ours), len(theirs)) < 3:
-        return "–"
-    mean, low, high = lead(ours, theirs)
-    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
-
-
-def written(interval: Interval) -> str:
-    """Returns a mean with its interval."""
-    mean, low, high = interval
-    return f"{mean:.2f}" if np.isnan(low) else f"{mean:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def markdown(rows: Sequence[Mapping[str, str]]) -> str:
-    """Returns the table as Markdown."""
-    titles = list(rows[0])
-    lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
-    lines += [f"| {' | '.join(row.values())} |" for row in rows]
-    return "\n".join(lines) + f"\n\n{NOTE}\n"
 
 
 def draw(rows: Mapping[Key, Sequence[Summary]], path: Path) -> None:
@@ -211,14 +160,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = tyro.cli(Args, description=__doc__, args=argv)
     rows = ordered(collect(args.runs, row_of, alike=lambda row: row[0], may_differ=MAY_DIFFER, of_a_row=OF_A_ROW))
     found = table(rows)
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "table.md").write_text(markdown(found))
-    with (args.out / "table.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(found[0]))
-        writer.writeheader()
-        writer.writerows(found)
+    text = f"{markdown(found)}\n{NOTE}\n"
+    write_table(args.out, found, text)
     draw(rows, args.out / "table.png")
-    print(markdown(found))
+    print(text)
     print(f"written: {args.out}/table.md, table.csv, table.png")
 
 

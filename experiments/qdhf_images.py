@@ -5,6 +5,7 @@
     python -m experiments.qdhf_images --prompt "a dotted thing" --method best-of-n --run runs/best
     python -m experiments.qdhf_images --annotator study --run runs/people     # people do, on the study page
     qdfeedback study serve runs/people                                        # beside it
+    python -m experiments.qdhf_images --annotator judge --judge Qwen/Qwen2.5-VL-7B-Instruct@http://localhost:8000/v1
     python -m experiments.qdhf_images --model stable-diffusion-v1-5/stable-diffusion-v1-5 --clip
         openai/clip-vit-base-patch32 --truth facebook/dinov2-base --prompt "a bear in a national park"
 
@@ -38,13 +39,15 @@ from qdfeedback.diversity.published import fit_published
 from qdfeedback.diversity.similarity import Fit, Similarity, fit_and_test
 from qdfeedback.diversity.unsupervised import fit_autoencoder, fit_pca
 from qdfeedback.feedback.annotators import Simulated
+from qdfeedback.feedback.judges import Judge
 from qdfeedback.feedback.people import People, wait_for_answers
 from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets, uniform_triplets
 from qdfeedback.feedback.store import Store
 from qdfeedback.parallel import compute_on, threads
+from qdfeedback.quality.alignment import published_objective
 from qdfeedback.search import elites, rebuild, start, step
 from qdfeedback.study.settings import begin_study, end_study, similarity_study
-from qdfeedback.types import Annotator, Floats, Ints, Placement
+from qdfeedback.types import Annotator, Floats, Ints, Placement, mean_objective
 
 Method = Literal["qdhf", "qdhf-active", "best-of-n", "best-of-n-plus", "aurora-pca", "aurora-ae", "prompt-evolution"]
 HOW = Fit(ridge=0.3, flip=None, prepare="center", components=16)  # of a CLIP; see LOG
@@ -64,12 +67,26 @@ class Args:
     """What is varied: the noise, the prompt (prompt-evolution does), or both. What it names stays in the prompt."""
     writer: str | None = None
     """Varies prompts: a language model (folder, hub id, or model@http://host:port/v1); none = our grammar of scenes."""
-    annotator: Literal["simulated", "study"] = "simulated"
-    """Who answers: a simulation, or people on the study page."""
+    annotator: Literal["simulated", "study", "judge"] = "simulated"
+    """Who answers: a simulation, people on the study page, or a model that looks at the pictures."""
     truth: str | None = None
-    """simulated: folder or hub id of the embedding by whose distances it answers; none = by what is in our pictures."""
+    """simulated: folder or hub id of the embedding by whose distances it answers, or "dreamsim:dino_vitb16", the
+    paper's; none = by what is in our pictures."""
+    judge: str | None = None
+    """judge: the model, as model@http://host:port/v1."""
+    prices: Path | None = None
+    """TOML file with what models cost."""
+    cap: float | None = None
+    """What the judge and the writer may cost in all, in the currency of --prices."""
     clip: str = str(CLIP)
     """Folder or hub id of the CLIP or SigLIP by which pictures are embedded and compared with the prompt."""
+    quality: str = "clip"
+    """What pictures are made good by: "clip", the CLIP score of --clip; another such model, as
+    yuvalkirstain/PickScore_v1; or a file of weights on --clip's embeddings, as LAION's aesthetics predictors are."""
+    report: tuple[str, ...] = ()
+    """Further qualities, which are never optimised: one that is gamed rises alone."""
+    published_objective: bool = False
+    """Keep 10 (10 - 100 / score) in the archive, as the authors' code does: the same elites, another QD score."""
     pictures: int = 1000
     """Pictures in all."""
     first: int = 200
@@ -140,8 +157,10 @@ class ImageSearch:
     def __init__(self, args: Args) -> None:
         self.args = args
         made = images_setup.make(args)
-        self.run, self.search, self.quality = made.run, made.search, made.quality
-        self.truth, self.learned, self.pictures = made.truth, made.learned, made.pictures
+        self.run, self.search, self.pictures = made.run, made.search, made.pictures
+        self.qualities, self.quality = made.qualities, next(iter(made.qualities.values()))
+        self.truth, self.learned, self.true = made.truth, made.learned, made.true
+        self.objective = published_objective if args.published_objective else mean_objective
         self.history, self.study = self.run.history, self.run.settings["study"]
         self.rng = np.random.default_rng(args.seed[0])
         self.store = Store(args.run / "judgments.db")
@@ -150,10 +169,17 @@ class ImageSearch:
             text = "Look at the picture at the top. Which of the two below is more like it?"
             begin_study(args.run, similarity_study(self.study, title="Pictures", text=text, seed=args.seed[0]))
             self.annotator = People(self.store, self.study, partial(self.run.show, self.search))
+        if args.judge is not None:
+            self.annotator = Judge(images_setup.open_language_model(args, args.judge), self.files)
         self.model: models.Model | None = None
         self.placement: Placement | None = None
         self.accuracy: float | None = None
         self.judgments = 0
+
+    def files(self, ids: Ints) -> dict[int, bytes]:
+        """Returns the PNG file of each candidate."""
+        names = self.run.show(self.search, ids)
+        return {candidate: self.run.shown.path(name).read_bytes() for candidate, name in names.items()}
 
     def begin(self) -> int:
         """Draws the first pictures, or takes up the last checkpoint; returns the iteration to go on with."""
@@ -215,6 +241,8 @@ class ImageSearch:
             wait_for_answers(self.store, self.study, self.store.asked(self.study))
         until = self.run.last_judgment(iteration, self.store.last(self.study))
         triplets = self.store.triplets(self.study, until=until)
+        if isinstance(self.annotator, Judge) and not len(triplets):
+            raise RuntimeError(f"{self.annotator.name} answered nothing: {dict(self.annotator.reasons)}")
         self.judgments = len(triplets)
         return triplets
 
@@ -246,7 +274,7 @@ class ImageSearch:
         if ids is None:
             self.placement = rebuild(self.history, self.placement, archive)
         else:
-            archive.add(ids, self.quality.score(features).mean, measures, id=ids)
+            archive.add(ids, self.objective(self.quality.score(features)), measures, id=ids)
 
     def build(self, ranges: Floats) -> Any:
         """Returns an empty archive."""
@@ -256,7 +284,8 @@ class ImageSearch:
         """Returns the placement on the present axes."""
         assert self.model is not None
         diversity = OnColumns(self.learned, self.model)
-        return Placement(self.quality, diversity, archive, resolve=lambda ids: self.history.take(ids, "solution"))
+        resolve = partial(self.history.take, column="solution")
+        return Placement(self.quality, diversity, archive, self.objective, resolve)
 
 
 def run_one(args: Args) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from domains.poetry import POETRY
 from domains.stories import MODEL, STORIES
 from domains.writing import EDGES_1D, EDGES_2D, Writing, words_of
 from experiments.command import for_each_seed
-from qdfeedback import archives, files, runs
+from qdfeedback import archives, runs
 from qdfeedback.diversity.bins import Bins
-from qdfeedback.encoders.attributes import Attribute
+from qdfeedback.encoders.attributes import Attribute, read_attributes
 from qdfeedback.generators.language import (
     EXAMPLES,
     Asked,
@@ -109,12 +109,7 @@ def writing_of(args: Args) -> Writing:
     if args.temperature is not None:
         writing = replace(writing, sampling=replace(writing.sampling, temperature=args.temperature))
     if args.attributes is not None:
-        try:
-            given = files.read_json(args.attributes)
-            own = tuple(Attribute(**one | {"answers": tuple(one["answers"])}) for one in given)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{args.attributes} must list objects with name, question and answers: {error}") from error
-        writing = replace(writing, axes=own, truth=None)
+        writing = replace(writing, axes=read_attributes(args.attributes), truth=None)
     known = {axis.name: axis for axis in writing.axes}
     if unknown := [name for name in args.axes if name not in known]:
         raise ValueError(f"--axes of {args.domain} are {', '.join(known)}; got {unknown[0]!r}")

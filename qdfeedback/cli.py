@@ -62,11 +62,13 @@ class New:
     runs: Positional[tuple[str, ...]]
     """Run folders, or LABEL=FOLDER; of a folder with several seeds, all count as one method."""
     sets: int = 0
-    """Pairs of sets for each two methods, each asked about twice: which is preferred, which is more diverse."""
+    """Pairs of sets for each two methods, and each prompt that they were given."""
+    about: tuple[Literal["prefer", "diverse", "accurate"], ...] = ("prefer", "diverse")
+    """What is asked of each pair of sets: which is preferred, more diverse, truer to what the text says."""
     grid: int = 4
     """A set shows GRID × GRID elites, evenly spaced over the archive."""
     pairs: int = 0
-    """Pairs of single elites for each two methods: which is better."""
+    """Pairs of single elites for each two methods, and each prompt: which is better."""
     triplets: int = 0
     """Triplets of elites: which of two is more like a third."""
     ratings: int = 0
@@ -105,8 +107,9 @@ class New:
             raise ValueError("--sensitive-words needs --sensitive: people are to know what is left out")
         sources = read_all(self.runs)
         wanted = Wanted(
-            self.sets, self.grid, self.pairs, self.triplets, self.ratings, self.labels, self.options, self.label_axis
-        )
+            self.sets, self.grid, self.pairs, self.triplets, self.ratings, self.labels, self.options, self.label_axis,
+            self.about,
+        )  # fmt: skip
         questions = wanted.questions()
         study = Study(
             self.study.resolve().name,

@@ -9,6 +9,8 @@ from typing import Any
 from qdfeedback import files
 
 FORMAT = 1
+BEST = "best.npz"
+"""In the folder of a run that has no map of its own: what it puts forward, the best first."""
 
 
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:

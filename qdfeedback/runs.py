@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 from qdfeedback import files
 from qdfeedback.generators import pyribs_state
 from qdfeedback.history import History, Position
-from qdfeedback.run_settings import read_settings, write_settings
+from qdfeedback.run_settings import BEST, read_settings, write_settings
 from qdfeedback.search import Search, present
 from qdfeedback.shown import Shown
-from qdfeedback.types import Batch, Generator, Ints, Placement
+from qdfeedback.types import Batch, Floats, Generator, Ints, Placement
 
 KEPT = 2  # checkpoints: one may be damaged
 _NAME = re.compile(r"(\d{9})-([0-9a-f]{16})\.npz")
@@ -188,6 +188,19 @@ class Run:
             "dims": getattr(placement.archive, "dims", np.array([])).tolist(),
         }
         files.write_atomic(self.path / "archive.npz", files.pack(ordered, meta))
+
+    def save_best(self, placement: Placement, ids: Ints, objective: Floats, measures: Floats) -> None:
+        """Writes what a method without a map of its own puts forward, the best first, as `best.npz`.
+
+        Args:
+            placement: whose ranges are noted.
+            ids: (e,).
+            objective: (e,).
+            measures: (e, k).
+        """
+        arrays = {"id": ids, "objective": objective, "measures": measures}
+        arrays |= {end: getattr(placement.archive, end) for end in ("lower_bounds", "upper_bounds")}
+        files.write_atomic(self.path / BEST, files.pack(arrays, {}))
 
     def save_curves(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes the figures logged along the run as `curves.csv`."""

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
-from experiments import qdhf_images
+from experiments import grade_images, images_study, images_table, qdhf_images
+from qdfeedback import files
 from qdfeedback.history import History, names_of
+from qdfeedback.models.ledger import Ledger
+from qdfeedback.models.opening import open_model
+from qdfeedback.run_settings import write_settings
 from qdfeedback.shown import Shown
+from qdfeedback.study.settings import read_study
 from tests.conftest import killed_on_its_way
+from tests.models.faulty import Faulty, serving
 from tests.models.pipelines import stable_diffusion
+from tests.models.seeing import Seeing
 
 TINY = ["--pictures", "48", "--first", "24", "--batch-size", "8", "--judgments", "16", "--rounds", "2", "--cells", "5",
         "--steps", "4", "--set-size", "10"]  # fmt: skip
@@ -110,9 +121,121 @@ def test_a_picture_that_is_not_finite_is_counted_and_nothing_else(tmp_path: Path
         (["--method", "qdhf", "--annotator", "study"], "people answer one run of qdhf-active"),
         (["--method", "best-of-n", "--solutions", "both"], "best-of-n draws noise"),
         (["--first", "2"], "--first must be at least 4"),
+        (["--annotator", "judge"], "--annotator judge needs --judge"),
+        (["--report", "clip"], "each quality once"),
+        (["--cap", "1"], "--cap needs --prices"),
     ],
 )
 def test_what_cannot_work_is_refused_at_once(arguments: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         images(tmp_path / "r", *arguments)
     assert not (tmp_path / "r").exists()
+
+
+def test_a_judge_that_looks_at_the_pictures(tmp_path: Path) -> None:
+    arguments = ["--annotator", "judge", "--judgments", "20"]
+    with serving(Seeing(leans=1.0)) as server:
+        summary = images(tmp_path / "r", *arguments, "--judge", f"m@{server.url}")
+        asked = [body for body in server.seen if isinstance(body["messages"][0]["content"], list)]
+        assert 2 * 18 <= len(asked) <= 2 * 20  # in both orders; what comes again is not sent again
+        graded = grade_images.grade(tmp_path / "r", open_model(f"m@{server.url}", Ledger(tmp_path / "g.db")), None)
+    assert 8 <= summary["judgments"] <= 20  # of what it cannot read it says nothing
+    kinds = {row["annotator_kind"] for row in judgments_of(tmp_path / "r")}
+    assert kinds == {"model"}
+    for name, one in graded["attributes"].items():
+        assert one["entropy"] == pytest.approx(one["entropy_true"], nan_ok=True), name
+        assert one["agreement"] == 1 or np.isnan(one["agreement"])
+    assert json.loads((tmp_path / "r/grade.json").read_text())["pictures"] == 10
+
+
+def judgments_of(run: Path) -> list[dict]:
+    with sqlite3.connect(run / "judgments.db") as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute("SELECT * FROM judgments")]
+
+
+def test_a_judge_that_never_answers_ends_the_run_with_the_reason(tmp_path: Path) -> None:
+    says = {"I": -0.1, "x": -5.0, "q": -6.0, "z": -7.0, "w": -8.0}
+    with serving(Faulty(logprobs=says)) as server, pytest.raises(RuntimeError, match=r"answered nothing: .*no clear"):
+        images(tmp_path / "r", "--annotator", "judge", "--judge", f"m@{server.url}")
+
+
+def test_several_qualities_one_of_which_is_optimised(tmp_path: Path) -> None:
+    head = tmp_path / "beauty.safetensors"
+    save_file({"weight": torch.linspace(-1, 1, 64)[None], "bias": torch.ones(1)}, head)
+    shutil.copytree(qdhf_images.CLIP, tmp_path / "picks")
+    summary = images(tmp_path / "r", "--quality", str(tmp_path / "picks"), "--report", "clip", str(head))
+    assert list(summary["scores"]) == [str(tmp_path / "picks"), "clip", str(head)]
+    assert list(summary["first_scores"]) == list(summary["scores"])
+    features = History(tmp_path / "r/history.arrows", names_of(tmp_path / "r/history.arrows")).sample("features")
+    columns = names_of(tmp_path / "r/history.arrows")
+    assert features.shape == (48, 64 + 11 + 64)
+    assert columns[-1] == "picks:63"
+    np.testing.assert_allclose(features[:, :64], features[:, -64:], atol=1e-5)
+    expected = (features[:, :64] @ np.linspace(-1, 1, 64) + 1)[summary["set_ids"]].mean()
+    assert summary["scores"][str(head)] == pytest.approx(expected, rel=1e-4)
+    assert (tmp_path / "r/scores.png").stat().st_size > 0
+    published = images(tmp_path / "p", "--published-objective")
+    plain = images(tmp_path / "q")
+    assert published["set_ids"] == plain["set_ids"]
+    kept, _ = files.unpack((tmp_path / "p/archive.npz").read_bytes(), "")
+    other, _ = files.unpack((tmp_path / "q/archive.npz").read_bytes(), "")
+    np.testing.assert_allclose(kept["objective"], 10 * (10 - 100 / other["objective"]), rtol=1e-5)
+
+
+def test_the_table(tmp_path: Path, capsys) -> None:
+    runs = []
+    for method in ("qdhf-active", "best-of-n"):
+        for seed in range(3):
+            run = tmp_path / "runs" / method / f"seed-{seed}"
+            run.mkdir(parents=True)
+            better = 0.1 * (method == "qdhf-active")
+            summary = {"prompt": "a thing", "method": method, "judgments": int(300 * (better > 0)), "seed": seed,
+                       "set_ids": [1], "scores": {"clip": 48.0 + seed + better}, "alignment_true": 1.0,
+                       "distance_mean": 0.4 + better + 0.001 * seed, "vendi": 4 + 30 * better + seed,
+                       "entropy": 0.5 + better, "coverage_true": 10.0, "qd_score_true": 5.0, "unreadable": 0.1,
+                       "axes": [{"colour": 0.5, "count": 0.1}, {"colour": 0.2, "count": 0.3}]}  # fmt: skip
+            (run / "summary.json").write_text(json.dumps(summary))
+            write_settings(run, {"method": method, "seed": [seed], "pictures": 1000, "judgments": 300})
+            runs.append(run)
+    images_table.main([str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
+    text = (tmp_path / "table/table.md").read_text()
+    assert "| a thing | qdhf-active | 300 | 3 |" in text
+    assert "1.002 [" in text  # of the CLIP score
+    assert "+0.10 [" in text
+    assert "colour 0.50, count 0.30" in text
+    assert "qdhf-active" in capsys.readouterr().out
+    write_settings(runs[-1], {"method": "best-of-n", "seed": [2], "pictures": 500, "judgments": 300})
+    with pytest.raises(ValueError, match="differs in pictures"):
+        images_table.main([str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
+
+
+def test_the_human_study_in_one_command_and_again_without_repeating_anything(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("any number of circles\n\n")
+    (tmp_path / "two.txt").write_text("a red circle and a blue square\n")
+    arguments = [str(tmp_path / "human"), "--singular", str(tmp_path / "one.txt"), "--compositional",
+                 str(tmp_path / "two.txt"), "--methods", "aurora-pca", "best-of-n", "--search.pictures", "80",
+                 "--search.first", "60", "--search.steps", "2", "--search.cells", "9", "--search.set-size", "16",
+                 "--search.workers", "1"]  # fmt: skip
+    images_study.main(arguments)
+    asked = {}
+    for kind, questions, size in (("singular", {"prefer", "diverse"}, 16), ("compositional", {"accurate"}, 9)):
+        study = read_study(tmp_path / "human" / kind)
+        assert {question.name for question in study.questions} == questions
+        assert study.raters_per_trial == 50
+        with sqlite3.connect(tmp_path / "human" / kind / "judgments.db") as connection:
+            shown = dict(connection.execute("SELECT item_id, content FROM items"))
+            rows = connection.execute("SELECT anchor_id, a_id, b_id FROM trials WHERE kind = 'main'").fetchall()
+        assert len(rows) == len(questions)
+        for anchor, *sides in rows:
+            asked[kind] = (tmp_path / "human" / kind / "shown" / shown[anchor]).read_text()
+            assert [len(shown[side].split(" ")) for side in sides] == [size, size]
+    assert asked == {"singular": "any number of circles", "compositional": "a red circle and a blue square"}
+    before = written(tmp_path / "human")
+    images_study.main(arguments)
+    assert written(tmp_path / "human") == before
+
+
+def written(folder: Path) -> dict[Path, int]:
+    files_ = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-wal", "-shm"))]
+    return {path: path.stat().st_mtime_ns for path in files_}

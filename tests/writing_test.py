@@ -14,7 +14,7 @@ import pytest
 from domains.opinions import OPINIONS
 from domains.poetry.poetry import GENRES, TONES
 from domains.stories import MODEL
-from experiments import benchmark_language, discover_axes, qdaif_table, qdaif_writing, writing_setup
+from experiments import benchmark_language, discover_axes, qdaif_table, qdaif_writing, tables, writing_setup
 from qdfeedback.history import History
 from qdfeedback.models.ledger import Ledger, SpendCapError
 from qdfeedback.run_settings import read_settings, write_settings
@@ -394,11 +394,11 @@ def test_the_table_has_intervals_and_the_paper_beside_it(written: Path, tmp_path
 
 
 def test_bootstrap_intervals_hold_the_mean() -> None:
-    mean, low, high = qdaif_table.bootstrap([1.0, 2.0, 3.0, 4.0, 5.0])
+    mean, low, high = tables.bootstrap([1.0, 2.0, 3.0, 4.0, 5.0])
     assert low < mean == 3.0 < high
     assert (low, high) == (pytest.approx(1.8, abs=0.21), pytest.approx(4.2, abs=0.21))
-    assert np.isnan(qdaif_table.bootstrap([1.0])[1])
-    ahead = qdaif_table.lead([3.0, 3.1, 2.9], [1.0, 1.1, 0.9])
+    assert np.isnan(tables.bootstrap([1.0])[1])
+    ahead = tables.lead([3.0, 3.1, 2.9], [1.0, 1.1, 0.9])
     assert ahead[1] > 1.7
 
 

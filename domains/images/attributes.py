@@ -12,12 +12,27 @@ from domains.images.captions import KIND, Named, kept, names
 from domains.images.images import pixels
 from domains.images.reader import View, read
 from domains.images.scenes import COLOURS, COUNTS, GROUNDS, SIZE
+from qdfeedback.encoders.attributes import Attribute
 from qdfeedback.types import Artifacts, Floats
 
 VALUES: Mapping[str, tuple[str, ...]] = {
     **captions.VALUES, "across": ("left", "middle", "right"), "down": ("top", "centre", "bottom"),
 }  # fmt: skip
 """What each attribute can be."""
+_ASKED = {
+    "shape": "What shape do the things in the picture have?",
+    "colour": "What colour do the things in the picture have?",
+    "texture": "How are the things in the picture filled?",
+    "count": "How many things are in the picture?",
+    "size": "How large are the things in the picture?",
+    "ground": "What colour does the background have?",
+    "across": "Where are the things, from left to right?",
+    "down": "Where are the things, from top to bottom?",
+}
+QUESTIONS: Mapping[str, Attribute] = {
+    name: Attribute(name, question, VALUES[name], kind="category") for name, question in _ASKED.items()
+}
+"""What a judge that looks at a picture is asked about each."""
 _MEASURED = {
     "size": (-3, 5 / SIZE),
     "across": (-2, 2.5 / SIZE),

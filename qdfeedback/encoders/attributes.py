@@ -1,4 +1,4 @@
-"""AI feedback as features: what language models say about texts, as named columns (QDAIF, Bradley 2024).
+"""AI feedback as features: what models say about texts or pictures, as named columns (QDAIF, Bradley 2024).
 
 An attribute is a question with given answers. Judges are asked for the probability of each answer, in both orders where
 there is an order, and what they say becomes one column or several:
@@ -15,18 +15,17 @@ Columns hold what judges said, as they said it. How it is to be read in the ligh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
+from qdfeedback import files
 from qdfeedback.models.frames import ask, rate
-from qdfeedback.models.language import LanguageModel
-from qdfeedback.types import Floats
-
-LEAST_MASS = 0.5
-"""Answers that are less likely than this together mean that the judge did not understand: the column is NaN."""
+from qdfeedback.models.language import LEAST_MASS, LanguageModel, SeeingModel
+from qdfeedback.types import Artifacts, Floats
 
 LEAST = -50.0
 """Logarithm of a probability that a judge rounds to 0."""
@@ -36,7 +35,7 @@ Kind = Literal["probability", "rating", "category"]
 
 @dataclass(frozen=True)
 class Attribute:
-    """A question about a text.
+    """A question about a text or a picture.
 
     Attributes:
         name: of its column.
@@ -70,8 +69,8 @@ class Attribute:
             return tuple(f"{self.name}={answer}" for answer in self.answers)
         return (self.name,)
 
-    def prompts(self, text: str) -> list[str]:
-        """Returns the prompts about a text: one for each order of the answers."""
+    def prompts(self, text: str | None) -> list[str]:
+        """Returns the prompts about a text, or about a picture that is shown: one for each order of the answers."""
         if self.kind == "rating":
             return [self._with_examples(text, self.answers)]
         orders = [self.answers, self.answers[::-1]] if self.swap else [self.answers]
@@ -86,11 +85,11 @@ class Attribute:
             return likeliest[:, None]
         return probabilities if len(self.answers) > 2 else probabilities[:, :1]
 
-    def _with_examples(self, text: str, order: Sequence[str]) -> str:
+    def _with_examples(self, text: str | None, order: Sequence[str]) -> str:
         shown = [self._asked(example, order) + answer for example, answer in self.examples]
         return "\n\n".join([*shown, self._asked(text, order)])
 
-    def _asked(self, text: str, order: Sequence[str]) -> str:
+    def _asked(self, text: str | None, order: Sequence[str]) -> str:
         return (
             rate(self.question, len(self.answers), text) if self.kind == "rating" else ask(self.question, order, text)
         )
@@ -98,26 +97,33 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Attributes:
-    """What judges say about texts.
+    """What judges say about texts, or pictures.
 
     Attributes:
         attributes: the questions.
-        judges: language models; what several say is averaged as log-odds.
+        judges: language models, for pictures those that see; what several say is averaged as log-odds.
         reasons: why how many values are missing, counted as they come.
+        files: artifacts → PNG files that the judges look at; None = artifacts are texts.
     """
 
     attributes: tuple[Attribute, ...]
-    judges: tuple[LanguageModel, ...]
+    judges: tuple[LanguageModel, ...] | tuple[SeeingModel, ...]
     reasons: Counter[str] = field(default_factory=Counter)
+    files: Callable[[Artifacts], Sequence[bytes]] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses examples where there can be none."""
+        if self.files is not None and (wrong := [one.name for one in self.attributes if one.examples]):
+            raise ValueError(f"attribute {wrong[0]!r} has examples, which are texts: it cannot be asked about pictures")
 
     @property
     def names(self) -> tuple[str, ...]:
         """The columns of all attributes, in their order."""
         return tuple(name for attribute in self.attributes for name in attribute.columns)
 
-    def encode(self, artifacts: Sequence[str]) -> Floats:
-        """Returns (n, columns) float32 of n texts; NaN = a judge gave no clear answer, and `reasons` counts why."""
-        if not artifacts:
+    def encode(self, artifacts: Artifacts) -> Floats:
+        """Returns (n, columns) float32 of n artifacts; NaN = a judge gave no clear answer, and `reasons` counts why."""
+        if not len(artifacts):
             return np.empty((0, len(self.names)), dtype=np.float32)
         said = [self._log_probabilities(judge, artifacts) for judge in self.judges]
         columns = []
@@ -126,14 +132,20 @@ class Attributes:
         found: Floats = np.concatenate(columns, axis=1).astype(np.float32)
         return found
 
-    def _log_probabilities(self, judge: LanguageModel, texts: Sequence[str]) -> list[Floats]:
+    def _log_probabilities(self, judge: Any, artifacts: Artifacts) -> list[Floats]:
         """Returns for each attribute (n, answers) log-probabilities up to a constant, averaged over orders."""
         found = []
+        files = None if self.files is None else self.files(artifacts)
         for attribute in self.attributes:  # each with its own number of answers
-            asked = [attribute.prompts(text) for text in texts]
-            prompts = [prompt for of_text in asked for prompt in of_text]
-            choices = judge.choose(prompts, [attribute.answers] * len(prompts))
-            logs = choices.logprobs.reshape(len(texts), -1, len(attribute.answers))
+            asked = [attribute.prompts(None if files is not None else text) for text in artifacts]
+            prompts = [prompt for of_one in asked for prompt in of_one]
+            options = [attribute.answers] * len(prompts)
+            if files is None:
+                choices = judge.choose(prompts, options)
+            else:
+                shown = [[file] for file, of_one in zip(files, asked, strict=True) for _ in of_one]
+                choices = judge.look(prompts, options, shown)
+            logs = choices.logprobs.reshape(len(artifacts), -1, len(attribute.answers))
             mass = np.exp(logs).sum(axis=2)
             unclear = mass < LEAST_MASS
             self.reasons.update(reason for reason in choices.reasons if reason is not None)
@@ -141,6 +153,18 @@ class Attributes:
             logs = np.where(unclear[..., None], np.nan, np.maximum(logs, LEAST))
             found.append(logs.mean(axis=1))  # of logarithms: a preference for one place goes out exactly
         return found
+
+
+def read_attributes(path: Path) -> tuple[Attribute, ...]:
+    """Returns the attributes that a JSON file lists, each an object with name, question and answers, and maybe kind.
+
+    Raises:
+        ValueError: It is no such list, or one cannot be asked.
+    """
+    try:
+        return tuple(Attribute(**one | {"answers": tuple(one["answers"])}) for one in files.read_json(path))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} must list objects with name, question and answers: {error}") from error
 
 
 def _normalised(logs: Floats) -> Floats:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ class Call:
         sampling: how it is drawn; None = nothing is, the probabilities of the options are wanted.
         options: the answers that are allowed; none = any text.
         how: in what way options are asked for: "logprobs", "structured" or "plain"; "" where there are none.
+        pictures: PNG files that the prompt is about.
     """
 
     prompt: str
@@ -33,11 +34,18 @@ class Call:
     sampling: Sampling | None = None
     options: tuple[str, ...] = ()
     how: str = ""
+    pictures: tuple[bytes, ...] = field(default=(), repr=False)
 
     def key(self, model: str) -> str:
         """Returns what stands for this call and all that its reply depends on."""
-        text = json.dumps([model, asdict(self)], sort_keys=True, ensure_ascii=False)
+        text = json.dumps([model, self.note()], sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def note(self) -> dict[str, Any]:
+        """Returns what the ledger keeps of it: of pictures their SHA-256."""
+        found = asdict(self)
+        pictures = [hashlib.sha256(one).hexdigest() for one in found.pop("pictures")]
+        return found | ({"pictures": pictures} if pictures else {})
 
 
 @dataclass(frozen=True)

@@ -46,11 +46,11 @@ def fenced(text: str) -> str:
     return f"<text>\n{_HASHES.sub('# ', shown.translate(_LOOKALIKES))}\n</text>"
 
 
-def ask(question: str, answers: Sequence[str], text: str) -> str:
-    """Returns a question about a text, to be answered with one of the answers, in the order given."""
+def ask(question: str, answers: Sequence[str], text: str | None = None) -> str:
+    """Returns a question about a text, or what is shown beside it, to be answered with one of the answers."""
     return instruct(f"{question} Answer with one of: {', '.join(answers)}.", text)
 
 
-def rate(question: str, highest: int, text: str) -> str:
-    """Returns a question about a text, to be answered with a number from 1."""
+def rate(question: str, highest: int, text: str | None = None) -> str:
+    """Returns a question about a text, or what is shown beside it, to be answered with a number from 1."""
     return instruct(f"{question} Answer with a number from 1 to {highest}.", text)

@@ -12,6 +12,8 @@ EMPTY = "empty"
 CUT_OFF = "cut off at the token limit"
 NO_REPLY = "no reply: "
 NO_NUMBERS = "what the model computes is no number"
+LEAST_MASS = 0.5
+"""Answers that are less likely than this together mean that a judge did not understand: they count for nothing."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,27 @@ class LanguageModel(Protocol):
         Args:
             prompts: n.
             options: n times k; the same k for all.
+        """
+        ...
+
+
+class SeeingModel(Protocol):
+    """What knows how likely an answer about pictures is."""
+
+    @property
+    def name(self) -> str:
+        """The model and its revision: another name where anything about its answers can differ."""
+        ...
+
+    def look(
+        self, prompts: Sequence[str], options: Sequence[Sequence[str]], pictures: Sequence[Sequence[bytes]]
+    ) -> Choices:
+        """Returns how likely each prompt's k options are.
+
+        Args:
+            prompts: n; they may call the pictures picture 1, 2, and so on.
+            options: n times k; the same k for all.
+            pictures: n times any number of PNG files.
         """
         ...
 

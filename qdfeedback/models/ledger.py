@@ -157,7 +157,7 @@ class Ledger:
             for key, call, reply in replies:
                 used, cost = reply.usage, self.cost(model, reply.usage)
                 said = json.dumps(asdict(replace(reply, usage=NOTHING)))
-                row = (key, model, json.dumps(asdict(call)), said, self.run, used.requests, used.prompt_tokens,
+                row = (key, model, json.dumps(call.note()), said, self.run, used.requests, used.prompt_tokens,
                        used.completion_tokens, cost, now)  # fmt: skip
                 insert = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 if not connection.execute(insert, row).rowcount:

@@ -70,6 +70,7 @@ class Recorded:
         answer: brings those that are not.
         how: options → in what way they are asked for, as in `Call`.
         samples: how often, where answers are counted.
+        sees: whether it can be shown pictures.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Recorded:
     answer: Answer = field(repr=False)
     how: Callable[[Sequence[str]], str] = field(default=lambda _: EXACT, repr=False)
     samples: int = 5
+    sees: bool = False
 
     def complete(self, prompts: Sequence[str], seeds: Ints, sampling: Sampling = DEFAULT) -> Completions:
         """Returns a text for each prompt; one that never came is "", with the reason."""
@@ -86,8 +88,33 @@ class Recorded:
 
     def choose(self, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> Choices:
         """Returns how likely each option is, or how often it was the answer."""
+        return self._choose(prompts, options, [()] * len(prompts))
+
+    def look(
+        self, prompts: Sequence[str], options: Sequence[Sequence[str]], pictures: Sequence[Sequence[bytes]]
+    ) -> Choices:
+        """Returns how likely each option is, of prompts about pictures.
+
+        Args:
+            prompts: n.
+            options: n times k.
+            pictures: n times any number of PNG files; a prompt may call them picture 1, 2, and so on.
+
+        Raises:
+            ValueError: The model cannot be shown any.
+        """
+        if not self.sees:
+            raise ValueError(f"{self.name} is shown no pictures: name one on a server, as model@http://host:port/v1")
+        return self._choose(prompts, options, pictures)
+
+    def _choose(
+        self, prompts: Sequence[str], options: Sequence[Sequence[str]], pictures: Sequence[Sequence[bytes]]
+    ) -> Choices:
         k = same_number(options, len(prompts))
-        calls = [self._asked(prompt, tuple(given)) for prompt, given in zip(prompts, options, strict=True)]
+        calls = [
+            [replace(call, pictures=tuple(shown)) for call in self._asked(prompt, tuple(given))]
+            for prompt, given, shown in zip(prompts, options, pictures, strict=True)
+        ]
         replies, usage = self._replies([call for row in calls for call in row])
         found, reasons, begin = np.full((len(prompts), k), np.nan), [], 0
         for number, row in enumerate(calls):
@@ -191,7 +218,7 @@ def record_client(client: Client, ledger: Ledger, patience: Patience = Patience(
         patience: how often and how long.
         samples: how often options are asked for where answers are counted.
     """
-    return Recorded(client.name, ledger, _Asked(client, ledger, patience), client.how, samples)
+    return Recorded(client.name, ledger, _Asked(client, ledger, patience), client.how, samples, sees=True)
 
 
 class _Asked:

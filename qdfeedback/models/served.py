@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import email.utils
 import itertools
 import json
@@ -29,6 +30,8 @@ from qdfeedback.models.language import CUT_OFF, EMPTY, Sampling, Usage, end_at
 MOST_LOGPROBS = 20  # that servers give for a token
 LEAST_LOGPROBS = 5  # fewer than so many alternatives say too little about those that are missing
 TEMPLATE = 1024  # tokens that a chat template with its system prompt may add
+TILE = 512  # pixels of a side: services count a picture by parts of this size
+PER_PICTURE, PER_TILE = 3000, 6000  # tokens, by the dearest way of counting that is known
 NOT_SENT = ("ConnectError", "ConnectTimeout")  # of whichever HTTP library the client stands on
 NEVER = (401, 402, 403, 404)
 NOT_PAID = (400, 408, 409, 413, 422, 429)
@@ -115,7 +118,8 @@ class Served:
     def worst(self, call: Call) -> Usage:
         """Returns the most that a request can use: a token is a byte at least."""
         options = sum(len(one.encode()) + 8 for one in call.options)  # part of the schema
-        return Usage(1, len(call.prompt.encode("utf-8", "replace")) + TEMPLATE + options, self._room(call))
+        seen = sum(PER_PICTURE + PER_TILE * _tiles(one) for one in call.pictures)
+        return Usage(1, len(call.prompt.encode("utf-8", "replace")) + TEMPLATE + options + seen, self._room(call))
 
     def ask(self, call: Call) -> Reply:
         """Returns the reply.
@@ -124,6 +128,8 @@ class Served:
             UnansweredError: There is none; says whether to ask again.
             RefusedError: The server does not know the model, or refuses the key.
         """
+        if call.pictures and not self.abilities.chat:
+            raise UnansweredError("a server that takes no messages takes no pictures", again=False)
         try:
             call.prompt.encode()
         except UnicodeEncodeError as error:
@@ -144,7 +150,7 @@ class Served:
         """Returns the arguments of the API."""
         can, sampling = self.abilities, call.sampling or Sampling(max_tokens=1, temperature=0.0)
         body: dict[str, Any] = {"model": self.model, can.limit: self._room(call)}
-        body |= {"messages": [{"role": "user", "content": call.prompt}]} if can.chat else {"prompt": call.prompt}
+        body |= {"messages": [{"role": "user", "content": _content(call)}]} if can.chat else {"prompt": call.prompt}
         if can.temperature:  # top_p always: servers have defaults of their own
             body |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
             body |= {"stop": list(sampling.stop)} if sampling.stop and not call.options else {}
@@ -182,6 +188,23 @@ class Served:
         client = openai.AsyncOpenAI(base_url=self.url, api_key=key, max_retries=0, timeout=self.timeout)
         weakref.finalize(self, _hang_up, client).atexit = False
         return client
+
+
+def _content(call: Call) -> str | list[dict[str, Any]]:
+    """Returns a message: text, or pictures with their numbers and then the text."""
+    if not call.pictures:
+        return call.prompt
+    parts: list[dict[str, Any]] = []
+    for number, png in enumerate(call.pictures, 1):
+        url = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        parts += [{"type": "text", "text": f"Picture {number}:"}, {"type": "image_url", "image_url": {"url": url}}]
+    return [*parts, {"type": "text", "text": call.prompt}]
+
+
+def _tiles(png: bytes) -> int:
+    """Returns of how many parts a picture is; its width and height stand at the beginning of the file."""
+    width, height = (int.from_bytes(png[at : at + 4]) for at in (16, 20))
+    return math.ceil(width / TILE) * math.ceil(height / TILE)
 
 
 def _read(found: Any, call: Call, served: Served) -> Reply:

@@ -23,6 +23,8 @@ from qdfeedback.types import Ints
 CHECKS = {"practice": 2, "catch": 8}
 PREFER = Question("prefer", "pair", "Which set do you prefer?", tie=True)
 DIVERSE = Question("diverse", "pair", "Which set is more diverse?", tie=True)
+ACCURATE = Question("accurate", "pair", "Which set shows more accurately what the text says?", tie=True)
+ABOUT_SETS = {question.name: question for question in (PREFER, DIVERSE, ACCURATE)}
 BETTER = Question("better", "pair", "Which is better?", tie=True)
 ALIKE = Question("alike", "triplet", "Which is more like the reference?")
 QUALITY = Question("quality", "rating", "How good is this?", ends=("very poor", "very good"))
@@ -36,7 +38,8 @@ class Wanted:
     """How many trials of each sort.
 
     Attributes:
-        sets: for each two methods, pairs of sets: which is preferred, and which is more diverse.
+        sets: for each two methods, and each prompt that they were given, pairs of sets.
+        about: what is asked of each pair of sets: "prefer", "diverse", "accurate".
         grid: a set has grid × grid things.
         pairs: single things side by side, for each two methods; within the one, where there is one.
         triplets: of single things, over all runs.
@@ -55,6 +58,7 @@ class Wanted:
     labels: int = 0
     options: tuple[str, ...] = ()
     label_axis: int | None = None
+    about: tuple[str, ...] = (PREFER.name, DIVERSE.name)
 
     def questions(self) -> tuple[Question, ...]:
         """Returns what is asked.
@@ -68,7 +72,7 @@ class Wanted:
             raise ValueError("--label-axis says what the map calls what people label: it needs --labels")
         kind = Question(KIND, "label", "Which of these is it?", options=self.options) if self.labels else None
         asked = [
-            *((PREFER, DIVERSE) if self.sets else ()), *((BETTER,) if self.pairs else ()),
+            *(ABOUT_SETS[name] for name in self.about if self.sets), *((BETTER,) if self.pairs else ()),
             *((ALIKE,) if self.triplets else ()), *((QUALITY,) if self.ratings else ()), *((kind,) if kind else ()),
         ]  # fmt: skip
         if not asked:
@@ -127,6 +131,25 @@ def make_study(
     return sum(row["kind"] == "main" for row in draft.trials)
 
 
+def _alike(one: Sequence[Source], other: Sequence[Source]) -> list[tuple[str, list[Source], list[Source]]]:
+    """Returns for each prompt the runs of either method that were given it.
+
+    Raises:
+        ValueError: One of them was not.
+    """
+    found = []
+    for prompt in dict.fromkeys(source.prompt for source in (*one, *other)):
+        mine, theirs = ([source for source in sources if source.prompt == prompt] for sources in (one, other))
+        if not mine or not theirs:
+            without = (theirs or mine)[0].label
+            lacks = next(source.label for source in (*one, *other) if source.label != without)
+            raise ValueError(
+                f"{without} has a run with the prompt {prompt!r}, {lacks} has none: they cannot be compared"
+            )
+        found.append((prompt, mine, theirs))
+    return found
+
+
 @dataclass
 class _Draft:
     """The rows of a study that is being made."""
@@ -167,17 +190,19 @@ class _Draft:
         least = {"triplet": 3, "pair": 2}.get(question.task, 1)
         if small := [source.key for source in everything if len(source) < least]:
             raise ValueError(f"{small[0]} shows fewer than {least} different elites, which {question.name!r} needs")
-        if question.name in (PREFER.name, DIVERSE.name):
+        if question.name in ABOUT_SETS:
             for one, other in combinations(of, 2):
-                for i in range(wanted.sets):  # both questions are about the same sets
-                    a, b = (self._set(sources, i, wanted.grid) for sources in (of[one], of[other]))
-                    self._add(question, "main", None, a, b)
+                for prompt, mine, theirs in _alike(of[one], of[other]):
+                    for i in range(wanted.sets):  # all questions are about the same sets
+                        a, b = (self._set(sources, i, wanted.grid) for sources in (mine, theirs))
+                        self._add(question, "main", self._prompt(prompt), a, b)
         elif question.name == BETTER.name:
             for one, other in combinations(of, 2) if len(of) > 1 else [(next(iter(of)),) * 2]:
-                draw = partial(self._two, of[one], of[other])
-                for _ in range(wanted.pairs):
-                    a, b = self._new(question, draw)
-                    self._add(question, "main", None, a, b)
+                for prompt, mine, theirs in _alike(of[one], of[other]):
+                    draw = partial(self._two, mine, theirs)
+                    for _ in range(wanted.pairs):
+                        a, b = self._new(question, draw)
+                        self._add(question, "main", self._prompt(prompt), a, b)
         elif question.name == ALIKE.name:
             for _ in range(wanted.triplets):
                 a, b, anchor = self._new(question, partial(self._three, everything))
@@ -199,13 +224,13 @@ class _Draft:
         if question.task == "triplet":
             anchor, other = (self._single(source, row) for row in self.rng.choice(len(source), 2, replace=False))
             self._add(question, kind, anchor, anchor, other, expected=anchor)
-        elif question.name in (PREFER.name, DIVERSE.name):
+        elif question.name in ABOUT_SETS:
             good = self._set([source], number, wanted.grid, part=kind)
             bad = self._dull(source, good) if question.name == DIVERSE.name else self._broken(source, good)
-            self._add(question, kind, None, good, bad, expected=good)
+            self._add(question, kind, self._prompt(source.prompt), good, bad, expected=good)
         elif question.task == "pair":
-            good = self._single(source, self._at(source))
-            self._add(question, kind, None, good, self._broken(source, good), expected=good)
+            good, prompt = self._single(source, self._at(source)), self._prompt(source.prompt)
+            self._add(question, kind, prompt, good, self._broken(source, good), expected=good)
         else:
             options = question.steps if question.task == "rating" else question.options
             wants = options[int(self.rng.integers(len(options)))]
@@ -248,6 +273,21 @@ class _Draft:
                 return drawn
         n = sum(key[0] == question.name for key in self.asked)
         raise ValueError(f"{question.name!r}: the elites give hardly more than {n} different questions; ask for fewer")
+
+    def _prompt(self, prompt: str) -> str | None:
+        """Returns the item that shows what was asked for, None where nothing was."""
+        if not prompt:
+            return None
+        name = Shown(self.folder / "shown").add(prompt)
+        item = f"prompt/{name}"
+        row = {
+            "study_id": self.study.study_id,
+            "item_id": item,
+            "content": name,
+            "note": json.dumps({"prompt": prompt}),
+        }
+        self.items[item] = empty(items) | row
+        return item
 
     def _single(self, source: Source, row: int) -> str:
         note: dict[str, Any] = {"objective": float(source.objective[row]), "measures": source.measures[row].tolist()}

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from qdfeedback import files
+from qdfeedback.run_settings import BEST, read_settings
 from qdfeedback.shown import Shown
 from qdfeedback.types import Floats, Ints
 
@@ -26,6 +27,8 @@ class Source:
         objective: (e,).
         measures: (e, k).
         bounds: (2, k) the ranges of the archive.
+        prompt: what the run was asked for, "" where it was for nothing: what was asked for alike is compared.
+        ranked: these are a method's best, the best first, and no archive: a set of them is the first ones.
     """
 
     label: str
@@ -36,13 +39,15 @@ class Source:
     objective: Floats
     measures: Floats
     bounds: Floats
+    prompt: str = ""
+    ranked: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
 def read_all(specs: Sequence[str]) -> list[Source]:
-    """Returns the runs that specs name, each a folder or LABEL=FOLDER; of several seeds, each is a source.
+    """Returns the runs that specs name, each a folder or LABEL=FOLDER; of several seeds or prompts, each is a source.
 
     Raises:
         ValueError: There is no finished run, it shows nothing of its elites, or two bear one name by chance.
@@ -73,17 +78,20 @@ def read_sources(spec: str) -> list[Source]:
         raise ValueError(f"a label must be a word without slashes, got {label!r}")
     if (folder / "archive.npz").exists():
         return [_read(folder, label, label)]
-    seeds = sorted(path.parent for path in folder.glob("seed-*/settings.json"))
-    for seed in seeds:
-        if not (seed / "archive.npz").exists():
-            raise ValueError(f"{seed} is not finished: go on with --resume, or name the seeds one by one")
-    if not seeds:
-        raise ValueError(f"{folder} holds no finished run: there is no archive.npz in it, nor in seed-* folders")
-    return [_read(seed, label, f"{label}/{seed.name}") for seed in seeds]
+    runs = sorted(path.parent for path in folder.glob("*/settings.json"))
+    for run in runs:
+        if not (run / "archive.npz").exists():
+            raise ValueError(f"{run} is not finished: go on with --resume, or name the runs one by one")
+    if not runs:
+        raise ValueError(f"{folder} holds no finished run: there is no archive.npz in it, nor in the folders in it")
+    return [_read(run, label, f"{label}/{run.name}") for run in runs]
 
 
 def _read(folder: Path, label: str, key: str) -> Source:
-    arrays, _ = files.unpack((folder / "archive.npz").read_bytes(), str(folder / "archive.npz"))
+    ranked = (folder / BEST).exists()
+    path = folder / (BEST if ranked else "archive.npz")
+    arrays, _ = files.unpack(path.read_bytes(), str(path))
+    settings = read_settings(folder) if (folder / "settings.json").exists() else {}
     shown = Shown(folder / "shown")
     names = shown.names()
     files_ = np.array([names.get(int(candidate), "") for candidate in arrays["id"]])
@@ -101,20 +109,25 @@ def _read(folder: Path, label: str, key: str) -> Source:
         arrays["objective"][there],
         arrays["measures"][there],
         np.stack([arrays["lower_bounds"], arrays["upper_bounds"]]),
+        str(settings.get("prompt", "")),
+        ranked,
     )
 
 
 def spaced(source: Source, side: int, rng: np.random.Generator) -> Ints:
     """Returns (side²,) rows of elites spaced evenly over the archive's first two axes, from top left to bottom right.
 
-    The map is cut into side × side parts and one elite drawn from each; an empty part is filled by one drawn from
-    all that are left (Ding 2024, App. D: a uniformly spaced subset of the archive).
+    Of a method's best, without an archive, the first ones. The map is cut into side × side parts and one elite drawn
+    from each; an empty part is filled by one drawn from all that are left (Ding 2024, App. D: a uniformly spaced subset
+    of the archive).
 
     Raises:
         ValueError: The archive has fewer elites.
     """
     if len(source) < side * side:
         raise ValueError(f"{source.key} has {len(source)} elites, fewer than the {side * side} of a set")
+    if source.ranked:
+        return np.arange(side * side)
     measures = np.pad(source.measures[:, :2], ((0, 0), (0, max(2 - source.measures.shape[1], 0))))
     low, high = measures.min(axis=0), measures.max(axis=0)
     scaled = (measures - low) / np.where(high > low, high - low, 1)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from qdfeedback.encoders.attributes import Attribute, Attributes
+from qdfeedback.models.language import Choices
 from qdfeedback.models.scripted import Scripted
 
 GENRE = Attribute("genre", "Which genre?", ("horror", "romance"))
@@ -65,6 +67,29 @@ def test_several_judges_are_averaged() -> None:
     other = Scripted(lambda *_: "", lambda _, options: [0.5] * len(options))
     found = Attributes((GENRE,), (MODEL, other)).encode(["horror"])[0, 0]
     assert np.log(found / (1 - found)) == pytest.approx(np.log(9) / 2, rel=1e-5)
+
+
+@dataclass(frozen=True)
+class Sees:
+    """Finds the answer in a file's bytes, and likes what is named first five times as much."""
+
+    name: str = "sees"
+
+    def look(self, prompts, options, pictures) -> Choices:
+        assert all("<text>" not in prompt for prompt in prompts)
+        texts = [f"{prompt}<text>\n{file.decode()}" for prompt, (file,) in zip(prompts, pictures, strict=True)]
+        return MODEL.choose(texts, options)
+
+
+def test_pictures_are_looked_at() -> None:
+    encoder = Attributes((GENRE, MOOD), (Sees(),), files=lambda paths: [path.encode() for path in paths])
+    found = encoder.encode(["a horror, dark", "a romance, odd", "mumble"])
+    np.testing.assert_allclose(found[:, 0], [0.9, 0.1, np.nan], rtol=1e-5)
+    np.testing.assert_array_equal(found[:, 1], [0, 2, np.nan])
+    assert encoder.encode([]).shape == (0, 2)
+    told = Attribute("genre", "Which genre?", ("horror", "romance"), examples=(("A ghost.", "horror"),))
+    with pytest.raises(ValueError, match="examples, which are texts"):
+        Attributes((told,), (Sees(),), files=lambda paths: paths)
 
 
 def test_examples_come_before_the_question() -> None:

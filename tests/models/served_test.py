@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import math
 import pickle
 import time
@@ -8,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qdfeedback.models.calls import Prices, Reply, UnansweredError
+from qdfeedback.models.calls import Call, Prices, Reply, UnansweredError
 from qdfeedback.models.language import CUT_OFF, EMPTY, Sampling
 from qdfeedback.models.ledger import Ledger, SpendCapError
 from qdfeedback.models.probing import find_abilities
-from qdfeedback.models.recorded import Patience, Recorded, count_answers, record_client
+from qdfeedback.models.recorded import Patience, Recorded, count_answers, record, record_client
+from qdfeedback.models.scripted import Scripted
 from qdfeedback.models.served import Abilities, RefusedError, Served, option_logprobs
+from qdfeedback.shown import encode
 from tests.contracts import check_language_model
 from tests.models.faulty import Faulty, asked, cut, garbage, hang, serving, status
 
@@ -454,3 +457,57 @@ def test_a_served_model_keeps_the_contract(tmp_path: Path) -> None:
 
 def test_a_client_says_what_may_be_tried_again() -> None:
     assert UnansweredError("time-out", paid=None).again
+
+
+def test_a_model_is_shown_pictures_and_the_ledger_keeps_their_digests(tmp_path: Path) -> None:
+    pictures = [png(8, 8, shade) for shade in (0, 100, 200)]
+    with serving(Faulty()) as faulty:
+        model = recorded(faulty, tmp_path)
+        first = model.look(["Which?"], [("yes", "no")], [pictures])
+        again = model.look(["Which?"], [("yes", "no")], [pictures])
+        other = model.look(["Which?"], [("yes", "no")], [pictures[::-1]])
+        plain = model.choose(["Which?"], [("yes", "no")])
+    assert [one.usage.requests for one in (first, again, other, plain)] == [1, 0, 1, 1]
+    np.testing.assert_allclose(again.logprobs, [[-0.2, -2.0]])
+    parts = faulty.seen[0]["messages"][0]["content"]
+    kinds = [part["type"] for part in parts]
+    assert kinds == ["text", "image_url"] * 3 + ["text"]
+    assert [part["text"] for part in parts if part["type"] == "text"] == [
+        "Picture 1:",
+        "Picture 2:",
+        "Picture 3:",
+        "Which?",
+    ]
+    urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+    assert [base64.b64decode(url.removeprefix("data:image/png;base64,")) for url in urls] == pictures
+    assert faulty.seen[-1]["messages"][0]["content"] == "Which?"
+    (tmp_path / "copy.db").write_bytes((tmp_path / "replies.db").read_bytes())
+    assert base64.b64encode(pictures[0])[:20] not in (tmp_path / "copy.db").read_bytes()
+
+
+def test_what_a_picture_can_cost_is_reserved_before_it_is_sent(tmp_path: Path) -> None:
+    small, large = (Served("http://x/v1", "m").worst(Call("p", pictures=(png(side, side),))) for side in (64, 1024))
+    none = Served("http://x/v1", "m").worst(Call("p"))
+    assert none.prompt_tokens + 2000 < small.prompt_tokens < large.prompt_tokens
+    with serving(Faulty()) as faulty:
+        model = recorded(faulty, tmp_path, prices={"m": Prices(1e6, 0)}, cap=2000.0)
+        model.choose(["Which?"], [("yes", "no")])
+        with pytest.raises(SpendCapError):
+            model.look(["Which?"], [("yes", "no")], [[png(8, 8)]])
+    assert len(faulty.seen) == 1
+
+
+def test_what_takes_no_pictures_says_so(tmp_path: Path) -> None:
+    with serving(Faulty()) as faulty:
+        client = Served(faulty.url, "m", Abilities(chat=False, logprobs=True))
+        model = record_client(client, Ledger(tmp_path / "replies.db"), QUICK)
+        found = model.look(["Which?"], [("yes", "no")], [[png(8, 8)]])
+        assert found.reasons == ("no reply: a server that takes no messages takes no pictures",)
+        assert not faulty.seen
+    inside = record(Scripted(lambda *_: "", lambda *_: [0.5, 0.5]), Ledger(tmp_path / "other.db"))
+    with pytest.raises(ValueError, match="is shown no pictures: name one on a server"):
+        inside.look(["Which?"], [("yes", "no")], [[png(8, 8)]])
+
+
+def png(width: int, height: int, shade: int = 0) -> bytes:
+    return encode(np.full((height, width, 3), shade, dtype=np.uint8))[0]

@@ -15,6 +15,7 @@ from experiments import qdhf_arm
 from qdfeedback import files
 from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.tables import items, trials
+from qdfeedback.run_settings import BEST, write_settings
 from qdfeedback.shown import Shown
 from qdfeedback.study.analysis.report import report
 from qdfeedback.study.desk import Desk
@@ -137,7 +138,7 @@ def test_elites_whose_picture_is_gone_are_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("{}/nothing", r"nothing holds no finished run: there is no archive\.npz in it, nor in seed-\* folders"),
+        ("{}/nothing", r"nothing holds no finished run: there is no archive\.npz in it, nor in the folders in it"),
         ("x={}/nothing", "nothing holds no finished run"),
         ("{}/begun", "begun holds no finished run"),
         ("{}/dark", r"dark/shown has no pictures or texts of the elites: run the search with --present"),
@@ -803,3 +804,56 @@ def test_who_wants_to_see_no_sad_texts_sees_none(tmp_path: Path) -> None:
     main = {row["trial_id"] for row in made.trials if row["kind"] == "main"}
     assert set(seen["all"]) >= main
     assert main > set(seen["filtered"]) & main > set()
+
+
+# --- runs with prompts
+
+
+def prompt_runs(folder: Path, *, best: bool = False, prompts: tuple[str, ...] = ("a cat", "two dogs")) -> Path:
+    """Writes a run for each prompt; with `best` of a method without a map, which puts nine things forward."""
+    for number, prompt in enumerate(prompts):
+        path = text_run(folder / f"{number}", [f"{prompt} {i} of {folder.name}" for i in range(12)])
+        write_settings(path, {"prompt": prompt})
+        if best:
+            arrays, _ = files.unpack((path / "archive.npz").read_bytes(), "")
+            order = np.argsort(-arrays["id"])[:9]
+            arrays = {name: arrays[name][order] for name in ("id", "objective", "measures")} | {
+                name: arrays[name] for name in ("lower_bounds", "upper_bounds")
+            }
+            files.write_atomic(path / BEST, files.pack(arrays, {}))
+    return folder
+
+
+def test_sets_are_compared_within_a_prompt_that_people_see(tmp_path: Path) -> None:
+    best = prompt_runs(tmp_path / "b", best=True)
+    sources = [*read_sources(f"ours={prompt_runs(tmp_path / 'a')}"), *read_sources(f"best={best}")]
+    assert [(source.prompt, source.ranked) for source in sources] == [
+        ("a cat", False), ("two dogs", False), ("a cat", True), ("two dogs", True),
+    ]  # fmt: skip
+    wanted = Wanted(sets=2, grid=3, pairs=3, about=("accurate",))
+    make_study(tmp_path / "s", settings(wanted), sources, wanted)
+    made = Made(tmp_path / "s")
+    assert {row["question"] for row in made.trials} == {"accurate", "better"}
+    shown = Shown(tmp_path / "s/shown")
+    for row in made.trials:
+        prompt = shown.text(made.content(row["anchor_id"])[0])
+        assert prompt in ("a cat", "two dogs")
+        sides = [
+            shown.text(name) for side in ("a_id", "b_id") for name in made.content(row[side]) if row["kind"] == "main"
+        ]
+        assert all(text.startswith(prompt) for text in sides)
+    assert [len(made.of("accurate")), len(made.of("better"))] == [4, 6]
+    first = made.of("accurate")[0]
+    ids = [int(shown.text(name).split()[2]) for name in made.content(first["b_id"])]
+    assert ids == list(range(11, 2, -1))
+
+
+def test_methods_that_were_not_asked_alike_are_not_compared(tmp_path: Path) -> None:
+    sources = [
+        *read_sources(f"ours={prompt_runs(tmp_path / 'a')}"),
+        *read_sources(f"best={prompt_runs(tmp_path / 'b', prompts=('a cat',))}"),
+    ]
+    wanted = Wanted(sets=1, grid=3)
+    with pytest.raises(ValueError, match="ours has a run with the prompt 'two dogs', best has none"):
+        make_study(tmp_path / "s", settings(wanted), sources, wanted)
+    assert not (tmp_path / "s").exists()

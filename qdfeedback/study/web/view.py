@@ -80,7 +80,8 @@ def view(place: Place, desk: Desk, shown: Shown) -> View:
     missing = [item for item in wanted if item not in contents]
     if missing:
         raise ValueError(f"nothing shows item {missing[0]!r}")
-    reference = None if shown.anchor is None else _item(place, "Reference", contents[shown.anchor])
+    role = "Reference" if question.task == "triplet" else "What was asked for"
+    reference = None if shown.anchor is None else _item(place, role, contents[shown.anchor])
     names = ("",) if shown.right is None else ("Left", "Right")
     sides = tuple(
         _item(place, role, contents[str(item)]) for role, item in zip(names, (shown.left, shown.right), strict=False)
@@ -90,8 +91,7 @@ def view(place: Place, desk: Desk, shown: Shown) -> View:
         others.append(Choice("tie", "No difference", "ArrowDown", "↓"))
     if desk.study.skip:
         others.append(Choice("skip", "Skip", "s", "S"))
-    shows = [side for side in (reference, *sides) if side is not None]
-    words = any(content.kind == "text" for side in shows for content in side.contents)
+    words = any(content.kind == "text" for side in sides for content in side.contents)
     return View(shown, question, reference, sides, _choices(question), tuple(others), words)
 
 

@@ -1,0 +1,112 @@
+"""The human study of QDHF's paper: what people think of its pictures, side by side with those of best-of-n.
+
+    python -m experiments.images_study runs/human       # searches, then makes two studies; go on by calling it again
+    qdfeedback study serve runs/human/singular          # 4 × 4 pictures: which set is preferred, which more diverse
+    qdfeedback study serve runs/human/compositional     # 3 × 3: which is truer to the text
+    qdfeedback study report runs/human/singular
+
+Every prompt is searched by both methods with as many pictures each. A map shows elites evenly spaced over it, best-of-n
+its best ones; methods are compared within a prompt, people see the prompt and not the methods. `--search.…` are the
+settings of `qdhf_images`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from experiments import images_report, qdhf_images
+from experiments.command import run_main, run_seeds
+from experiments.images_setup import is_ours
+from qdfeedback.cli import New
+
+Kind = Literal["singular", "compositional"]
+About = Literal["prefer", "diverse", "accurate"]
+OURS: dict[Kind, tuple[str, ...]] = {
+    "singular": (
+        "any number of circles", "any number of red things", "a striped thing", "two squares", "any number of stars",
+        "any number of small triangles",
+    ),
+    "compositional": (
+        "a red circle and a blue square", "a striped star and a plain circle", "a green triangle and a yellow star",
+        "a dotted square and a purple triangle",
+    ),
+}  # fmt: skip
+"""Prompts of our small world."""
+SHOWN: dict[Kind, tuple[int, tuple[About, ...]]] = {
+    "singular": (4, ("prefer", "diverse")),
+    "compositional": (3, ("accurate",)),
+}
+
+
+@dataclass(frozen=True)
+class Args:
+    out: Annotated[Path, tyro.conf.Positional]
+    """Folder of the runs and the studies."""
+    singular: Path | None = None
+    """Text file with a prompt for one kind of thing on each line; none = of our small world."""
+    compositional: Path | None = None
+    """Text file with a prompt for two things on each line; none = of our small world."""
+    methods: tuple[qdhf_images.Method, qdhf_images.Method] = ("qdhf-active", "best-of-n")
+    """What is compared."""
+    raters: int = 50
+    """Answers that each pair of sets is to get."""
+    search: qdhf_images.Args = field(default_factory=lambda: qdhf_images.Args(pictures=400, judgments=200))
+    """Of each search; its prompt, method and folder are set here."""
+
+
+def prompts_of(args: Args, kind: Kind) -> tuple[str, ...]:
+    """Returns the prompts of one kind.
+
+    Raises:
+        ValueError: There is none, or another model than ours is given no file.
+    """
+    path = {"singular": args.singular, "compositional": args.compositional}[kind]
+    if path is None:
+        return OURS[kind] if is_ours(args.search.model) else ()
+    found = tuple(dict.fromkeys(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()))
+    if not found:
+        raise ValueError(f"{path} holds no prompt")
+    return found
+
+
+def jobs_of(args: Args, kind: Kind) -> list[qdhf_images.Args]:
+    """Returns a search for each method and prompt; one that was begun goes on, one that is finished is not repeated."""
+    jobs = []
+    for method in args.methods:
+        for number, prompt in enumerate(prompts_of(args, kind)):
+            words = "-".join(re.findall(r"\w+", prompt))[:40]
+            run = args.out / "runs" / kind / method / f"{number:03d}-{words}"
+            begun = (run / "settings.json").exists()
+            jobs.append(replace(args.search, prompt=prompt, method=method, run=run, resume=begun))
+    return jobs
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Searches what was not searched yet, and makes the studies that are not there yet."""
+    args = tyro.cli(Args, description=__doc__, args=argv)
+    if args.methods[0] == args.methods[1] or len(args.search.seed) != 1 or args.search.annotator == "study":
+        raise ValueError(
+            "--methods: two that differ; --search.seed: one; people answer a run's questions apart from this"
+        )
+    jobs = {kind: found for kind in SHOWN if (found := jobs_of(args, kind))}
+    if not jobs:
+        raise ValueError("--singular, --compositional: name a file with prompts for this model")
+    run_seeds(qdhf_images.run_one, [job for found in jobs.values() for job in found], images_report.one_line)
+    for kind in jobs:
+        grid, about = SHOWN[kind]
+        if not (args.out / kind / "study.json").exists():
+            folders = tuple(f"{method}={args.out / 'runs' / kind / method}" for method in args.methods)
+            New(
+                args.out / kind, folders, sets=1, grid=grid, about=about, raters_per_trial=args.raters,
+                title="Sets of pictures",
+            ).run()  # fmt: skip
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,66 @@
+"""Models as annotators: a vision-language model that says which of two pictures is more like a third."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qdfeedback.models.language import LEAST_MASS, SeeingModel
+from qdfeedback.types import Answers, Ints, Queries
+
+QUESTION = "Look at picture 1. Which of the other two is more like it: picture 2 or picture 3? Answer with 2 or 3."
+SIDES = ("2", "3")
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A model that looks at pictures.
+
+    Each question is asked twice, with left and right in either place, and the log-odds are averaged: models prefer a
+    place.
+
+    Attributes:
+        model: answers.
+        show: candidate ids → the PNG file of each.
+        question: about picture 1, to be answered with 2 or 3.
+        reasons: why how many questions have no answer, counted as they come.
+    """
+
+    model: SeeingModel
+    show: Callable[[Ints], Mapping[int, bytes]]
+    question: str = QUESTION
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def kind(self) -> str:
+        """`model`."""
+        return "model"
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.model.name
+
+    def answer(self, queries: Queries, shown: object) -> Answers:  # noqa: ARG002 - it looks at what `show` gives
+        """Returns an answer to each query to which the model gave a clear one.
+
+        Args:
+            queries: t questions about candidates.
+            shown: is not looked at.
+        """
+        pictures = self.show(np.unique(queries.items))
+        rows = [row for anchor, left, right in queries.items for row in ((anchor, left, right), (anchor, right, left))]
+        said = self.model.look(
+            [self.question] * len(rows), [SIDES] * len(rows), [[pictures[int(one)] for one in row] for row in rows]
+        )
+        self.reasons.update(reason for reason in said.reasons if reason is not None)
+        unclear = np.exp(said.logprobs).sum(axis=1) < LEAST_MASS
+        logs = np.where(unclear[:, None], np.nan, said.logprobs).reshape(-1, 2, 2)
+        self.reasons["no clear answer"] += int(np.isnan(logs).any(axis=(1, 2)).sum())
+        right = ((logs[:, 0, 1] - logs[:, 0, 0]) + (logs[:, 1, 0] - logs[:, 1, 1])) / 2
+        query = np.flatnonzero(np.isfinite(right))
+        choice = np.where(right[query] == 0, -1, right[query] > 0).astype(np.int8)
+        return Answers(query, choice, 1 / (1 + np.exp(-right[query])))
