@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from qdfeedback.encoders.image import Pixels, as_they_are, embed_in_parts
 from qdfeedback.types import Artifacts, Floats
 
 
@@ -37,7 +37,7 @@ class DreamSim:
         kind: str = "dino_vitb16",
         *,
         name: str = "dreamsim",
-        pixels: Any = None,
+        pixels: Pixels = as_they_are,
         device: str | None = None,
         cache: Path | None = None,
         batch_size: int = 64,
@@ -59,13 +59,8 @@ class DreamSim:
         return self._names
 
     def encode(self, artifacts: Artifacts) -> Floats:
-        """Returns (n, d) float32 of n pictures, each of length 1."""
-        pictures = artifacts if self._pixels is None else self._pixels(artifacts)
-        found = np.empty((len(pictures), len(self._names)), dtype=np.float32)
-        for start in range(0, len(pictures), self._batch_size):
-            part = pictures[start : start + self._batch_size]
-            found[start : start + len(part)] = self._embed(part)
-        return found
+        """Returns (n, d) float32 of n pictures, each of length 1; a picture that is None is NaN."""
+        return embed_in_parts(self._pixels(artifacts), self._embed, len(self._names), self._batch_size)
 
     @torch.inference_mode()
     def _embed(self, pictures: Sequence[NDArray[np.uint8]]) -> Floats:

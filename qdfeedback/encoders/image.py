@@ -29,6 +29,21 @@ def as_they_are(artifacts: Artifacts) -> Sequence[NDArray[np.uint8]]:
     return found
 
 
+def embed_in_parts(
+    pictures: Sequence[NDArray[np.uint8] | None],
+    embed: Callable[[Sequence[NDArray[np.uint8]]], Floats],
+    dim: int,
+    batch_size: int,
+) -> Floats:
+    """Returns (n, dim) float32 embeddings of n pictures, so many at once; a picture that is None is NaN."""
+    found = np.full((len(pictures), dim), np.nan, dtype=np.float32)
+    seen = [(i, picture) for i, picture in enumerate(pictures) if picture is not None]
+    for start in range(0, len(seen), batch_size):
+        rows, part = zip(*seen[start : start + batch_size], strict=True)
+        found[list(rows)] = embed(part)
+    return found
+
+
 class ImageEmbeddings:
     """Unit vectors of pictures by a transformers model.
 
@@ -77,13 +92,7 @@ class ImageEmbeddings:
 
     def encode(self, artifacts: Artifacts) -> Floats:
         """Returns (n, d) float32 of n pictures, each of length 1; a picture that is None is NaN."""
-        pictures = self._pixels(artifacts)
-        found = np.full((len(pictures), len(self._names)), np.nan, dtype=np.float32)
-        rows = [i for i, picture in enumerate(pictures) if picture is not None]
-        for start in range(0, len(rows), self._batch_size):
-            part = rows[start : start + self._batch_size]
-            found[part] = self._embed([pictures[i] for i in part])
-        return found
+        return embed_in_parts(self._pixels(artifacts), self._embed, len(self._names), self._batch_size)
 
     @torch.inference_mode()
     def _embed(self, pictures: Sequence[NDArray[np.uint8]]) -> Floats:
