@@ -27,7 +27,7 @@ import tyro
 from tqdm import tqdm
 
 from domains.images import MODEL
-from experiments import images_setup, qdhf_images
+from experiments import qdhf_images
 from experiments.arm_published import SHARES
 from experiments.command import run_main
 from qdfeedback.models.diffusion import Diffusion, Drawing, load_diffusion
@@ -108,7 +108,6 @@ def measure(args: Args, run: Path) -> dict[str, Any]:
         dtype=args.dtype, seed=(args.seed,),
     )  # fmt: skip
     images = qdhf_images.ImageSearch(settings)
-    schedule = images_setup.refit_schedule(settings)
     diffusion: Any = images.pictures.diffusion
     bare, published = (Bare(diffusion, settings.prompt, encode=encode) for encode in (False, True))
     rng = np.random.default_rng(args.seed)
@@ -121,8 +120,8 @@ def measure(args: Args, run: Path) -> dict[str, Any]:
         bare.draw(images.search.domain.initial(args.batch_size, rng))
 
     def search(iteration: int) -> None:
-        if iteration in schedule:
-            images.refit(iteration, schedule[iteration])
+        if iteration in images.schedule:
+            images.refit(iteration)
         qdhf_images.iterate(images, iteration, args.batch_size)
 
     def as_published(iteration: int) -> None:

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from domains.images.attributes import QUESTIONS, VALUES, open_attributes, value
 from domains.images.reader import read
 from experiments.command import run_main
-from experiments.images_setup import is_ours
+from experiments.images_encoders import is_ours
 from qdfeedback import files
 from qdfeedback.encoders.attributes import Attribute, Attributes, read_attributes
 from qdfeedback.metrics import attribute_entropy
@@ -78,7 +78,10 @@ def grade(run: Path, judge: Any, questions: tuple[Attribute, ...] | None) -> dic
             found["entropy_true"] = attribute_entropy(true, len(attribute.answers))
             found["agreement"] = float((true == column)[both].mean()) if both.any() else float("nan")
         figures["attributes"][attribute.name] = found
-    figures["entropy"] = float(np.mean([one["entropy"] for one in figures["attributes"].values()]))
+    known = [one["entropy"] for one in figures["attributes"].values() if np.isfinite(one["entropy"])]
+    if not known:
+        raise RuntimeError(f"{judge.name} answered nothing: {dict(+encoder.reasons)}")
+    figures |= {"entropy": float(np.mean(known)), "answered_attributes": len(known), "reasons": dict(+encoder.reasons)}
     files.write_json(run / "grade.json", figures)
     return figures
 
@@ -97,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     questions = read_attributes(args.questions) if args.questions else None
     for run in tqdm(args.runs, unit="run", disable=len(args.runs) == 1):
         figures = grade(run, judge, questions)
-        tqdm.write(f"{run}: entropy {figures['entropy']:.2f} of {figures['pictures']} pictures")
+        of = f"{figures['answered_attributes']} of {len(figures['attributes'])} attributes"
+        tqdm.write(f"{run}: entropy {figures['entropy']:.2f}, mean of {of}, of {figures['pictures']} pictures")
         for name, one in figures["attributes"].items():
             known = (
                 f", in truth {one['entropy_true']:.2f}; agreement {one['agreement']:.0%}" if "agreement" in one else ""

@@ -13,9 +13,11 @@ from scipy.stats import spearmanr
 
 from domains.images.attributes import VALUES, alignment, open_attributes
 from domains.images.reader import read
-from experiments.images_setup import SEARCHES, is_ours
+from experiments.images_encoders import is_ours
+from experiments.images_setup import ASKS, SEARCHES, solutions_of
 from qdfeedback import metrics, viz
 from qdfeedback.archives import categorical
+from qdfeedback.feedback.judges import Judge
 from qdfeedback.search import elites
 from qdfeedback.types import ID_FIELD, Floats, Ints
 
@@ -41,6 +43,7 @@ def finish(images: ImageSearch) -> dict[str, Any]:
     summary: dict[str, Any] = {
         "method": args.method, "seed": args.seed[0], "prompt": args.prompt, "pictures": len(run.history),
         "drawn": images.pictures.drawn, "elites": len(found), "set": len(chosen),
+        "solutions": solutions_of(args), "asked": args.judgments if args.method in ASKS else 0,
         "judgments": images.judgments, "judgment_accuracy": images.accuracy,
         "scores": {name: float(score[chosen].mean()) for name, score in scores.items()},
         "first_scores": {name: float(np.nanmean(score[: args.first])) for name, score in scores.items()},
@@ -50,6 +53,12 @@ def finish(images: ImageSearch) -> dict[str, Any]:
     if is_ours(args.model) and args.truth is None:
         summary |= by_truth(images, features[:, images.true], everything)
         summary["alignment_true"] = float(alignment([read(image(images, one)) for one in chosen], args.prompt).mean())
+    if args.truth is not None:
+        mean, spread = metrics.pairwise_distance(features[:, images.true])
+        summary |= {"distance_by_truth": mean, "spread_by_truth": spread}
+        summary |= {"vendi_by_truth": metrics.vendi_score(features[:, images.true])}
+    if isinstance(images.annotator, Judge):
+        summary["judge"] = dict(+images.annotator.counts)
     if args.method not in SEARCHES:
         run.save_best(placement, chosen, scores[args.quality][chosen], images.model.project(embedded))
     _pictures(images, found.ids, found.measures)
@@ -127,7 +136,7 @@ def _pictures(images: ImageSearch, ids: Ints, measures: Floats) -> None:
     assert images.placement is not None
     axes = ("learned axis 1", "learned axis 2")
     figure, panels = viz.figure(1, width=6, height=5)
-    named = title(images.args.quality)
+    named = title(images.args.quality) + (", as published," if images.args.published_objective else "")
     viz.heatmap(panels[0], images.placement.archive, title=f"{named} in the archive", axes=axes)
     viz.save(figure, images.run.path / "archive.png")
     figure, panels = viz.figure(1, width=9, height=9)

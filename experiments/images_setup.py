@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,34 +11,36 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from domains.images import captions
-from domains.images.attributes import SceneReader, likeness
 from domains.images.captions import names
-from domains.images.images import MODEL, Images, pixels
+from domains.images.images import Images
 from experiments.arm_published import schedule
+from experiments.images_encoders import Seeing, is_ours, open_encoders
+from experiments.resuming import give_up, go_on, note_used, refuse_keys
 from qdfeedback import runs
-from qdfeedback.encoders.image import ImageEmbeddings
-from qdfeedback.encoders.join import Join
 from qdfeedback.generators.latent import Fresh, Noise
 from qdfeedback.generators.prompts import ByModel, Prompts, PromptsAndNoise, by_grammar
 from qdfeedback.models.calls import read_prices
 from qdfeedback.models.diffusion import Drawing, load_diffusion
 from qdfeedback.models.ledger import Ledger
-from qdfeedback.models.opening import open_model
+from qdfeedback.models.opening import Opening, open_model
 from qdfeedback.models.pictures import Pictures
 from qdfeedback.models.recorded import Recorded
-from qdfeedback.quality.alignment import alignment
-from qdfeedback.quality.heads import OnEmbedding, read_head
 from qdfeedback.run_settings import read_settings
 from qdfeedback.search import Search
 from qdfeedback.shown import Shown
-from qdfeedback.types import Encoder, Floats, Generator, Quality
+from qdfeedback.types import Generator
 
 if TYPE_CHECKING:
     from experiments.qdhf_images import Args
 
+OURS = Drawing(steps=12, guidance=3.0)
 ASKS = ("qdhf", "qdhf-active", "prompt-evolution")
 SEARCHES = (*ASKS, "aurora-pca", "aurora-ae")
-OF_NOW = ("run", "resume", "overwrite", "workers", "prices", "cap")
+OF_THIS_CALL = ("run", "resume", "overwrite", "workers")
+OF_NOW = ("prices", "cap", "ledger", "key_variable", "at_once")
+"""What a run that goes on may do otherwise than before."""
+OF_A_RUN = ("study", "used")  # settings that are no arguments
+LISTS, PATHS = ("seed", "report"), ("prices", "ledger")
 
 
 @dataclass(frozen=True)
@@ -49,25 +50,16 @@ class Made:
     Attributes:
         run: its folder.
         search: domain, encoder, generator.
-        qualities: name → quality; the first is what pictures are made good by, the others are reported.
-        truth: (…, d) features → (…, k) places by whose distances a simulation answers.
-        learned: the columns of the embedding.
-        true: the columns by which a simulation answers; none where nobody knows.
+        seeing: what pictures are embedded and scored by.
         pictures: the pipeline and what it drew.
+        judge: looks at pictures, where one does.
     """
 
     run: runs.Run
     search: Search
-    qualities: dict[str, Quality]
-    truth: Callable[[Floats], Floats]
-    learned: tuple[int, ...]
-    true: slice
+    seeing: Seeing
     pictures: Pictures
-
-
-def is_ours(model: str) -> bool:
-    """Whether a pipeline is the one of our small world, in whose pictures everything is known."""
-    return Path(model).resolve() == MODEL.resolve()
+    judge: Recorded | None
 
 
 def check(args: Args) -> None:
@@ -80,12 +72,15 @@ def check(args: Args) -> None:
         names(args.prompt)
     elif args.annotator == "simulated" and args.truth is None and args.method in ASKS:
         raise ValueError("--truth: nobody knows what is in these pictures; name an embedding, ask people or a judge")
-    if (args.annotator == "judge") != (args.judge is not None):
-        raise ValueError(
-            "--annotator judge needs --judge, a model on a server that sees pictures, and the other way round"
-        )
+    if (args.annotator == "judge") != (args.judge is not None and "@http" in args.judge):
+        raise ValueError("--annotator judge needs --judge, model@http://host:port/v1, which sees pictures; others none")
+    refuse_keys(args.judge, args.writer)
     if args.cap is not None and args.prices is None:
         raise ValueError("--cap needs --prices, a table of what models cost")
+    if args.prices is not None:
+        read_prices(args.prices)
+    if args.published_objective and args.quality != "clip":
+        raise ValueError("--published-objective is a function of the CLIP score: it needs --quality clip")
     if len({args.quality, *args.report}) < 1 + len(args.report):
         raise ValueError("--report: each quality once, and not the one that is optimised")
     if args.method not in SEARCHES and args.solutions != "noise":
@@ -111,68 +106,46 @@ def refit_schedule(args: Args) -> dict[int, int]:
 
 
 def make(args: Args) -> Made:
-    """Returns the parts of a run, new or to be resumed."""
-    clip = ImageEmbeddings(args.clip, pixels=pixels)
-    known = known_truth(args)
-    compared = {spec: ImageEmbeddings(spec, name=f"{Path(spec).name}:", pixels=pixels) for spec in other_models(args)}
-    encoder = Join((clip, *known, *compared.values()))
-    learned = tuple(range(len(clip.names)))
-    true = slice(len(learned), len(learned) + sum(len(one.names) for one in known))
-    truth: Callable[[Floats], Floats] = lambda features: features[..., true]  # noqa: E731
-    if args.truth is None and known:
-        truth = partial(_likeness, true, args.prompt)
-    how = Drawing(steps=args.steps, guidance=args.guidance)
-    diffusion = load_diffusion(args.model, how=how, dtype=args.dtype, batch_size=args.at_once)
-    run = open_run(args, encoder.names)
-    pictures = Pictures(diffusion, Shown(args.run / "shown"))
-    domain = Images(pictures, args.prompt, solutions_of(args))
-    generator = make_generator(args, domain)
-    qualities = {
-        spec: make_quality(spec, args.prompt, clip, compared, encoder.names) for spec in (args.quality, *args.report)
-    }
-    search = Search(domain, encoder, generator, args.seed[0])
-    return Made(run, search, qualities, truth, learned, true, pictures)
+    """Returns the parts of a run, new or to be resumed; the folder is made when all that is named has been opened.
+
+    Raises:
+        OSError: A model or a file is not there.
+        ValueError: A run that goes on was begun with others.
+    """
+    seeing = open_encoders(args)
+    diffusion = load_diffusion(args.model, how=drawing(args), dtype=args.dtype, batch_size=args.at_once)
+    run = open_run(args, seeing.encoder.names)
+    try:
+        models = open_language_models(args, run.settings["study"])
+        note_used(run, seeing.used | {"model": diffusion.name} | {role: one.name for role, one in models.items()})
+    except Exception:
+        give_up(args.run, resumed=args.resume)
+        raise
+    domain = Images(Pictures(diffusion, Shown(args.run / "shown")), args.prompt, solutions_of(args))
+    generator = make_generator(args, domain, models.get("writer"))
+    search = Search(domain, seeing.encoder, generator, args.seed[0])
+    return Made(run, search, seeing, domain.pictures, models.get("judge"))
 
 
-def open_language_model(args: Args, where: str) -> Recorded:
-    """Returns a judge or a writer whose replies are kept in the run's folder."""
+def drawing(args: Args) -> Drawing:
+    """Returns how pictures are drawn: what is not given is the pipeline's own, and for ours what suits it."""
+    usual = OURS if is_ours(args.model) else Drawing()
+    return Drawing(
+        steps=usual.steps if args.steps is None else args.steps,
+        guidance=usual.guidance if args.guidance is None else args.guidance,
+    )
+
+
+def open_language_models(args: Args, run: str) -> dict[str, Recorded]:
+    """Returns the judge and the writer, as far as there are such, whose replies are kept."""
+    wanted = {"judge": args.judge, "writer": args.writer}
+    named = {role: where for role, where in wanted.items() if where is not None}
+    if not named:
+        return {}
     prices = read_prices(args.prices) if args.prices else None
-    return open_model(where, Ledger(args.run / "replies.db", prices=prices, cap=args.cap))
-
-
-def known_truth(args: Args) -> tuple[Encoder, ...]:
-    """Returns what encodes that by which a simulation answers, if anything is known."""
-    if args.truth is None:
-        return (SceneReader(),) if is_ours(args.model) else ()
-    kind = args.truth.partition("dreamsim:")[2]
-    if kind:
-        from qdfeedback.encoders.dreamsim import DreamSim
-
-        return (DreamSim(kind, name="truth", pixels=pixels),)
-    return (ImageEmbeddings(args.truth, name="truth", pixels=pixels),)
-
-
-def other_models(args: Args) -> list[str]:
-    """Returns the models, besides --clip, that compare pictures with the prompt."""
-    return [spec for spec in (args.quality, *args.report) if spec != "clip" and not is_head(spec)]
-
-
-def is_head(spec: str) -> bool:
-    """Whether a quality is a file of weights."""
-    return spec.endswith(".safetensors")
-
-
-def make_quality(
-    spec: str, prompt: str, clip: ImageEmbeddings, compared: dict[str, ImageEmbeddings], names: tuple[str, ...]
-) -> Quality:
-    """Returns a quality by its name, as `--quality` takes it."""
-    if spec == "clip":
-        return alignment(names, clip.names, clip.embed_texts([prompt])[0], scale=100.0)
-    if is_head(spec):
-        head = read_head(spec, width=len(clip.names), activation="relu" if "relu" in Path(spec).name else "none")
-        return OnEmbedding(head, tuple(range(len(clip.names))))
-    model = compared[spec]
-    return alignment(names, model.names, model.embed_texts([prompt])[0], scale=model.logit_scale)
+    ledger = Ledger(args.ledger or args.run / "replies.db", prices=prices, cap=args.cap, run=run)
+    how = Opening(key_variable=args.key_variable, thoughts=args.thoughts)
+    return {role: open_model(where, ledger, how) for role, where in named.items()}
 
 
 def solutions_of(args: Args) -> Literal["noise", "prompt", "both"]:
@@ -180,23 +153,15 @@ def solutions_of(args: Args) -> Literal["noise", "prompt", "both"]:
     return "prompt" if args.method == "prompt-evolution" else args.solutions
 
 
-def make_generator(args: Args, domain: Images) -> Generator:
+def make_generator(args: Args, domain: Images, writer: Recorded | None) -> Generator:
     """Returns what makes new solutions."""
     if args.method not in SEARCHES:
         return Fresh(domain.noise, among=100 if args.method == "best-of-n-plus" else 1)
     noise = Noise(args.sigma, domain.initial, keep_variance=not args.plain_step)
     if solutions_of(args) == "noise":
         return noise
-    vary = (
-        by_grammar(partial(captions.vary, keep=names(args.prompt)))
-        if args.writer is None
-        else ByModel(open_language_model(args, args.writer))
-    )
+    vary = by_grammar(partial(captions.vary, keep=names(args.prompt))) if writer is None else ByModel(writer)
     return Prompts(vary, domain.initial) if solutions_of(args) == "prompt" else PromptsAndNoise(vary, noise)
-
-
-def _likeness(true: slice, prompt: str, features: Floats) -> Floats:
-    return likeness(features[..., true], prompt)
 
 
 def open_run(args: Args, columns: tuple[str, ...]) -> runs.Run:
@@ -205,18 +170,23 @@ def open_run(args: Args, columns: tuple[str, ...]) -> runs.Run:
         return runs.resume(args.run, columns, commit=True)
     if args.overwrite:
         runs.clear(args.run)
-    settings = asdict(replace(args, run=Path())) | {"study": uuid.uuid4().hex}
-    settings |= {"seed": list(args.seed), "report": list(args.report)}
-    return runs.create(
-        args.run,
-        {name: value for name, value in settings.items() if name not in OF_NOW},
-        columns,
-        commit=True,
-    )
+    return runs.create(args.run, settings_of(args) | {"study": uuid.uuid4().hex}, columns, commit=True)
+
+
+def settings_of(args: Args) -> dict[str, Any]:
+    """Returns what the run folder keeps of the arguments."""
+    found = {name: value for name, value in asdict(args).items() if name not in OF_THIS_CALL}
+    found |= {name: list(found[name]) for name in LISTS}
+    return found | {name: None if found[name] is None else str(Path(found[name]).resolve()) for name in PATHS}
 
 
 def saved(args: Args) -> Args:
-    """Returns the settings that the run was started with."""
-    known: dict[str, Any] = {name: value for name, value in read_settings(args.run).items() if name != "study"}
-    lists = {name: tuple(known[name]) for name in ("seed", "report")}
-    return replace(args, **known | lists, resume=True)
+    """Returns the settings that the run was started with; of those given now, the ones in OF_NOW count instead.
+
+    Raises:
+        ValueError: Others are given now, which cannot be changed.
+    """
+    known: dict[str, Any] = {name: value for name, value in read_settings(args.run).items() if name not in OF_A_RUN}
+    known |= {name: tuple(known.get(name, ())) for name in LISTS}
+    known |= {name: Path(known[name]) for name in PATHS if known.get(name) is not None}
+    return go_on(args, known, of_now=OF_NOW)

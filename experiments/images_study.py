@@ -12,6 +12,7 @@ settings of `qdhf_images`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,8 +23,11 @@ import tyro
 
 from experiments import images_report, qdhf_images
 from experiments.command import run_main, run_seeds
-from experiments.images_setup import is_ours
+from experiments.images_encoders import is_ours
+from experiments.images_setup import OF_NOW, check, settings_of
 from qdfeedback.cli import New
+from qdfeedback.run_settings import read_settings
+from qdfeedback.study.settings import read_study
 
 Kind = Literal["singular", "compositional"]
 About = Literal["prefer", "diverse", "accurate"]
@@ -76,15 +80,41 @@ def prompts_of(args: Args, kind: Kind) -> tuple[str, ...]:
 
 
 def jobs_of(args: Args, kind: Kind) -> list[qdhf_images.Args]:
-    """Returns a search for each method and prompt; one that was begun goes on, one that is finished is not repeated."""
+    """Returns a search for each method and prompt; one that was begun goes on, one that is finished is not repeated.
+
+    Raises:
+        ValueError: One was begun with other settings: sets of different searches are not to be compared.
+    """
     jobs = []
     for method in args.methods:
         for number, prompt in enumerate(prompts_of(args, kind)):
             words = "-".join(re.findall(r"\w+", prompt))[:40]
             run = args.out / "runs" / kind / method / f"{number:03d}-{words}"
             begun = (run / "settings.json").exists()
-            jobs.append(replace(args.search, prompt=prompt, method=method, run=run, resume=begun))
+            job = replace(args.search, prompt=prompt, method=method, run=run)
+            if begun:
+                known, wanted = read_settings(run), json.loads(json.dumps(settings_of(job)))
+                other = [name for name in wanted if name not in OF_NOW and wanted[name] != known.get(name)]
+                if other:
+                    raise ValueError(f"{run} was begun with {other[0]} {known.get(other[0])}: name another folder")
+            check(job)
+            jobs.append(replace(job, resume=begun))
     return jobs
+
+
+def make(out: Path, kind: Kind, jobs: Sequence[qdhf_images.Args], raters: int) -> None:
+    """Makes the study of some runs, or finds that it is there.
+
+    Raises:
+        ValueError: There is one of other runs.
+    """
+    runs = tuple(f"{job.method}={job.run}" for job in jobs)
+    if (out / "study.json").exists():
+        if set(read_study(out).sources.values()) != {str(job.run) for job in jobs}:
+            raise ValueError(f"{out} was made of other runs: name another folder for other prompts or methods")
+        return
+    grid, about = SHOWN[kind]
+    New(out, runs, sets=1, grid=grid, about=about, raters_per_trial=raters, title="Sets of pictures").run()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -94,18 +124,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError(
             "--methods: two that differ; --search.seed: one; people answer a run's questions apart from this"
         )
+    if args.search.cap is not None and args.search.ledger is None:
+        args = replace(args, search=replace(args.search, ledger=args.out / "replies.db"))  # one cap for all searches
     jobs = {kind: found for kind in SHOWN if (found := jobs_of(args, kind))}
     if not jobs:
         raise ValueError("--singular, --compositional: name a file with prompts for this model")
+    least = max(SHOWN[kind][0] for kind in jobs) ** 2
+    if min(args.search.set_size, args.search.cells**2) < least:
+        raise ValueError(f"--search.set-size and the cells of a map must be at least {least}: so many are shown")
     run_seeds(qdhf_images.run_one, [job for found in jobs.values() for job in found], images_report.one_line)
-    for kind in jobs:
-        grid, about = SHOWN[kind]
-        if not (args.out / kind / "study.json").exists():
-            folders = tuple(f"{method}={args.out / 'runs' / kind / method}" for method in args.methods)
-            New(
-                args.out / kind, folders, sets=1, grid=grid, about=about, raters_per_trial=args.raters,
-                title="Sets of pictures",
-            ).run()  # fmt: skip
+    for kind, found in jobs.items():
+        make(args.out / kind, kind, found, args.raters)
 
 
 if __name__ == "__main__":

@@ -19,27 +19,32 @@ import numpy as np
 import tyro
 
 from experiments.command import run_main
+from experiments.images_report import title
 from experiments.qdhf_images import Method
 from experiments.tables import Summary, bootstrap, collect, lead, markdown, signed, write_table, written
 
-Key = tuple[str, str, int]  # prompt, method, answers
+Key = tuple[str, str, int]  # prompt, method and what it varies, answers asked for
 OURS, BASE = "qdhf-active", "best-of-n"
 ORDER = get_args(Method)
 MAY_DIFFER = ("id", "seed", "study", "prompt", "prices", "cap")
-OF_A_ROW = ("method", "judgments", "rounds")
+OF_A_ROW = ("method", "solutions", "judgments", "rounds", "used")
 FIGURES = {
-    "clip": "CLIP score",
+    "judgments": "answers",
+    "set": "in the set",
     "alignment_true": "named is there",
     "distance_mean": "distance",
+    "distance_by_truth": "distance by truth",
     "vendi": "Vendi score",
+    "vendi_by_truth": "Vendi score by truth",
     "entropy": "attribute entropy",
     "coverage_true": "coverage, %",
     "qd_score_true": "QD score",
     "unreadable": "unreadable",
 }
-"""Of a set: score, share of what the prompt names, pairwise distance, Vendi score, entropy; of all pictures: coverage
-and QD score over the true attributes that stay fixed."""
-COMPARED = ("distance_mean", "vendi", "entropy")
+"""Answers that came; of a set: its size, the share of what the prompt names, mean pairwise distance and Vendi score by
+the embedding on which axes were learned and by that of the simulation, attribute entropy; of all pictures: coverage and
+QD score over the true attributes that stay fixed. Scores of qualities stand before them."""
+COMPARED = ("distance_mean", "distance_by_truth", "vendi", "vendi_by_truth", "entropy")
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,18 @@ class Args:
     """Folders with finished runs in them, at any depth."""
     out: Path = Path("runs/images-table")
     """Folder for the table."""
+    ours: str = OURS
+    """Method with which the others are compared."""
+    answers: int | None = None
+    """How many it was to have; none = the most that a row of it has."""
 
 
 def row_of(summary: Summary) -> Key | None:
     """Returns the row that a run belongs to."""
     if "set_ids" not in summary:
         return None  # another experiment
-    return summary["prompt"], summary["method"], summary["judgments"]
+    varied = "" if summary.get("solutions", "noise") == "noise" else f" ({summary['solutions']})"
+    return summary["prompt"], summary["method"] + varied, summary["asked"]
 
 
 def figure(summary: Summary, name: str) -> float:
@@ -62,30 +72,56 @@ def figure(summary: Summary, name: str) -> float:
     return float(summary["scores"].get(name, summary.get(name, np.nan)))
 
 
-def table(rows: Mapping[Key, Sequence[Summary]]) -> list[dict[str, str]]:
-    """Returns the table, a dict of cells for each row."""
+def known(name: str, *rows: Sequence[Summary]) -> bool:
+    """Whether every run of every row has a figure."""
+    return all(np.isfinite(figure(one, name)) for summaries in rows for one in summaries)
+
+
+def table(
+    rows: Mapping[Key, Sequence[Summary]], *, ours: str = OURS, answers: int | None = None
+) -> list[dict[str, str]]:
+    """Returns the table, a dict of cells for each row.
+
+    Raises:
+        ValueError: Sets of one prompt are of different sizes, by which diversity cannot be compared.
+    """
+    scores = list(dict.fromkeys(name for summaries in rows.values() for one in summaries for name in one["scores"]))
+    figures = {name: title(name) for name in scores} | FIGURES
+    figures = {name: said for name, said in figures.items() if any(known(name, of) for of in rows.values())}
     found = []
-    for (prompt, method, judgments), summaries in rows.items():
-        row = {"prompt": prompt, "method": method, "answers": f"{judgments:,}", "seeds": str(len(summaries))}
-        for name, title in FIGURES.items():
-            known = [figure(one, name) for one in summaries]
-            row[title] = written(bootstrap(known)) if np.isfinite(known).all() else "–"
-        ours = next((of for key, of in rows.items() if key[:2] == (prompt, OURS)), None)
-        base = next((of for key, of in rows.items() if key[:2] == (prompt, BASE)), None)
-        for name in COMPARED:
-            both = ours is not None and method != OURS
-            told = signed([figure(one, name) for one in ours or ()], [figure(one, name) for one in summaries])
-            row[f"{OURS} ahead in {FIGURES[name]}"] = told if both else "–"
-        for name in ("clip", "alignment_true"):
-            ratio = "–"
-            if base is not None and method != BASE and len(base) > 2 and len(summaries) > 2:
-                mean = np.mean([figure(one, name) for one in base])
-                ends = np.array(lead([figure(one, name) for one in summaries], [figure(one, name) for one in base]))
-                middle, low, high = 1 + ends / mean
-                ratio = f"{middle:.3f} [{low:.3f}, {high:.3f}]"
-            row[f"{FIGURES[name]} of {BASE}'s"] = ratio
+    for (prompt, method, asked), summaries in rows.items():
+        alike = {key: of for key, of in rows.items() if key[0] == prompt}
+        if len(sizes := {one["set"] for of in alike.values() for one in of}) > 1:
+            raise ValueError(
+                f"sets of {prompt!r} have {min(sizes)} to {max(sizes)} pictures: ask for --set-size {min(sizes)}"
+            )
+        row = {"prompt": prompt, "method": method, "asked": f"{asked:,}", "seeds": str(len(summaries))}
+        for name, said in figures.items():
+            row[said] = written(bootstrap([figure(one, name) for one in summaries])) if known(name, summaries) else "–"
+        mine = [key for key in alike if key[1] == ours and answers in (None, key[2])]
+        best = max(mine, key=lambda key: key[2], default=None)
+        base = alike.get((prompt, BASE, 0))
+        for name in (one for one in COMPARED if one in figures):
+            told = "–"
+            if best is not None and best != (prompt, method, asked) and known(name, rows[best], summaries):
+                told = signed([figure(one, name) for one in rows[best]], [figure(one, name) for one in summaries])
+            row[f"{ours} ahead in {figures[name]}"] = told
+        for name in (*scores, "alignment_true"):
+            if name in figures:
+                row[f"{figures[name]} of {BASE}'s"] = ratio(summaries, base, name) if method != BASE else "–"
         found.append(row)
     return found
+
+
+def ratio(summaries: Sequence[Summary], base: Sequence[Summary] | None, name: str) -> str:
+    """Returns the mean of a figure as a share of that of other runs, with its interval; fewer than three have none."""
+    if base is None or min(len(base), len(summaries)) < 3 or not known(name, base, summaries):
+        return "–"
+    theirs = [figure(one, name) for one in base]
+    if np.ptp([*theirs, *(figure(one, name) for one in summaries)]) == 0:
+        return "1.000"
+    middle, low, high = 1 + np.array(lead([figure(one, name) for one in summaries], theirs)) / np.mean(theirs)
+    return f"{middle:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def axes_lines(rows: Mapping[Key, Sequence[Summary]]) -> list[str]:
@@ -108,8 +144,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Writes the table and prints it."""
     args = tyro.cli(Args, description=__doc__, args=argv)
     rows = collect(args.runs, row_of, alike=lambda row: row[0], may_differ=MAY_DIFFER, of_a_row=OF_A_ROW)
-    rows = dict(sorted(rows.items(), key=lambda one: (one[0][0], ORDER.index(one[0][1]), one[0][2])))
-    found = table(rows)
+    rows = dict(sorted(rows.items(), key=lambda one: (one[0][0], ORDER.index(one[0][1].split(" ")[0]), one[0][2])))
+    found = table(rows, ours=args.ours, answers=args.answers)
     text = markdown(found) + (
         "\nMeans over seeds with 95 % bootstrap intervals; leads and ratios with 95 % intervals by Welch's t.\n\n"
         "Axes: |rank correlation| of the better axis with that value of an attribute that fits best; means\n\n"

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from experiments import writing_report, writing_setup
 from experiments.command import run_main, run_seeds
+from experiments.resuming import give_up, jobs
 from qdfeedback import runs
 from qdfeedback.encoders.attributes import Attributes
 from qdfeedback.generators.similar import Words
@@ -117,14 +118,14 @@ class TextSearch:
         try:
             self.ledger = writing_setup.open_ledger(args, own)
         except Exception:
-            writing_setup.give_up(args.run, resumed=args.resume)
+            give_up(args.run, resumed=args.resume)
             raise
         try:
             self.writer, judges = writing_setup.open_models(args, self.ledger)
         except Exception:
             used = self.ledger.totals(own)
             if not used.requests and not used.possibly_paid:
-                writing_setup.give_up(args.run, resumed=args.resume)
+                give_up(args.run, resumed=args.resume)
             raise
         writing_setup.note_what_is_used(self.run, writing, self.writer, judges)
         self.writing = writing_setup.with_first_texts(args, writing, self.writer, self.history)
@@ -216,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if len(args.seed) > 1:
         if not args.resume:
             writing_setup.check(args)
-        run_seeds(run_one, writing_setup.jobs(args), writing_report.one_line)
+        run_seeds(run_one, jobs(args, writing_setup.saved), writing_report.one_line)
         print(f"table: python -m experiments.qdaif_table {args.run}")
         return
     print(writing_report.closing_lines(args.run, _run(args)))

@@ -9,10 +9,11 @@
     python -m experiments.qdhf_images --model stable-diffusion-v1-5/stable-diffusion-v1-5 --clip
         openai/clip-vit-base-patch32 --truth facebook/dinov2-base --prompt "a bear in a national park"
 
-What is searched is the noise that a diffusion pipeline begins with (Ding 2024, sec. 4.3). `qdhf` follows the paper:
-four refits on random triplets of elites, which alone are placed anew; `qdhf-active` asks where an ensemble disagrees
-and places every picture anew. `aurora-pca` and `aurora-ae` ask nobody; `best-of-n` draws fresh noise and keeps what
-fits the prompt best; `best-of-n-plus` takes the noise, of a hundred, that is farthest from the one before;
+What is searched is the noise that a diffusion pipeline begins with (Ding 2024, sec. 4.3). `qdhf` learns as the paper
+does: four refits on random triplets of elites, which alone are placed anew (the paper's steps are --sigma 0.1
+--plain-step, its answers --truth dreamsim:dino_vitb16, its archive --cells 20); `qdhf-active` asks where an ensemble
+disagrees and places every picture anew. `aurora-pca` and `aurora-ae` ask nobody; `best-of-n` draws fresh noise and
+keeps what fits the prompt best; `best-of-n-plus` takes the noise, of a hundred, that is farthest from the one before;
 `prompt-evolution` is `qdhf-active` on prompts, which say more and more of what the first one leaves open.
 """
 
@@ -30,7 +31,8 @@ from tqdm import tqdm
 
 from domains.images import CLIP, MODEL
 from experiments import images_report, images_setup
-from experiments.command import for_each_seed, run_main, run_seeds
+from experiments.command import run_main, run_seeds
+from experiments.resuming import jobs
 from qdfeedback import archives, runs
 from qdfeedback.diversity import models
 from qdfeedback.diversity.columns import OnColumns
@@ -43,6 +45,7 @@ from qdfeedback.feedback.judges import Judge
 from qdfeedback.feedback.people import People, wait_for_answers
 from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets, uniform_triplets
 from qdfeedback.feedback.store import Store
+from qdfeedback.generators.latent import Fresh
 from qdfeedback.parallel import compute_on, threads
 from qdfeedback.quality.alignment import published_objective
 from qdfeedback.search import elites, rebuild, start, step
@@ -50,6 +53,11 @@ from qdfeedback.study.settings import begin_study, end_study, similarity_study
 from qdfeedback.types import Annotator, Floats, Ints, Placement, mean_objective
 
 Method = Literal["qdhf", "qdhf-active", "best-of-n", "best-of-n-plus", "aurora-pca", "aurora-ae", "prompt-evolution"]
+MOST_IN_VAIN = 100  # candidates without one picture
+LEAST_TO_LEARN = 4  # answers: fewer change no axes
+LEAST_ANSWERED = (
+    0.25  # of what a judge is asked: one that says less has not understood, and there is no use in going on
+)
 HOW = Fit(ridge=0.3, flip=None, prepare="center", components=16)  # of a CLIP; see LOG
 
 
@@ -64,7 +72,7 @@ class Args:
     method: Method = "qdhf-active"
     """Where the axes come from, or what is done without."""
     solutions: Literal["noise", "prompt", "both"] = "noise"
-    """What is varied: the noise, the prompt (prompt-evolution does), or both. What it names stays in the prompt."""
+    """What is varied: the noise, the prompt (prompt-evolution does), or both. Our grammar keeps what --prompt names."""
     writer: str | None = None
     """Varies prompts: a language model (folder, hub id, or model@http://host:port/v1); none = our grammar of scenes."""
     annotator: Literal["simulated", "study", "judge"] = "simulated"
@@ -77,7 +85,13 @@ class Args:
     prices: Path | None = None
     """TOML file with what models cost."""
     cap: float | None = None
-    """What the judge and the writer may cost in all, in the currency of --prices."""
+    """What the judge and the writer may cost, with all that shares the ledger, in the currency of --prices."""
+    ledger: Path | None = None
+    """Where replies are kept; replies.db in the run's folder if not given, and for all seeds where there is a cap."""
+    key_variable: str | None = None
+    """Environment variable that holds the servers' API key; OPENAI_API_KEY if not given, for https alone."""
+    thoughts: int = 0
+    """Tokens in which models on servers may think before each text or answer."""
     clip: str = str(CLIP)
     """Folder or hub id of the CLIP or SigLIP by which pictures are embedded and compared with the prompt."""
     quality: str = "clip"
@@ -100,13 +114,13 @@ class Args:
     cells: int = 10
     """Along each of two learned axes."""
     sigma: float = 0.5
-    """Standard deviation of a step of the noise."""
+    """Standard deviation of a step of the noise; the paper's is 0.1, with --plain-step."""
     plain_step: bool = False
     """Add to the noise as the paper does, without keeping its variance."""
-    steps: int = 12
-    """Of denoising."""
-    guidance: float = 3.0
-    """Weight of the prompt."""
+    steps: int | None = None
+    """Of denoising; 12 for our model, as its pipeline does for another, if not given."""
+    guidance: float | None = None
+    """Weight of the prompt; 3 for our model, as its pipeline does for another, if not given."""
     at_once: int = 20
     """Pictures that are drawn at once."""
     dtype: str = "auto"
@@ -116,7 +130,8 @@ class Args:
     seed: tuple[int, ...] = (0,)
     """Seeds; several run side by side in processes of their own."""
     resume: bool = False
-    """Go on from where a run stopped, with its settings."""
+    """Go on from where a run stopped, with its settings; --prices, --cap, --ledger, --key-variable and --at-once may be
+    others now."""
     overwrite: bool = False
     """Replace a run that is there already."""
     workers: int | None = None
@@ -126,12 +141,11 @@ class Args:
 def search_images(images: ImageSearch, bar: tqdm[Any]) -> None:
     """Runs one seed, from its beginning or its last checkpoint to its end."""
     args = images.args
-    schedule = images_setup.refit_schedule(args)
     iteration = images.begin()
     bar.update(len(images.history))
     while (left := args.pictures - len(images.history)) > 0:
-        if iteration in schedule:
-            images.refit(iteration, schedule[iteration])
+        if iteration in images.schedule:
+            images.refit(iteration)
         n = min(args.batch_size, left)
         bar.set_postfix(cells=iterate(images, iteration, n), judgments=images.judgments, refresh=False)
         bar.update(n)
@@ -141,11 +155,18 @@ def search_images(images: ImageSearch, bar: tqdm[Any]) -> None:
 
 
 def iterate(images: ImageSearch, iteration: int, n: int) -> int:
-    """Makes n pictures, keeps and places them; returns how many cells are filled."""
+    """Makes n pictures, keeps and places them; returns how many cells are filled.
+
+    Raises:
+        RuntimeError: There was no picture for a long time.
+    """
     assert images.placement is not None, "the first refit made it"
     first_id = len(images.history)
     batch = step(images.search, images.placement, n=n, first_id=first_id, iteration=iteration, rng=images.rng)
     images.history.append(batch)
+    images.in_vain = 0 if batch.valid.any() else images.in_vain + n
+    if images.in_vain >= MOST_IN_VAIN:
+        raise RuntimeError(f"{images.in_vain} candidates in a row without a picture; the last: {batch.errors[-1]}")
     images.run.show_batch(images.search, batch)
     images.checkpoint(iteration)
     return len(images.placement.archive)
@@ -158,8 +179,9 @@ class ImageSearch:
         self.args = args
         made = images_setup.make(args)
         self.run, self.search, self.pictures = made.run, made.search, made.pictures
-        self.qualities, self.quality = made.qualities, next(iter(made.qualities.values()))
-        self.truth, self.learned, self.true = made.truth, made.learned, made.true
+        self.qualities, self.quality = made.seeing.qualities, made.seeing.qualities[args.quality]
+        self.truth, self.learned, self.true = made.seeing.truth, made.seeing.learned, made.seeing.true
+        self.schedule = images_setup.refit_schedule(args)
         self.objective = published_objective if args.published_objective else mean_objective
         self.history, self.study = self.run.history, self.run.settings["study"]
         self.rng = np.random.default_rng(args.seed[0])
@@ -169,12 +191,12 @@ class ImageSearch:
             text = "Look at the picture at the top. Which of the two below is more like it?"
             begin_study(args.run, similarity_study(self.study, title="Pictures", text=text, seed=args.seed[0]))
             self.annotator = People(self.store, self.study, partial(self.run.show, self.search))
-        if args.judge is not None:
-            self.annotator = Judge(images_setup.open_language_model(args, args.judge), self.files)
+        if made.judge is not None:
+            self.annotator = Judge(made.judge, self.files)
         self.model: models.Model | None = None
         self.placement: Placement | None = None
         self.accuracy: float | None = None
-        self.judgments = 0
+        self.judgments = self.in_vain = 0
 
     def files(self, ids: Ints) -> dict[int, bytes]:
         """Returns the PNG file of each candidate."""
@@ -185,12 +207,16 @@ class ImageSearch:
         """Draws the first pictures, or takes up the last checkpoint; returns the iteration to go on with."""
         found = self.run.latest() if self.args.resume else None
         if found is None:
-            first = start(self.search, self.quality, min(self.args.first, self.args.pictures), rng=self.rng)
+            n, made_by = self.args.first, self.search.generator
+            solutions = made_by.draw(n, self.rng) if isinstance(made_by, Fresh) else None
+            first = start(self.search, self.quality, n, rng=self.rng, solutions=solutions)
             self.history.append(first)
             self.run.show_batch(self.search, first)
             return 1
         self.model = models.load(self.run.path / self.run.saved["axes"])
         self.accuracy, self.judgments = found.state["accuracy"], found.state["judgments"]
+        if isinstance(self.annotator, Judge):
+            self.annotator.counts.update(found.state["judge"])
         self.placement = self.placed_on(self.build(np.array(found.state["ranges"])))
         runs.restore(found, self.placement, self.search.generator, self.rng)
         return found.iteration + 1
@@ -201,10 +227,12 @@ class ImageSearch:
         arrays, state = runs.capture(self.placement, self.search.generator, self.rng)
         state |= {"ranges": archives.bounds(self.placement.archive).tolist()}
         state |= {"accuracy": self.accuracy, "judgments": self.judgments}
+        state |= {"judge": dict(self.annotator.counts)} if isinstance(self.annotator, Judge) else {}
         self.run.checkpoint(iteration, arrays, state)
 
-    def refit(self, iteration: int, count: int) -> None:
+    def refit(self, iteration: int) -> None:
         """Asks what is to be asked, learns axes, and places pictures on them."""
+        count = self.schedule[iteration]
         ids, points = self.current()
         before = self.model or fit_pca(points, dim=2)
         if self.args.method == "aurora-ae":
@@ -213,11 +241,11 @@ class ImageSearch:
             self.model = before
         elif self.args.method == "qdhf":
             rows = uniform_triplets(len(ids), count, self.rng, degenerate=True)
-            self.learn_published(self.answered(iteration, rows, ids, np.full(count, RANDOM)))
+            self.learn_published(self.answered(iteration, rows, ids, np.full(count, RANDOM)), before)
         else:
             known = self.model if isinstance(self.model, Similarity) else None
             rows, purpose = choose_triplets(known, points, count, rng=self.rng)
-            self.learn(self.answered(iteration, rows, ids, purpose), before)
+            self.learn(self.answered(iteration, rows, ids, purpose), before, last=iteration == max(self.schedule))
         assert self.model is not None
         self.run.save_model("axes", f"axes-{iteration:06d}", self.model)
         self.place(ids if self.args.method == "qdhf" else None)
@@ -241,22 +269,27 @@ class ImageSearch:
             wait_for_answers(self.store, self.study, self.store.asked(self.study))
         until = self.run.last_judgment(iteration, self.store.last(self.study))
         triplets = self.store.triplets(self.study, until=until)
-        if isinstance(self.annotator, Judge) and not len(triplets):
-            raise RuntimeError(f"{self.annotator.name} answered nothing: {dict(self.annotator.reasons)}")
         self.judgments = len(triplets)
+        asked = sum(count for when, count in self.schedule.items() if when <= iteration)
+        if isinstance(self.annotator, Judge) and len(triplets) < LEAST_ANSWERED * asked - 2:
+            raise RuntimeError(f"{self.annotator.name} answered {len(triplets)} of {asked}: {+self.annotator.counts}")
         return triplets
 
-    def learn(self, triplets: Any, before: models.Model) -> None:
+    def learn(self, triplets: Any, before: models.Model, *, last: bool) -> None:
         """Fits axes to all answers, turned to lie as those before; the last ones are tested too."""
-        points, local = self.judged(triplets)
-        tested = np.flatnonzero((triplets.purpose == RANDOM) & (len(triplets) >= self.args.judgments))
-        model, self.accuracy = fit_and_test(points, local, tested, dim=2, how=HOW, rng=self.rng)
-        self.model = model.rotated(rotation_onto(model.project(points), before.project(points)))
+        self.model = before
+        if len(triplets) >= LEAST_TO_LEARN:
+            points, local = self.judged(triplets)
+            tested = np.flatnonzero((triplets.purpose == RANDOM) & last)
+            model, self.accuracy = fit_and_test(points, local, tested, dim=2, how=HOW, rng=self.rng)
+            self.model = model.rotated(rotation_onto(model.project(points), before.project(points)))
 
-    def learn_published(self, triplets: Any) -> None:
+    def learn_published(self, triplets: Any, before: models.Model) -> None:
         """Fits axes as the paper does."""
-        model = fit_published(*self.judged(triplets), dim=2, rng=self.rng)
-        self.model, self.accuracy = model, model.note["validation_accuracy"]
+        self.model = before
+        if len(triplets) >= LEAST_TO_LEARN:
+            self.model = fit_published(*self.judged(triplets), dim=2, rng=self.rng)
+            self.accuracy = self.model.note["validation_accuracy"]
 
     def judged(self, triplets: Any) -> tuple[Floats, Ints]:
         """Returns the embeddings of all that was judged, and the triplets as their rows."""
@@ -316,7 +349,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs every seed."""
     args = tyro.cli(Args, description=__doc__, args=argv)
     if len(args.seed) > 1:
-        run_seeds(run_one, for_each_seed(args, images_setup.saved), images_report.one_line)
+        run_seeds(run_one, jobs(args, images_setup.saved), images_report.one_line)
         return
     print(images_report.closing_lines(args.run, _run(args)))
 

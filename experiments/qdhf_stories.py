@@ -25,7 +25,8 @@ from tqdm import tqdm
 
 from domains.stories import MODEL, STORIES
 from experiments.command import run_main
-from experiments.writing_setup import give_up, remember
+from experiments.resuming import give_up
+from experiments.writing_setup import remember
 from qdfeedback import archives, metrics, runs, viz
 from qdfeedback.diversity import models
 from qdfeedback.diversity.bins import Bins

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -17,7 +15,7 @@ from domains.opinions import OPINIONS
 from domains.poetry import POETRY
 from domains.stories import MODEL, STORIES
 from domains.writing import EDGES_1D, EDGES_2D, Writing, words_of
-from experiments.command import for_each_seed
+from experiments.resuming import go_on, note_used, refuse_keys
 from qdfeedback import archives, runs
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.encoders.attributes import Attribute, read_attributes
@@ -46,7 +44,7 @@ from qdfeedback.models.language import LanguageModel
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import Opening, open_model
 from qdfeedback.models.recorded import Patience, Recorded
-from qdfeedback.run_settings import read_settings, write_settings
+from qdfeedback.run_settings import read_settings
 from qdfeedback.types import Generator, Ints, Placement
 
 if TYPE_CHECKING:
@@ -85,9 +83,7 @@ def check(args: Args) -> None:
         raise ValueError("--method asked: ours writes from examples and to targets alone; name a --writer")
     if args.method == "directional" and any(axis.kind == "category" for axis in writing.axes):
         raise ValueError("--method directional: categories have no direction; take guided")
-    servers = [where.split("@", 1)[1] for where in (args.writer or "", *args.judge) if "@http" in where]
-    if any(urlsplit(url).username or urlsplit(url).password for url in servers):
-        raise ValueError("--writer, --judge: the run folder keeps addresses; put the key into --key-variable")
+    refuse_keys(args.writer, *args.judge)
     if args.cap is not None and args.prices is None:
         raise ValueError("--cap needs --prices, a table of what models cost")
     if args.prices is not None:
@@ -267,21 +263,7 @@ def note_what_is_used(run: runs.Run, writing: Writing, writer: Recorded, judges:
         "questions": [asdict(one) for one in (writing.quality, *writing.axes)],
         "sampling": asdict(writing.sampling),
     }
-    used = json.loads(json.dumps(used))
-    before = run.settings.get("used", used)
-    if different := [name for name in used if used[name] != before[name]]:
-        raise ValueError(
-            f"{run.path} was begun with another {different[0]}: {before[different[0]]}, now {used[different[0]]}; "
-            "what it holds and what would come do not belong together"
-        )
-    run.settings["used"] = used
-    write_settings(run.path, run.settings)
-
-
-def give_up(run: Path, *, resumed: bool) -> None:
-    """Removes the folder of a new run that could not begin, or it would stand in the way of the next attempt."""
-    if not resumed:
-        runs.clear(run)
+    note_used(run, used)
 
 
 def open_run(args: Args, names: tuple[str, ...]) -> runs.Run:
@@ -312,28 +294,7 @@ def saved(args: Args) -> Args:
     known: dict[str, Any] = {name: value for name, value in read_settings(args.run).items() if name not in OF_A_RUN}
     known |= {name: tuple(known[name]) for name in TUPLES}
     known |= {name: Path(known[name]) for name in PATHS if known[name] is not None}
-    usual = type(args)()
-    given = {name: value for name in known if (value := getattr(args, name)) != getattr(usual, name)}
-    known |= {name: value for name, value in given.items() if name in OF_NOW}
-    fixed = [name for name in given if name not in (*OF_NOW, "seed", "attributes") and given[name] != known[name]]
-    if fixed:
-        raise ValueError(f"--resume: {args.run} was begun with {fixed[0]} {known[fixed[0]]}, which cannot change")
-    if known["ledger"] is not None and not known["ledger"].exists():
-        raise ValueError(f"the replies of {args.run} are not in {known['ledger']}: name them with --ledger")
-    if known["attributes"] is not None:
-        known["attributes"] = args.run / "attributes.json"
-    return replace(args, **known, resume=True)
-
-
-def jobs(args: Args) -> list[Args]:
-    """Returns the arguments of each of several seeds; with a cap they share a ledger.
-
-    Raises:
-        ValueError: They were begun with a ledger each, so that no cap can hold for all.
-    """
-    if args.cap is not None and args.ledger is None and not args.resume:
-        args = replace(args, ledger=args.run / "replies.db")
-    found = for_each_seed(args, saved)
-    if args.cap is not None and any((saved(one) if one.resume else one).ledger is None for one in found):
-        raise ValueError("--cap: these seeds keep their replies apart; resume them one by one, each with a cap")
-    return found
+    found = go_on(args, known, of_now=OF_NOW, free=("seed", "attributes"))
+    if found.ledger is not None and not found.ledger.exists():
+        raise ValueError(f"the replies of {args.run} are not in {found.ledger}: name them with --ledger")
+    return replace(found, attributes=None if known["attributes"] is None else args.run / "attributes.json")

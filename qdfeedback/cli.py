@@ -121,7 +121,7 @@ class New:
             max_raters=self.max_raters,
             practice=max(2, len(questions)),
             sensitive=self.sensitive,
-            sources={spec.partition("=")[0]: spec.partition("=")[2] or spec for spec in self.runs},
+            sources=_named(self.runs),
         )
 
         def has_word(text: str) -> bool:
@@ -274,6 +274,16 @@ Study = (
 
 def _words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text.lower()))
+
+
+def _named(specs: Sequence[str]) -> dict[str, str]:
+    """Returns label → folder; of several folders with one label, the others are label~1, label~2."""
+    found: dict[str, str] = {}
+    for spec in specs:
+        label, _, path = spec.partition("=")
+        same = sum(other.partition("~")[0] == label for other in found)
+        found[f"{label}~{same}" if same else label] = path or spec
+    return found
 
 
 def _words_in(path: Path) -> set[str]:

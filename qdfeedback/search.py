@@ -81,10 +81,19 @@ class NothingEvaluatedError(RuntimeError):
     """No candidate of a batch has scores and measures."""
 
 
-def start(search: Search, quality: Quality, n: int, *, rng: np.random.Generator) -> Batch:
+def start(
+    search: Search, quality: Quality, n: int, *, rng: np.random.Generator, solutions: Solutions | None = None
+) -> Batch:
     """Returns the first population, iteration 0: scored, with no measures, for there are no axes yet.
 
     Append it to the history, choose axes and ranges by it, then `refresh` places it.
+
+    Args:
+        search: the domain and encoder.
+        quality: features → scores.
+        n: how many.
+        rng: what draws them.
+        solutions: (n, …) in place of the domain's own first ones.
 
     Raises:
         NothingEvaluatedError: No row could be.
@@ -94,7 +103,8 @@ def start(search: Search, quality: Quality, n: int, *, rng: np.random.Generator)
         scores = quality.score(features)
         return scores, scores.mean, np.empty((len(features), 0))
 
-    return evaluate(search, first(search.domain.initial(n, rng)), score, first_id=0, iteration=0)
+    begin = search.domain.initial(n, rng) if solutions is None else solutions
+    return evaluate(search, first(begin), score, first_id=0, iteration=0)
 
 
 def step(

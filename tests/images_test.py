@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from experiments import grade_images, images_study, images_table, qdhf_images
 from qdfeedback import files
 from qdfeedback.history import History, names_of
-from qdfeedback.models.ledger import Ledger
+from qdfeedback.models.ledger import Ledger, SpendCapError
 from qdfeedback.models.opening import open_model
 from qdfeedback.run_settings import write_settings
 from qdfeedback.shown import Shown
@@ -96,6 +96,8 @@ def test_any_pipeline_by_distances_of_an_embedding(tmp_path: Path) -> None:
         images(tmp_path / "r", *arguments)
     summary = images(tmp_path / "r", *arguments, "--truth", str(qdhf_images.CLIP))
     assert "entropy" not in summary
+    assert summary["distance_by_truth"] == pytest.approx(summary["distance_mean"], rel=1e-4)
+    assert summary["vendi_by_truth"] == pytest.approx(summary["vendi"], rel=1e-4)
     assert summary["judgments"] == 16
 
 
@@ -124,10 +126,14 @@ def test_a_picture_that_is_not_finite_is_counted_and_nothing_else(tmp_path: Path
         (["--annotator", "judge"], "--annotator judge needs --judge"),
         (["--report", "clip"], "each quality once"),
         (["--cap", "1"], "--cap needs --prices"),
+        (["--annotator", "judge", "--judge", "a/hub-id"], "--annotator judge needs --judge"),
+        (["--annotator", "judge", "--judge", "m@https://me:secret@host/v1"], "put the key into --key-variable"),
+        (["--quality", "other", "--published-objective"], "it needs --quality clip"),
+        (["--report", "there/is/no.safetensors"], "there is no there/is/no"),
     ],
 )
 def test_what_cannot_work_is_refused_at_once(arguments: list[str], message: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, OSError), match=message):
         images(tmp_path / "r", *arguments)
     assert not (tmp_path / "r").exists()
 
@@ -140,6 +146,9 @@ def test_a_judge_that_looks_at_the_pictures(tmp_path: Path) -> None:
         assert 2 * 18 <= len(asked) <= 2 * 20  # in both orders; what comes again is not sent again
         graded = grade_images.grade(tmp_path / "r", open_model(f"m@{server.url}", Ledger(tmp_path / "g.db")), None)
     assert 8 <= summary["judgments"] <= 20  # of what it cannot read it says nothing
+    assert 0 <= summary["judgment_accuracy"] <= 1
+    told = summary["judge"]
+    assert told["questions"] == 20 == summary["judgments"] + told["no clear answer"]
     kinds = {row["annotator_kind"] for row in judgments_of(tmp_path / "r")}
     assert kinds == {"model"}
     for name, one in graded["attributes"].items():
@@ -155,9 +164,65 @@ def judgments_of(run: Path) -> list[dict]:
 
 
 def test_a_judge_that_never_answers_ends_the_run_with_the_reason(tmp_path: Path) -> None:
-    says = {"I": -0.1, "x": -5.0, "q": -6.0, "z": -7.0, "w": -8.0}
-    with serving(Faulty(logprobs=says)) as server, pytest.raises(RuntimeError, match=r"answered nothing: .*no clear"):
+    sees_nothing = Faulty(lacks=("logprobs", "response_format"))  # and says something else
+    with (
+        serving(sees_nothing) as server,
+        pytest.raises(RuntimeError, match=r"answered 0 of 16: .*not one of the answers"),
+    ):
         images(tmp_path / "r", "--annotator", "judge", "--judge", f"m@{server.url}")
+
+
+def test_a_cap_holds_for_all_seeds_and_after_a_stop(tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text("[m]\nprompt = 1000.0\ncompletion = 0.0\n")
+    paid = ["--annotator", "judge", "--prices", str(tmp_path / "prices.toml"), "--cap", "20"]  # a call reserves 10
+    with serving(Seeing()) as server:
+        judge = ["--judge", f"m@{server.url}"]
+        with pytest.raises((SpendCapError, RuntimeError)):
+            images(tmp_path / "r", *paid, *judge, "--seed", "0", "1", "--workers", "1")
+        assert (tmp_path / "r/replies.db").exists()  # one for both
+        asked = len(server.seen)
+        with pytest.raises((SpendCapError, RuntimeError)), pytest.warns(UserWarning, match="has no checkpoint"):
+            qdhf_images.main(["--run", str(tmp_path / "r"), "--seed", "0", "1", "--workers", "1", "--resume"])
+        assert len(server.seen) <= asked + 2  # what is left is asked for, no more: the cap is remembered
+
+
+def test_a_run_goes_on_with_what_it_was_begun_with_alone(tmp_path: Path) -> None:
+    model = shutil.copytree(qdhf_images.CLIP, tmp_path / "clip")
+    killed_on_its_way("experiments.qdhf_images", [*TINY, "--clip", str(model)], tmp_path / "r")
+    with pytest.raises(ValueError, match="was begun with pictures 48, which cannot change"):
+        qdhf_images.main(["--run", str(tmp_path / "r"), "--resume", "--pictures", "64"])
+    (model / "note.txt").write_text("trained again")
+    with pytest.raises(ValueError, match="was begun with another clip"):
+        qdhf_images.main(["--run", str(tmp_path / "r"), "--resume"])
+    assert (tmp_path / "r/history.arrows").exists()
+
+
+def test_a_system_that_died_ends_the_run(tmp_path: Path, monkeypatch) -> None:
+    original = qdhf_images.images_setup.Images.render
+
+    calls = []
+
+    def dead(self, solutions, seeds):
+        calls.append(len(solutions))
+        if len(calls) == 1:
+            return original(self, solutions, seeds)
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(qdhf_images.images_setup.Images, "render", dead)
+    with pytest.raises(RuntimeError, match=r"in a row without a picture; the last: .*CUDA error"):
+        images(tmp_path / "r", "--method", "prompt-evolution", "--pictures", "300")
+    assert not (tmp_path / "r/summary.json").exists()
+
+
+def test_a_judge_that_sees_nothing_gives_no_grade(tmp_path: Path) -> None:
+    images(tmp_path / "r", "--method", "best-of-n")
+    sees_nothing = Faulty(lacks=("logprobs", "response_format"))
+    with (
+        serving(sees_nothing) as server,
+        pytest.raises(RuntimeError, match=r"answered nothing: .*not one of the answers"),
+    ):
+        grade_images.main([str(tmp_path / "r"), "--judge", f"m@{server.url}", "--ledger", str(tmp_path / "g.db")])
+    assert not (tmp_path / "r/grade.json").exists()
 
 
 def test_several_qualities_one_of_which_is_optimised(tmp_path: Path) -> None:
@@ -190,8 +255,10 @@ def test_the_table(tmp_path: Path, capsys) -> None:
             run = tmp_path / "runs" / method / f"seed-{seed}"
             run.mkdir(parents=True)
             better = 0.1 * (method == "qdhf-active")
-            summary = {"prompt": "a thing", "method": method, "judgments": int(300 * (better > 0)), "seed": seed,
-                       "set_ids": [1], "scores": {"clip": 48.0 + seed + better}, "alignment_true": 1.0,
+            asked = int(300 * (better > 0))
+            summary = {"prompt": "a thing", "method": method, "asked": asked, "judgments": asked - seed * (asked > 0),
+                       "seed": seed, "set_ids": [1], "set": 50, "scores": {"clip": 48.0 + seed + better},
+                       "alignment_true": 1.0,
                        "distance_mean": 0.4 + better + 0.001 * seed, "vendi": 4 + 30 * better + seed,
                        "entropy": 0.5 + better, "coverage_true": 10.0, "qd_score_true": 5.0, "unreadable": 0.1,
                        "axes": [{"colour": 0.5, "count": 0.1}, {"colour": 0.2, "count": 0.3}]}  # fmt: skip
@@ -205,6 +272,17 @@ def test_the_table(tmp_path: Path, capsys) -> None:
     assert "+0.10 [" in text
     assert "colour 0.50, count 0.30" in text
     assert "qdhf-active" in capsys.readouterr().out
+    bare = {"entropy", "alignment_true", "coverage_true", "qd_score_true", "unreadable"}  # of a real model nobody knows
+    for run in runs:
+        known = json.loads((run / "summary.json").read_text())
+        (run / "summary.json").write_text(json.dumps({name: one for name, one in known.items() if name not in bare}))
+    images_table.main([str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
+    assert "nan" not in (tmp_path / "table/table.md").read_text()
+    (runs[0] / "summary.json").write_text(
+        json.dumps(known | {"method": "qdhf-active", "asked": 300, "seed": 0, "set": 40})
+    )
+    with pytest.raises(ValueError, match="have 40 to 50 pictures"):
+        images_table.main([str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
     write_settings(runs[-1], {"method": "best-of-n", "seed": [2], "pictures": 500, "judgments": 300})
     with pytest.raises(ValueError, match="differs in pictures"):
         images_table.main([str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
@@ -231,6 +309,10 @@ def test_the_human_study_in_one_command_and_again_without_repeating_anything(tmp
             asked[kind] = (tmp_path / "human" / kind / "shown" / shown[anchor]).read_text()
             assert [len(shown[side].split(" ")) for side in sides] == [size, size]
     assert asked == {"singular": "any number of circles", "compositional": "a red circle and a blue square"}
+    (tmp_path / "human/singular/study.json").rename(tmp_path / "kept.json")
+    shutil.move(tmp_path / "human/singular", tmp_path / "human/singular.part")  # killed while it was made
+    images_study.main(arguments)
+    assert (tmp_path / "human/singular/study.json").exists()
     before = written(tmp_path / "human")
     images_study.main(arguments)
     assert written(tmp_path / "human") == before
@@ -239,3 +321,15 @@ def test_the_human_study_in_one_command_and_again_without_repeating_anything(tmp
 def written(folder: Path) -> dict[Path, int]:
     files_ = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-wal", "-shm"))]
     return {path: path.stat().st_mtime_ns for path in files_}
+
+
+def test_a_study_is_of_searches_with_the_same_settings(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("any number of circles\n")
+    arguments = [str(tmp_path / "h"), "--singular", str(tmp_path / "one.txt"), "--methods", "aurora-pca", "best-of-n"]
+    run = tmp_path / "h/runs/singular/best-of-n/000-any-number-of-circles"
+    write_settings(run, images_study.settings_of(qdhf_images.Args(pictures=80, method="best-of-n")))
+    with pytest.raises(ValueError, match="was begun with pictures 80: name another folder"):
+        images_study.main(arguments)
+    with pytest.raises(ValueError, match="must be at least 16"):
+        images_study.main([str(tmp_path / "other"), *arguments[1:], "--search.set-size", "9"])
+    assert not (tmp_path / "other").exists()

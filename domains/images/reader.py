@@ -13,12 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from domains.images.scenes import ASIDE, COLOURS, COUNTS, DIVIDES, GROUNDS, SHAPES, SIZE, area, covering, pattern
+from domains.images.scenes import (
+    ASIDE,
+    COLOURS,
+    COUNTS,
+    DIVIDES,
+    GROUNDS,
+    SHAPES,
+    SIZE,
+    area,
+    around,
+    in_pixels,
+    inside,
+    pattern,
+)
 from qdfeedback.types import Bools, Floats
 
 RING = 2  # pixels round the picture that show the ground
 APART = 60.0  # of red, green and blue (0 to 255): a pixel so far from the ground belongs to a thing
 SPECK = 25  # pixels: less is no thing
+POINTS = 2  # along a pixel at which a shape is looked at
 _AT = np.arange(SIZE) + 0.5
 
 
@@ -106,7 +120,7 @@ def read(picture: NDArray[np.uint8]) -> View:
 
 def _thing(seen: Floats, part: Bools, apart: Floats) -> Sight:
     """Returns what the pixels of one thing say; those on its edge count as far as they are not ground."""
-    cover = np.clip(apart / np.quantile(apart[part], 0.3), 0, 1) * ndimage.binary_dilation(part)
+    cover = np.clip(apart / _quantile(apart[part], 0.3), 0, 1) * ndimage.binary_dilation(part)
     part = cover > 0.5
     rows, columns = np.nonzero(part)
     x, y, pixels = float(_AT[columns].mean()), float(_AT[rows].mean()), float(cover.sum())
@@ -118,9 +132,16 @@ def _thing(seen: Floats, part: Bools, apart: Floats) -> Sight:
     core = core if core.sum() >= 12 else part
     rows, columns = np.nonzero(core)
     light = seen[core].sum(axis=1)
-    colour = _nearest(seen[core][light >= np.quantile(light, 0.7)].mean(axis=0), COLOURS, most=60.0)
-    texture = _texture(1 - light / np.quantile(light, 0.85), _AT[columns] - x, _AT[rows] - y)
+    colour = _nearest(seen[core][light >= _quantile(light, 0.7)].mean(axis=0), COLOURS, most=60.0)
+    texture = _texture(1 - light / _quantile(light, 0.85), _AT[columns] - x, _AT[rows] - y)
     return Sight(shape, colour, texture, radii[best], x, y)
+
+
+def _quantile(values: Floats, share: float) -> float:
+    """Returns what `np.quantile` does, which takes a tenth of a millisecond."""
+    ordered, at = np.sort(values), share * (len(values) - 1)
+    low, high = ordered[int(at)], ordered[min(int(at) + 1, len(ordered) - 1)]
+    return float(low + (high - low) * (at - int(at)))
 
 
 def _texture(darkness: Floats, x: Floats, y: Floats) -> str | None:
@@ -148,6 +169,7 @@ def _distance(colours: Floats, colour: Floats) -> Floats:
 
 def _overlap(cover: Floats, shape: str, radius: float, x: float, y: float) -> float:
     """Returns which share of what a thing or a shape covers both do."""
-    rows, columns, like, _ = covering(shape, "plain", radius, x, y, points=2)
+    rows, columns, across, down = around(radius, x, y, POINTS)
+    like = in_pixels(inside(shape, across, down, radius), POINTS)
     both = np.minimum(cover[rows, columns], like).sum()
     return float(both / (cover.sum() + like.sum() - both))

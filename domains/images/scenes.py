@@ -156,14 +156,38 @@ def covering(
         Rows and columns of a part of the picture; (h, w) share of each pixel there that is covered; the same less what
         stripes and dots darken.
     """
-    reach = np.array([-1.6, 1.6]) * radius
-    (left, right), (top, bottom) = (np.clip(at + reach, 0, SIZE).astype(int).tolist() for at in (x, y))
-    across = (np.arange(left * points, right * points)[None] + 0.5) / points - x
-    down = (np.arange(top * points, bottom * points)[:, None] + 0.5) / points - y
+    rows, columns, across, down = around(radius, x, y, points)
     seen = inside(shape, across, down, radius)
     light = seen * np.where(pattern(texture, across, down), DARK, 1.0)
-    covered, light = (of.reshape(bottom - top, points, right - left, points).mean(axis=(1, 3)) for of in (seen, light))
-    return slice(top, bottom), slice(left, right), covered, light
+    return rows, columns, in_pixels(seen, points), in_pixels(light, points)
+
+
+def around(radius: float, x: float, y: float, points: int) -> tuple[slice, slice, Floats, Floats]:
+    """Returns the pixels round a thing: rows, columns, and where so many points along each lie from its middle.
+
+    Args:
+        radius: of the thing, pixels.
+        x: of its middle, pixels.
+        y: of its middle, pixels.
+        points: along a pixel.
+
+    Returns:
+        Rows and columns of a part of the picture of (h, w) pixels; (1, w · points) and (h · points, 1) distances.
+    """
+    reach = 1.6 * radius
+    (left, right), (top, bottom) = ((max(int(at - reach), 0), min(int(at + reach), SIZE)) for at in (x, y))
+    across = (np.arange(left * points, right * points)[None] + 0.5) / points - x
+    down = (np.arange(top * points, bottom * points)[:, None] + 0.5) / points - y
+    return slice(top, bottom), slice(left, right), across, down
+
+
+def in_pixels(seen: Bools | Floats, points: int) -> Floats:
+    """Returns the (h, w) mean in each pixel of what is seen at (h · points, w · points) points."""
+    total = np.zeros((seen.shape[0] // points, seen.shape[1] // points))
+    for down in range(points):
+        for across in range(points):
+            total += seen[down::points, across::points]
+    return np.asarray(total / points**2)
 
 
 def inside(shape: str, x: Floats, y: Floats, radius: float) -> Bools:

@@ -13,6 +13,7 @@ from qdfeedback.types import Answers, Ints, Queries
 
 QUESTION = "Look at picture 1. Which of the other two is more like it: picture 2 or picture 3? Answer with 2 or 3."
 SIDES = ("2", "3")
+ASKED, UNCLEAR, TURNED = "questions", "no clear answer", "answers that go with the places"
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,14 @@ class Judge:
         model: answers.
         show: candidate ids → the PNG file of each.
         question: about picture 1, to be answered with 2 or 3.
-        reasons: why how many questions have no answer, counted as they come.
+        counts: of questions asked, of those with no clear answer, of those whose answer went with the places, and of
+            each reason why a call had none.
     """
 
     model: SeeingModel
     show: Callable[[Ints], Mapping[int, bytes]]
     question: str = QUESTION
-    reasons: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
 
     @property
     def kind(self) -> str:
@@ -56,11 +58,14 @@ class Judge:
         said = self.model.look(
             [self.question] * len(rows), [SIDES] * len(rows), [[pictures[int(one)] for one in row] for row in rows]
         )
-        self.reasons.update(reason for reason in said.reasons if reason is not None)
+        self.counts.update(reason for reason in said.reasons if reason is not None)
         unclear = np.exp(said.logprobs).sum(axis=1) < LEAST_MASS
         logs = np.where(unclear[:, None], np.nan, said.logprobs).reshape(-1, 2, 2)
-        self.reasons["no clear answer"] += int(np.isnan(logs).any(axis=(1, 2)).sum())
-        right = ((logs[:, 0, 1] - logs[:, 0, 0]) + (logs[:, 1, 0] - logs[:, 1, 1])) / 2
+        first, second = logs[:, 0, 1] - logs[:, 0, 0], logs[:, 1, 0] - logs[:, 1, 1]  # both: how much right is likelier
+        self.counts[ASKED] += len(queries)
+        self.counts[UNCLEAR] += int(np.isnan(first + second).sum())
+        self.counts[TURNED] += int((first * second < 0).sum())
+        right = (first + second) / 2
         query = np.flatnonzero(np.isfinite(right))
         choice = np.where(right[query] == 0, -1, right[query] > 0).astype(np.int8)
         return Answers(query, choice, 1 / (1 + np.exp(-right[query])))

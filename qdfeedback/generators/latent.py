@@ -70,8 +70,12 @@ class Fresh:
 
     def ask(self, placement: Placement, n: int, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
         """Returns n solutions that have no parents."""
+        return first(self.draw(n, rng))
+
+    def draw(self, n: int, rng: np.random.Generator) -> Floats:
+        """Returns n solutions."""
         if self.among == 1:
-            return first(self.initial(n, rng))
+            return self.initial(n, rng)
         found: list[Floats] = []
         for _ in range(n):
             drawn = self.initial(self.among, rng)
@@ -80,7 +84,7 @@ class Fresh:
                 drawn = drawn[[int(away.argmax())]]
             self.last = drawn[0]
             found.append(self.last)
-        return first(np.stack(found))
+        return np.stack(found)
 
     def tell(self, proposal: Proposal, outcome: Outcome) -> None:
         """Learns nothing."""

@@ -29,6 +29,7 @@ from qdfeedback.types import Floats, Ints
 
 NOT_FINITE = "the picture is not finite: numbers overflowed; bfloat16 or float32 has room for them"
 FLAGGED = "flagged by the safety checker"
+BEGIN_WITH_A_PICTURE = ("init_image", "mask_image", "strength", "control_image", "image_guidance_scale")
 KNOWN_PROMPTS = 256  # whose embeddings are kept
 
 
@@ -258,7 +259,7 @@ def _checked(pipeline: Any) -> frozenset[str]:
             raise ValueError(
                 f"{type(pipeline).__name__} takes no {name}: a text-to-image pipeline with latents is needed"
             )
-    for name in ("image", "init_image", "mask_image"):
+    for name in BEGIN_WITH_A_PICTURE:  # where they can begin without one, as Flux 2 does, `image` alone says nothing
         if name in parameters:
             raise ValueError(f"{type(pipeline).__name__} begins with a picture: a text-to-image pipeline is needed")
     return frozenset(parameters)
@@ -289,10 +290,10 @@ class Remembering:
         if not n or any(len(value) != n for value in lists.values()):
             return tuple(self.encode(*args, **kwargs))
         rows = [self._one(given | {name: [value[i]] for name, value in lists.items()}) for i in range(n)]
-        parts = list(zip(*rows, strict=True))
-        if any(isinstance(one, torch.Tensor) and one.shape != part[0].shape for part in parts for one in part):
-            return tuple(self.encode(*args, **kwargs))  # of different lengths: the pipeline pads them together
-        return tuple(_side_by_side(part) for part in parts)
+        parts = [_side_by_side(part) for part in zip(*rows, strict=True)]
+        if any(part is NotImplemented for part in parts):  # of different lengths, say: the pipeline pads them together
+            return tuple(self.encode(*args, **kwargs))
+        return tuple(parts)
 
     def _one(self, given: dict[str, Any]) -> tuple[Any, ...]:
         key = repr(sorted(given.items()))
@@ -305,6 +306,17 @@ class Remembering:
 
 
 def _side_by_side(parts: Sequence[Any]) -> Any:
-    """Returns the rows of all parts; what has no row for each prompt, token positions say, is the same for all."""
-    batched = isinstance(parts[0], torch.Tensor) and parts[0].shape[0] == 1
-    return torch.cat(list(parts)) if batched else parts[0]
+    """Returns the rows of all parts, `NotImplemented` where it is not known how they go together.
+
+    What has no row for each prompt, token positions say, must be the same for all.
+    """
+    one = parts[0]
+    if all(part is None for part in parts):
+        return None
+    if all(isinstance(part, torch.Tensor) and part.shape == one.shape for part in parts):
+        if one.shape[:1] == (1,):
+            return torch.cat(list(parts))
+        return one if all(torch.equal(part, one) for part in parts) else NotImplemented
+    if all(isinstance(part, list) and len(part) == 1 for part in parts):
+        return [part[0] for part in parts]
+    return NotImplemented

@@ -44,7 +44,10 @@ def alignment(names: Sequence[str], columns: Sequence[str], text: Floats, *, sca
 
 
 def published_objective(scores: Scores) -> Floats:
-    """Returns the (n,) objective that the QDHF code makes of CLIP scores s: 10 (10 - 100 / s); 30 gives 66.7."""
-    with np.errstate(divide="ignore"):
-        found: Floats = 10 * (10 - 100 / scores.mean)
+    """Returns the (n,) objective that the QDHF code makes of CLIP scores s: 10 (10 - 100 / s); 30 gives 66.7.
+
+    It has a pole at 0: of scores that are not positive, which CLIP hardly gives, it is -inf, and they enter no archive.
+    """
+    positive = np.where(scores.mean > 0, scores.mean, np.nan)
+    found: Floats = np.where(scores.mean <= 0, -np.inf, 10 * (10 - 100 / positive))
     return found

@@ -102,9 +102,10 @@ def make_study(
     Raises:
         ValueError: The folder is not empty, or the runs have too little to show.
     """
-    folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty: name another folder")
+    whole = Path(folder)
+    if whole.exists() and any(whole.iterdir()):
+        raise ValueError(f"{whole} is not empty: name another folder")
+    folder = whole.with_name(f"{whole.name}.part")  # it has its name when it is whole
     if (least := min(wanted.sets, wanted.pairs, wanted.triplets, wanted.ratings, wanted.labels)) < 0:
         raise ValueError(f"numbers of trials must not be below 0, got {least}")
     if len({source.shown.folder.resolve() for source in sources}) < len(sources):
@@ -116,6 +117,9 @@ def make_study(
     axes = min(source.bounds.shape[1] for source in sources)
     if wanted.label_axis is not None and not 0 <= wanted.label_axis < axes:
         raise ValueError(f"label_axis must be one of the {axes} axes, from 0, got {wanted.label_axis}")
+    if ACCURATE in study.questions and not all(source.prompt for source in sources):
+        raise ValueError("whether a set shows what the text says can be asked of runs with a prompt alone")
+    shutil.rmtree(folder, ignore_errors=True)
     try:
         draft = _Draft(study, folder, np.random.default_rng(study.seed), sensitive, wanted.label_axis)
         for question in study.questions:
@@ -125,6 +129,7 @@ def make_study(
                 for question in study.questions:
                     draft.check(question, sources, wanted, kind=kind, number=i)
         draft.write(database)
+        folder.rename(whole)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -278,16 +283,11 @@ class _Draft:
         """Returns the item that shows what was asked for, None where nothing was."""
         if not prompt:
             return None
-        name = Shown(self.folder / "shown").add(prompt)
-        item = f"prompt/{name}"
-        row = {
-            "study_id": self.study.study_id,
-            "item_id": item,
-            "content": name,
-            "note": json.dumps({"prompt": prompt}),
-        }
-        self.items[item] = empty(items) | row
-        return item
+        name, note = Shown(self.folder / "shown").add(prompt), json.dumps({"prompt": prompt})
+        marked = 1 if self.sensitive and self.sensitive(prompt) else None
+        row = {"study_id": self.study.study_id, "item_id": f"prompt/{name}", "content": name, "note": note}
+        self.items[f"prompt/{name}"] = empty(items) | row | {"sensitive": marked}
+        return f"prompt/{name}"
 
     def _single(self, source: Source, row: int) -> str:
         note: dict[str, Any] = {"objective": float(source.objective[row]), "measures": source.measures[row].tolist()}

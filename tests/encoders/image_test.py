@@ -70,6 +70,10 @@ def test_the_clip_score_finds_the_caption(clip: ImageEmbeddings) -> None:
 def test_the_published_objective() -> None:
     found = published_objective(Scores(np.array([30.0, 25.0]), np.zeros(2)))
     np.testing.assert_allclose(found, [66.667, 60.0], atol=1e-2)
+    worst = published_objective(Scores(np.array([0.0, -5.0, np.nan, 0.1]), np.zeros(4)))
+    assert worst[0] == worst[1] == -np.inf  # not above all others, where the formula has a pole
+    assert np.isnan(worst[2])
+    assert worst[3] == pytest.approx(-9900)
 
 
 def test_a_score_of_columns_that_are_not_there_is_refused() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from qdfeedback.feedback.judges import Judge
+from qdfeedback.feedback.judges import ASKED, TURNED, UNCLEAR, Judge
 from qdfeedback.feedback.queries import ask
 from qdfeedback.models.language import Choices, Usage
 
@@ -43,8 +43,10 @@ def test_the_record_tells_that_a_model_answered() -> None:
 
 @pytest.mark.parametrize("leans", [0.0, 3.0, -3.0])
 def test_the_nearer_one_wins_whatever_place_the_model_prefers(leans: float) -> None:
-    found = judge(leans=leans).answer(queries((0, 1, 5), (0, 5, 1), (3, 2, 4)), None)
+    one = judge(leans=leans)
+    found = one.answer(queries((0, 1, 5), (0, 5, 1), (3, 2, 4)), None)
     assert found.query.tolist() == [0, 1, 2]
+    assert dict(+one.counts) == {ASKED: 3} | ({} if abs(leans) < 1 else {TURNED: 1})
     assert found.choice.tolist() == [0, 1, -1]
     np.testing.assert_allclose(found.probability, 1 / (1 + np.exp([4.0, -4.0, 0.0])))
 
@@ -52,4 +54,4 @@ def test_the_nearer_one_wins_whatever_place_the_model_prefers(leans: float) -> N
 def test_a_model_that_does_not_understand_answers_nothing() -> None:
     one = judge(mass=0.3)
     assert len(one.answer(queries((0, 1, 5)), None)) == 0
-    assert one.reasons["no clear answer"] == 1
+    assert one.counts[UNCLEAR] == 1

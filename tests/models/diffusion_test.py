@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from qdfeedback.models.diffusion import FLAGGED, NOT_FINITE, Diffusion, Drawing, load_diffusion
+from qdfeedback.models.diffusion import FLAGGED, NOT_FINITE, Diffusion, Drawing, Remembering, load_diffusion
 from tests.models.pipelines import KINDS, stable_diffusion
 
 PROMPTS = ["a red boat", "b", "a red boat", "b", "a red boat"]
@@ -130,3 +130,55 @@ def test_a_folder_is_loaded_with_another_scheduler_and_type(tmp_path) -> None:
         load_diffusion(tmp_path / "model", scheduler="Path")
     with pytest.raises(OSError, match="model_index"):
         load_diffusion(tmp_path)
+
+
+def test_prompts_whose_embeddings_are_lists_keep_a_row_each() -> None:
+    """As Z-Image's: a list of embeddings, of as many tokens as each prompt has."""
+    asked = []
+
+    def encode(prompt, device=None):
+        asked.append(prompt)
+        return [torch.full((len(one), 2), float(len(one))) for one in prompt], None
+
+    remembering = Remembering(encode)
+    first, none = remembering(["a", "bb", "a"])
+    assert none is None
+    assert [one.shape[0] for one in first] == [1, 2, 1]
+    assert asked == [["a"], ["bb"]]
+
+
+def test_what_goes_with_no_row_must_be_the_same_for_all() -> None:
+    def encode(prompt):
+        return torch.zeros(len(prompt), 1), torch.full((2,), float(len(prompt[0])))
+
+    places = Remembering(encode)(["aa", "bb"])[1]
+    assert places.tolist() == [2, 2]
+    calls = []
+
+    def whole(prompt):
+        calls.append(prompt)
+        return encode(prompt)
+
+    assert Remembering(whole)(["a", "bb"])[0].shape == (2, 1)
+    assert calls[-1] == ["a", "bb"]  # nobody knows how to join them: the pipeline does
+
+
+def test_a_pipeline_that_can_begin_with_a_picture_but_need_not_is_taken() -> None:
+    class Either(diffusers.StableDiffusionPipeline):
+        def __call__(  # as Flux 2's
+            self, prompt=None, image=None, latents=None, num_inference_steps=4, generator=None, output_type="pil"
+        ):
+            assert image is None
+            return super().__call__(
+                prompt, latents=latents, num_inference_steps=num_inference_steps, generator=generator,
+                output_type=output_type,
+            )  # fmt: skip
+
+    plain = stable_diffusion()
+    either = Either(**plain.components, requires_safety_checker=False)
+    drawn = Diffusion(either, "either", Drawing(steps=2)).draw(["a"], np.zeros((1, 4, 8, 8), dtype=np.float32), [1])
+    assert drawn.reasons == (None,)
+    with pytest.raises(ValueError, match="begins with a picture"):
+        Diffusion(
+            diffusers.StableDiffusionInpaintPipeline(**plain.components, requires_safety_checker=False), "inpaint"
+        )

@@ -19,6 +19,7 @@ from qdfeedback.run_settings import BEST, write_settings
 from qdfeedback.shown import Shown
 from qdfeedback.study.analysis.report import report
 from qdfeedback.study.desk import Desk
+from qdfeedback.study.exchange.exports import export
 from qdfeedback.study.making import CHECKS, Wanted, make_study
 from qdfeedback.study.place import Place, open_study
 from qdfeedback.study.register import Platform, Register
@@ -520,21 +521,21 @@ def test_a_folder_that_is_not_empty_is_left_as_it_is(sources: list[Source], tmp_
 def test_a_database_that_cannot_be_opened_leaves_nothing(sources: list[Source], tmp_path: Path, url: str) -> None:
     with pytest.raises(ValueError, match="judgment store"):
         make_study(tmp_path / "s", settings(), sources, ALL, database=url)
-    assert not any(tmp_path.glob("s/*"))
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_disk_that_is_full_leaves_nothing(sources: list[Source], tmp_path: Path, monkeypatch) -> None:
     added = Shown.add
 
     def full(self: Shown, presented: Any) -> str:
-        if len(list(tmp_path.glob("s/shown/*"))) == 3:
+        if len(list(self.folder.glob("*"))) == 3:
             raise OSError(28, "No space left on device")
         return added(self, presented)
 
     monkeypatch.setattr(Shown, "add", full)
     with pytest.raises(OSError, match="No space left"):
         make_study(tmp_path / "s", settings(), sources, ALL)
-    assert not any(tmp_path.glob("s/*"))
+    assert not any(tmp_path.iterdir())
 
 
 def test_two_studies_of_one_name_do_not_mix_in_one_database(sources: list[Source], tmp_path: Path) -> None:
@@ -857,3 +858,43 @@ def test_methods_that_were_not_asked_alike_are_not_compared(tmp_path: Path) -> N
     with pytest.raises(ValueError, match="ours has a run with the prompt 'two dogs', best has none"):
         make_study(tmp_path / "s", settings(wanted), sources, wanted)
     assert not (tmp_path / "s").exists()
+
+
+def test_prompts_that_some_do_not_want_to_see_and_runs_without_one(tmp_path: Path) -> None:
+    runs_ = [*read_sources(f"a={prompt_runs(tmp_path / 'a')}"), *read_sources(f"b={prompt_runs(tmp_path / 'b')}")]
+    wanted = Wanted(pairs=4)
+    make_study(tmp_path / "s", settings(wanted), runs_, wanted, sensitive=lambda text: "dogs" in text)
+    made = Made(tmp_path / "s")
+    marked = {made.note(item)["prompt"]: row["sensitive"] for item, row in made.items.items() if "prompt/" in item}
+    assert marked == {"a cat": None, "two dogs": 1}
+    bare = [replace(source, prompt="") for source in runs_]
+    asked = Wanted(sets=1, grid=3, about=("accurate",))
+    with pytest.raises(ValueError, match="of runs with a prompt alone"):
+        make_study(tmp_path / "t", settings(asked), bare, asked)
+
+
+def test_a_study_whose_making_was_killed_does_not_stand_in_the_way(sources: list[Source], tmp_path: Path) -> None:
+    (tmp_path / "s.part/shown").mkdir(parents=True)
+    (tmp_path / "s.part/shown/half.png").write_bytes(b"")
+    wanted = Wanted(triplets=3)
+    make_study(tmp_path / "s", settings(wanted), sources, wanted)
+    assert not (tmp_path / "s.part").exists()
+    assert not (tmp_path / "s/shown/half.png").exists()
+
+
+@pytest.mark.parametrize("fmt", ["label-studio", "potato", "jspsych"])
+def test_pairs_of_pictures_with_a_prompt_can_be_taken_elsewhere(runs: Path, fmt: Any, tmp_path: Path) -> None:
+    still = [replace(one, prompt="a $ill <arm>") for one in read_sources(f"a={runs / 'still/seed-0'}")]
+    other = [replace(one, prompt="a $ill <arm>") for one in read_sources(f"b={runs / 'still/seed-1'}")]
+    wanted = Wanted(pairs=3)
+    make_study(tmp_path / "s", settings(wanted), [*still, *other], wanted)
+    place = open_study(tmp_path / "s")
+    export(place.folder, place.database, place.study, tmp_path / "out", fmt=fmt)
+    told = "".join(
+        path.read_text() for path in (tmp_path / "out").rglob("*") if path.suffix in (".json", ".jsonl", ".js")
+    )
+    assert "a $ill <arm>" in told or "a $ill \\u003carm" in told
+    if fmt == "label-studio":
+        config = (tmp_path / "out/config.xml").read_text()
+        assert '<Text name="ref" value="$ref"' in config
+        assert '<Image name="left" value="$left"' in config

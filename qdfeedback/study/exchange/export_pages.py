@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 from qdfeedback import files
 from qdfeedback.feedback.tables import SCHEMA
 from qdfeedback.shown import MEDIA
-from qdfeedback.study.exchange.layout import CHOICES, Placed, media_of, questions
+from qdfeedback.study.exchange.layout import CHOICES, Placed, has_prompt, media_of, questions
 from qdfeedback.study.exchange.material import Material, Row, copy_files, new_folder
 from qdfeedback.study.exchange.records import write_jsonl
 from qdfeedback.study.settings import SIDED, Question, Study
@@ -47,13 +47,13 @@ def export_label_studio(material: Material, out: Path) -> int:
     n = 0
     with new_folder(out) as top:
         for name, (question, placed) in questions(material, "label-studio").items():
-            media = media_of(material, placed, "label-studio")
+            media, prompt = media_of(material, placed, "label-studio"), any(map(has_prompt, placed))
             prefix = "media" if name == "." else f"{name}/media"
             folder = top / name
             folder.mkdir(exist_ok=True)
-            tasks = [{"data": _task(material, question, one, media, prefix)} for one in placed]
+            tasks = [{"data": _task(material, question, one, prefix)} for one in placed]
             files.write_json(folder / "tasks.json", tasks)
-            files.write_atomic(folder / "config.xml", label_studio_config(question, media).encode())
+            files.write_atomic(folder / "config.xml", label_studio_config(question, media, prompt=prompt).encode())
             if media == "image":
                 copy_files(material.shown, _shown(material, placed), folder / "media")
             n += len(placed)
@@ -61,7 +61,7 @@ def export_label_studio(material: Material, out: Path) -> int:
     return n
 
 
-def label_studio_config(question: Question, media: str) -> str:
+def label_studio_config(question: Question, media: str, *, prompt: bool = False) -> str:
     """Returns the labeling interface of one question.
 
     Two sides without a tie are a Pairwise tag, everything else is Choices: Pairwise has no tie, and a Rating of two
@@ -74,8 +74,8 @@ def label_studio_config(question: Question, media: str) -> str:
     view = ET.Element("View")
     ET.SubElement(view, "Header", value="$question_text")
     tag = {"text": "Text", "image": "Image"}[media]
-    if question.task == "triplet":
-        ET.SubElement(view, tag, name="ref", value="$ref")
+    if question.task == "triplet" or prompt:
+        ET.SubElement(view, "Text" if prompt else tag, name="ref", value="$ref")
     sides = ET.SubElement(view, "View", {"style": _SIDE_BY_SIDE} if two else {})
     for side in ("left", "right")[: 1 + two]:
         ET.SubElement(sides, tag, name=side, value=f"${side}")
@@ -102,7 +102,7 @@ def export_potato(material: Material, out: Path) -> int:
     n = 0
     with new_folder(out) as top:
         for name, (question, placed) in questions(material, "potato").items():
-            media = media_of(material, placed, "potato")
+            media, prompt = media_of(material, placed, "potato"), any(map(has_prompt, placed))
             folder = top / name
             folder.mkdir(exist_ok=True)
             placed = [one for one in placed if one.kind != "repeat"]
@@ -116,14 +116,14 @@ def export_potato(material: Material, out: Path) -> int:
                 folder / "items.jsonl", [i for i, one in zip(items, placed, strict=True) if one.kind != "catch"]
             )
             files.write_json(folder / "attention_checks.json", checks)
-            config = _potato_config(material.study, question, media, len(placed), len(checks))
+            config = _potato_config(material.study, question, media, len(placed), len(checks), prompt=prompt)
             files.write_atomic(folder / "config.yaml", _yaml(config).encode())
             n += len(placed)
         files.write_atomic(top / "README.md", _POTATO.encode())
     return n
 
 
-def _task(material: Material, question: Question, one: Placed, media: str, prefix: str) -> Row:
+def _task(material: Material, question: Question, one: Placed, prefix: str) -> Row:
     data: Row = {
         "schema_version": SCHEMA,
         "study_id": material.study.study_id,
@@ -137,13 +137,13 @@ def _task(material: Material, question: Question, one: Placed, media: str, prefi
             name = material.name(item, "label-studio")
             data[f"{side}_id"] = item
             local = f"/data/local-files/?d={prefix}/{name}"
-            data[side] = material.shown.text(name) if media == "text" else local
+            data[side] = material.shown.text(name) if name.endswith(".txt") else local
     return data
 
 
 def _shown(material: Material, placed: list[Placed]) -> set[str]:
     items = {item for one in placed for item in (one.trial["anchor_id"], one.left, one.right) if item is not None}
-    return {name for item in items for name in material.names(item)}
+    return {name for item in items for name in material.names(item) if not name.endswith(".txt")}
 
 
 def _xml(view: ET.Element) -> str:
@@ -174,9 +174,12 @@ def _potato_answer(question: Question, expected: str | None) -> str | None:
     return {"left": "A", "right": "B"}[expected] if two and expected in CHOICES[:2] else expected
 
 
-def _potato_config(study: Study, question: Question, media: str, n: int, checks: int) -> dict[str, Any]:
+def _potato_config(
+    study: Study, question: Question, media: str, n: int, checks: int, *, prompt: bool
+) -> dict[str, Any]:
     two, per_user = question.task in SIDED, min(n, study.trials_per_rater)
-    sides = (*(("ref",) if question.task == "triplet" else ()), "left", *(("right",) if two else ()))
+    sides = (*(("ref",) if question.task == "triplet" or prompt else ()), "left", *(("right",) if two else ()))
+    shows = {side: "text" if side == "ref" and prompt else media for side in sides}
     scheme: dict[str, Any] = {"name": "choice", "description": question.text, "label_requirement": {"required": True}}
     if two:
         scheme |= {
@@ -199,7 +202,7 @@ def _potato_config(study: Study, question: Question, media: str, n: int, checks:
         "max_annotations_per_item": study.raters_per_trial,
         "instance_display": {
             "layout": {"direction": "horizontal"},
-            "fields": [{"key": side, "type": media, "label": side.capitalize()} for side in sides],
+            "fields": [{"key": side, "type": shows[side], "label": side.capitalize()} for side in sides],
         },
         "annotation_schemes": [scheme],
     }

@@ -91,13 +91,19 @@ def questions(material: Material, rater: str) -> dict[str, tuple[Question, list[
     }
 
 
+def has_prompt(placed: Placed) -> bool:
+    """Whether what stands beside the sides is what was asked for, and not a reference that is compared with them."""
+    return placed.trial["anchor_id"] is not None and placed.trial["task"] != "triplet"
+
+
 def media_of(material: Material, placed: list[Placed], fmt: str) -> str:
-    """Returns "text" or "image", what all items of the trials are.
+    """Returns "text" or "image", what all that is judged in the trials is; a prompt beside it is always text.
 
     Raises:
         ValueError: Some are text and some are images, or one is a set.
     """
-    items = {item for one in placed for item in (one.trial["anchor_id"], one.left, one.right) if item is not None}
+    sides = [(None if has_prompt(one) else one.trial["anchor_id"], one.left, one.right) for one in placed]
+    items = {item for trial in sides for item in trial if item is not None}
     kinds = {"text" if material.name(item, fmt).endswith(".txt") else "image" for item in items}
     if len(kinds) > 1:
         raise ValueError(f"the format {fmt} shows texts or images in one question, not both")

@@ -1,0 +1,85 @@
+"""What experiments share whose runs go on after a kill and may cost money: their settings, models, ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from experiments.command import for_each_seed
+from qdfeedback import runs
+from qdfeedback.run_settings import write_settings
+
+Args = TypeVar("Args", bound=Any)  # a dataclass with run, seed, resume; for `jobs` also cap and ledger
+
+
+def go_on(args: Args, known: Mapping[str, Any], *, of_now: Collection[str], free: Collection[str] = ("seed",)) -> Args:
+    """Returns the settings that a run was started with; of those given now, the ones in `of_now` count instead.
+
+    Args:
+        args: of this call.
+        known: argument → value, of the run.
+        of_now: arguments that may be others now.
+        free: arguments that are not compared.
+
+    Raises:
+        ValueError: Others are given now, which cannot be changed.
+    """
+    usual = type(args)()
+    given = {name: value for name in known if (value := getattr(args, name)) != getattr(usual, name)}
+    fixed = [name for name in given if name not in (*of_now, *free) and given[name] != known[name]]
+    if fixed:
+        raise ValueError(f"--resume: {args.run} was begun with {fixed[0]} {known[fixed[0]]}, which cannot change")
+    now = {name: value for name, value in given.items() if name in of_now}
+    return replace(args, **{**known, **now}, resume=True)
+
+
+def refuse_keys(*models: str | None) -> None:
+    """Refuses servers whose address holds a user or a password: the run folder keeps addresses.
+
+    Raises:
+        ValueError: One does.
+    """
+    servers = [model.split("@", 1)[1] for model in models if model and "@http" in model]
+    if any(urlsplit(url).username or urlsplit(url).password for url in servers):
+        raise ValueError("--writer, --judge: the run folder keeps addresses; put the key into --key-variable")
+
+
+def note_used(run: runs.Run, used: Mapping[str, Any]) -> None:
+    """Writes what a run uses, models by their exact names, into its settings, whatever names it.
+
+    Raises:
+        ValueError: The run was begun with something else.
+    """
+    used = json.loads(json.dumps(used))
+    before = run.settings.get("used", used)
+    if different := [name for name in used if used[name] != before.get(name)]:
+        raise ValueError(
+            f"{run.path} was begun with another {different[0]}: {before.get(different[0])}, now {used[different[0]]}; "
+            "what it holds and what would come do not belong together"
+        )
+    run.settings["used"] = used
+    write_settings(run.path, run.settings)
+
+
+def give_up(run: Path, *, resumed: bool) -> None:
+    """Removes the folder of a new run that could not begin, or it would stand in the way of the next attempt."""
+    if not resumed:
+        runs.clear(run)
+
+
+def jobs(args: Args, saved: Callable[[Args], Args]) -> list[Args]:
+    """Returns the arguments of each of several seeds; with a cap they share a ledger.
+
+    Raises:
+        ValueError: They were begun with a ledger each, so that no cap can hold for all.
+    """
+    if args.cap is not None and args.ledger is None and not args.resume:
+        args = replace(args, ledger=args.run / "replies.db")
+    found = for_each_seed(args, saved)
+    if args.cap is not None and any((saved(one) if one.resume else one).ledger is None for one in found):
+        raise ValueError("--cap: these seeds keep their replies apart; resume them one by one, each with a cap")
+    return found
