@@ -22,12 +22,12 @@ def rate(step: int, steps: int, highest: float) -> float:
     return highest * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def make_optimizers(*networks: torch.nn.Module, muon: bool) -> list[torch.optim.Optimizer]:
-    """Returns Muon for the matrices within networks if wanted, and AdamW for the rest."""
+def make_optimizers(*networks: torch.nn.Module) -> list[torch.optim.Optimizer]:
+    """Returns Muon for the matrices within networks, and AdamW for the rest."""
     inner: list[torch.nn.Parameter] = []
     rest: list[torch.nn.Parameter] = []
     for name, parameter in (named for network in networks for named in network.named_parameters()):
-        (inner if muon and parameter.ndim == 2 and "embed" not in name else rest).append(parameter)
+        (inner if parameter.ndim == 2 and "embed" not in name else rest).append(parameter)
     matrices = [torch.optim.Muon(inner, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")] if inner else []
     return [*matrices, torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.05)]
 

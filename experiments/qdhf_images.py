@@ -58,7 +58,7 @@ LEAST_TO_LEARN = 4  # answers: fewer change no axes
 LEAST_ANSWERED = (
     0.25  # of what a judge is asked: one that says less has not understood, and there is no use in going on
 )
-HOW = Fit(ridge=0.3, flip=None, prepare="center", components=16)  # of a CLIP; see LOG
+HOW = Fit(ridge=0.3, flip=None, prepare="center", components=16, steps=50)  # of a CLIP; see LOG
 
 
 @dataclass(frozen=True)

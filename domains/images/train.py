@@ -46,11 +46,11 @@ class Args:
 
     out: Path = MODEL.parent
     """Folder in which `model` and `clip` are written."""
-    steps: tuple[int, int, int] = (4000, 1600, 4000)
+    steps: tuple[int, int, int] = (5000, 2000, 6000)
     """Updates of the autoencoder, of CLIP, of the U-Net."""
     rows: tuple[int, int, int] = (16, 128, 64)
     """Pictures in each step."""
-    learning_rates: tuple[float, float, float] = (2e-3, 2e-3, 1.5e-3)
+    learning_rates: tuple[float, float, float] = (2e-3, 2e-3, 2e-3)
     """Highest."""
     channels: tuple[int, ...] = (32, 64, 128)
     """Of the U-Net, from the outside in."""
@@ -140,7 +140,7 @@ class Trainer:
         args, name = self.args, STAGES[stage]
         steps, rows = args.steps[stage], args.rows[stage]
         learning = [network for which, network in networks.items() if which != "average"]
-        optimizers = make_optimizers(*learning, muon=name in MUON)
+        optimizers = make_optimizers(*learning)
         of = {key: value for key, value in asdict(args).items() if key not in ("out", "threads", "checkpoint_every")}
         progress = Progress(args.out / "training" / name, networks, optimizers, json.loads(json.dumps(of)))
         begin = progress.load()
@@ -166,7 +166,6 @@ class Trainer:
 
 
 STAGES = ("autoencoder", "clip", "unet")
-MUON = ("clip",)  # all matrices; of the U-Net it would take a fifth of the time
 
 
 def train_autoencoder(trainer: Trainer) -> Any:

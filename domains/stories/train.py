@@ -207,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     part = args.out.with_name(args.out.name + ".part")
     tokenizer = train_tokenizer(args.vocabulary, np.random.default_rng([args.seed, 0]))
     model = make_model(args, tokenizer)
-    optimizers = make_optimizers(model, muon=True)
+    optimizers = make_optimizers(model)
     of = {name: value for name, value in asdict(args).items() if name not in ("out", "threads", "checkpoint_every")}
     of["tokenizer"] = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
     progress = Progress(part, {"weights": model}, optimizers, of)
