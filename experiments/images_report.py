@@ -48,7 +48,7 @@ def finish(images: ImageSearch) -> dict[str, Any]:
         "scores": {name: float(score[chosen].mean()) for name, score in scores.items()},
         "first_scores": {name: float(np.nanmean(score[: args.first])) for name, score in scores.items()},
         "distance_mean": mean, "distance_spread": spread, "vendi": metrics.vendi_score(embedded),
-        "failed": run.history.failed(), "set_ids": chosen.tolist(),
+        "failed": run.history.failed(), "set_ids": chosen.tolist(), "seen_by": seen_by(run.settings),
     }  # fmt: skip
     if is_ours(args.model) and args.truth is None:
         summary |= by_truth(images, features[:, images.true], everything)
@@ -67,6 +67,11 @@ def finish(images: ImageSearch) -> dict[str, Any]:
     run.save_summary(summary)
     images.store.close()
     return summary
+
+
+def seen_by(settings: dict[str, Any]) -> dict[str, str]:
+    """Returns role → exact name of the models by which pictures were made and seen, not of those that were asked."""
+    return {role: name for role, name in settings["used"].items() if role not in ("judge", "writer")}
 
 
 def the_set(images: ImageSearch) -> Ints:

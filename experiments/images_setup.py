@@ -106,7 +106,7 @@ def refit_schedule(args: Args) -> dict[int, int]:
 
 
 def make(args: Args) -> Made:
-    """Returns the parts of a run, new or to be resumed; the folder is made when all that is named has been opened.
+    """Returns the parts of a run, new or to be resumed; the folder is made when what pictures need has been opened.
 
     Raises:
         OSError: A model or a file is not there.
@@ -115,12 +115,8 @@ def make(args: Args) -> Made:
     seeing = open_encoders(args)
     diffusion = load_diffusion(args.model, how=drawing(args), dtype=args.dtype, batch_size=args.at_once)
     run = open_run(args, seeing.encoder.names)
-    try:
-        models = open_language_models(args, run.settings["study"])
-        note_used(run, seeing.used | {"model": diffusion.name} | {role: one.name for role, one in models.items()})
-    except Exception:
-        give_up(args.run, resumed=args.resume)
-        raise
+    models = open_language_models(args, run.settings["study"])
+    note_used(run, seeing.used | {"model": diffusion.name} | {role: one.name for role, one in models.items()})
     domain = Images(Pictures(diffusion, Shown(args.run / "shown")), args.prompt, solutions_of(args))
     generator = make_generator(args, domain, models.get("writer"))
     search = Search(domain, seeing.encoder, generator, args.seed[0])
@@ -136,16 +132,33 @@ def drawing(args: Args) -> Drawing:
     )
 
 
+def needed(args: Args) -> dict[str, str]:
+    """Returns role → language model, as far as the method needs them."""
+    wanted = {
+        "judge": args.judge if args.method in ASKS else None,
+        "writer": args.writer if solutions_of(args) != "noise" else None,
+    }
+    return {role: where for role, where in wanted.items() if where is not None}
+
+
 def open_language_models(args: Args, run: str) -> dict[str, Recorded]:
-    """Returns the judge and the writer, as far as there are such, whose replies are kept."""
-    wanted = {"judge": args.judge, "writer": args.writer}
-    named = {role: where for role, where in wanted.items() if where is not None}
+    """Returns the judge and the writer, as far as the method needs them, whose replies are kept.
+
+    A new run that cannot begin leaves no folder, unless something was paid.
+    """
+    named = needed(args)
     if not named:
         return {}
     prices = read_prices(args.prices) if args.prices else None
     ledger = Ledger(args.ledger or args.run / "replies.db", prices=prices, cap=args.cap, run=run)
     how = Opening(key_variable=args.key_variable, thoughts=args.thoughts)
-    return {role: open_model(where, ledger, how) for role, where in named.items()}
+    try:
+        return {role: open_model(where, ledger, how) for role, where in named.items()}
+    except Exception:
+        used = ledger.totals(run)
+        if not used.requests and not used.possibly_paid:
+            give_up(args.run, resumed=args.resume)
+        raise
 
 
 def solutions_of(args: Args) -> Literal["noise", "prompt", "both"]:
@@ -184,9 +197,12 @@ def saved(args: Args) -> Args:
     """Returns the settings that the run was started with; of those given now, the ones in OF_NOW count instead.
 
     Raises:
-        ValueError: Others are given now, which cannot be changed.
+        ValueError: Others are given now, which cannot be changed; or the ledger is gone.
     """
     known: dict[str, Any] = {name: value for name, value in read_settings(args.run).items() if name not in OF_A_RUN}
     known |= {name: tuple(known.get(name, ())) for name in LISTS}
     known |= {name: Path(known[name]) for name in PATHS if known.get(name) is not None}
-    return go_on(args, known, of_now=OF_NOW)
+    found = go_on(args, known, of_now=OF_NOW)
+    if found.ledger is not None and needed(found) and not found.ledger.exists():
+        raise ValueError(f"the replies of {args.run} are not in {found.ledger}: name them with --ledger")
+    return found

@@ -24,7 +24,9 @@ import tyro
 from experiments import images_report, qdhf_images
 from experiments.command import run_main, run_seeds
 from experiments.images_encoders import is_ours
+from experiments.images_report import seen_by
 from experiments.images_setup import OF_NOW, check, settings_of
+from experiments.images_table import check_models
 from qdfeedback.cli import New
 from qdfeedback.run_settings import read_settings
 from qdfeedback.study.settings import read_study
@@ -95,6 +97,8 @@ def jobs_of(args: Args, kind: Kind) -> list[qdhf_images.Args]:
             if begun:
                 known, wanted = read_settings(run), json.loads(json.dumps(settings_of(job)))
                 other = [name for name in wanted if name not in OF_NOW and wanted[name] != known.get(name)]
+                if (known["ledger"] is None) != (job.ledger is None):
+                    raise ValueError(f"{run} was begun with another --search.cap: give the same, all count together")
                 if other:
                     raise ValueError(f"{run} was begun with {other[0]} {known.get(other[0])}: name another folder")
             check(job)
@@ -109,6 +113,7 @@ def make(out: Path, kind: Kind, jobs: Sequence[qdhf_images.Args], raters: int) -
         ValueError: There is one of other runs.
     """
     runs = tuple(f"{job.method}={job.run}" for job in jobs)
+    check_models([seen_by(read_settings(job.run)) for job in jobs])
     if (out / "study.json").exists():
         if set(read_study(out).sources.values()) != {str(job.run) for job in jobs}:
             raise ValueError(f"{out} was made of other runs: name another folder for other prompts or methods")

@@ -26,8 +26,8 @@ from experiments.tables import Summary, bootstrap, collect, lead, markdown, sign
 Key = tuple[str, str, int]  # prompt, method and what it varies, answers asked for
 OURS, BASE = "qdhf-active", "best-of-n"
 ORDER = get_args(Method)
-MAY_DIFFER = ("id", "seed", "study", "prompt", "prices", "cap")
-OF_A_ROW = ("method", "solutions", "judgments", "rounds", "used")
+MAY_DIFFER = ("seed", "study", "prompt", "prices", "cap", "ledger", "key_variable", "at_once")
+OF_A_ROW = ("method", "solutions", "judgments", "rounds", "annotator", "judge", "writer", "thoughts", "used")
 FIGURES = {
     "judgments": "answers",
     "set": "in the set",
@@ -124,6 +124,19 @@ def ratio(summaries: Sequence[Summary], base: Sequence[Summary] | None, name: st
     return f"{middle:.3f} [{low:.3f}, {high:.3f}]"
 
 
+def check_models(of_runs: Sequence[Mapping[str, str]]) -> None:
+    """Refuses runs whose pictures were made or seen by models of different content, whatever they are called.
+
+    Raises:
+        ValueError: Says which.
+    """
+    known = [used for used in of_runs if used]
+    for used in known:
+        if different := [role for role in used if used[role] != known[0].get(role)]:
+            role = different[0]
+            raise ValueError(f"runs with another {role} cannot be compared: {known[0].get(role)} and {used[role]}")
+
+
 def axes_lines(rows: Mapping[Key, Sequence[Summary]]) -> list[str]:
     """Returns for each row with axes to which attributes they are tied, over seeds."""
     lines = []
@@ -144,6 +157,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Writes the table and prints it."""
     args = tyro.cli(Args, description=__doc__, args=argv)
     rows = collect(args.runs, row_of, alike=lambda row: row[0], may_differ=MAY_DIFFER, of_a_row=OF_A_ROW)
+    check_models([one.get("seen_by", {}) for summaries in rows.values() for one in summaries])
     rows = dict(sorted(rows.items(), key=lambda one: (one[0][0], ORDER.index(one[0][1].split(" ")[0]), one[0][2])))
     found = table(rows, ours=args.ours, answers=args.answers)
     text = markdown(found) + (

@@ -302,12 +302,14 @@ class ImageSearch:
         features = self.history.sample("features") if ids is None else self.history.take(ids, "features")
         measures = OnColumns(self.learned, self.model).project(features)
         how = {"quantile": 0.005, "margin": 0.05} if ids is None else {"quantile": 0.0, "margin": 0.0}
+        objective = self.objective(self.quality.score(features))
         archive = self.build(archives.ranges(measures, **how))
         self.placement = self.placed_on(archive)
         if ids is None:
             self.placement = rebuild(self.history, self.placement, archive)
         else:
-            archive.add(ids, self.objective(self.quality.score(features)), measures, id=ids)
+            good = np.isfinite(objective) & np.isfinite(measures).all(axis=1)
+            archive.add(ids[good], objective[good], measures[good], id=ids[good])
 
     def build(self, ranges: Floats) -> Any:
         """Returns an empty archive."""
@@ -349,6 +351,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs every seed."""
     args = tyro.cli(Args, description=__doc__, args=argv)
     if len(args.seed) > 1:
+        if not args.resume:
+            images_setup.check(args)
         run_seeds(run_one, jobs(args, images_setup.saved), images_report.one_line)
         return
     print(images_report.closing_lines(args.run, _run(args)))

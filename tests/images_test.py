@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from experiments import grade_images, images_study, images_table, qdhf_images
 from qdfeedback import files
+from qdfeedback.encoders.image import ImageEmbeddings
 from qdfeedback.history import History, names_of
 from qdfeedback.models.ledger import Ledger, SpendCapError
 from qdfeedback.models.opening import open_model
@@ -26,8 +27,9 @@ from tests.models.faulty import Faulty, serving
 from tests.models.pipelines import stable_diffusion
 from tests.models.seeing import Seeing
 
-TINY = ["--pictures", "48", "--first", "24", "--batch-size", "8", "--judgments", "16", "--rounds", "2", "--cells", "5",
-        "--steps", "4", "--set-size", "10"]  # fmt: skip
+N, FIRST = 40, 16
+TINY = ["--pictures", f"{N}", "--first", f"{FIRST}", "--batch-size", "8", "--judgments", "16", "--rounds", "2",
+        "--cells", "5", "--steps", "3", "--set-size", "10"]  # fmt: skip
 SEARCHES = ("qdhf", "qdhf-active", "aurora-pca", "aurora-ae", "prompt-evolution")
 
 
@@ -39,7 +41,7 @@ def images(run: Path, *arguments: str) -> dict:
 @pytest.mark.parametrize("method", [*SEARCHES, "best-of-n", "best-of-n-plus"])
 def test_every_method(method: str, tmp_path: Path, capsys) -> None:
     summary = images(tmp_path / "r", "--method", method)
-    assert summary["pictures"] == summary["drawn"] == 48
+    assert summary["pictures"] == summary["drawn"] == N
     assert summary["judgments"] == (16 if method in ("qdhf", "qdhf-active", "prompt-evolution") else 0)
     assert summary["set"] == (min(10, summary["elites"]) if method in SEARCHES else 10)
     assert 0 < summary["distance_mean"] < 2
@@ -49,11 +51,11 @@ def test_every_method(method: str, tmp_path: Path, capsys) -> None:
     for name in ("archive.png", "collage.png", "archive.npz", "history.arrows"):
         assert (tmp_path / "r" / name).stat().st_size > 0, name
     names = Shown(tmp_path / "r/shown").names()
-    assert sorted(names) == list(range(48))
+    assert sorted(names) == list(range(N))
     first = Image.open(tmp_path / "r/shown" / names[0])
     assert first.size == (64, 64)
     assert first.text["prompt"] == "any number of circles"
-    assert json.loads(first.text["settings"])["steps"] == 4
+    assert json.loads(first.text["settings"])["steps"] == 3
     assert len(list((tmp_path / "r/shown").glob("*.png"))) == len(set(names.values()))
     assert "collage.png" in capsys.readouterr().out
 
@@ -61,12 +63,12 @@ def test_every_method(method: str, tmp_path: Path, capsys) -> None:
 def test_prompts_and_noise_together(tmp_path: Path) -> None:
     summary = images(tmp_path / "r", "--solutions", "both")
     history = History(tmp_path / "r/history.arrows", names_of(tmp_path / "r/history.arrows"))
-    found = history.take(np.arange(48), "solution")
+    found = history.take(np.arange(N), "solution")
     origins = np.concatenate([part["origin"] for part in history.chunks("origin")])
-    assert set(found["prompt"][:24]) == {"any number of circles"}
+    assert set(found["prompt"][:FIRST]) == {"any number of circles"}
     assert len(set(found["prompt"])) > 3
     assert all("circle" in prompt for prompt in found["prompt"])
-    assert found["noise"].shape == (48, 4, 16, 16)
+    assert found["noise"].shape == (N, 4, 16, 16)
     assert set(origins) == {"initial", "noise", "prompt and noise"}
     told = {
         Image.open(tmp_path / "r/shown" / name).text["prompt"] for name in Shown(tmp_path / "r/shown").names().values()
@@ -75,15 +77,31 @@ def test_prompts_and_noise_together(tmp_path: Path) -> None:
     assert summary["failed"] == 0
 
 
-def test_a_killed_run_draws_no_picture_again_and_ends_as_one_that_was_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["stopped", pytest.param("killed", marks=pytest.mark.slow)])
+def test_a_killed_run_draws_no_picture_again_and_ends_as_one_that_was_not(
+    how: str, tmp_path: Path, monkeypatch
+) -> None:
     whole = images(tmp_path / "whole")
-    killed_on_its_way("experiments.qdhf_images", TINY, tmp_path / "killed")
+    if how == "killed":
+        killed_on_its_way("experiments.qdhf_images", TINY, tmp_path / "killed")
+    else:
+        original = qdhf_images.ImageSearch.checkpoint
+
+        def stop(self, iteration: int) -> None:
+            original(self, iteration)
+            if iteration == 2:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(qdhf_images.ImageSearch, "checkpoint", stop)
+        with pytest.raises(KeyboardInterrupt):
+            images(tmp_path / "killed")
+        monkeypatch.undo()
     kept = len((tmp_path / "killed/shown/drawn.csv").read_text().splitlines())
-    assert kept >= 24 + 2 * 8
+    assert kept >= FIRST + 2 * 8
     qdhf_images.main(["--run", str(tmp_path / "killed"), "--resume"])
     killed = json.loads((tmp_path / "killed/summary.json").read_text())
-    assert killed.pop("drawn") == 48 - kept
-    assert whole.pop("drawn") == 48
+    assert killed.pop("drawn") == N - kept
+    assert whole.pop("drawn") == N
     assert json.dumps(killed, sort_keys=True) == json.dumps(whole, sort_keys=True)  # NaN is NaN
     pictures = {path.name for path in (tmp_path / "whole/shown").glob("*.png")}
     assert {path.name for path in (tmp_path / "killed/shown").glob("*.png")} == pictures
@@ -112,7 +130,7 @@ def test_a_picture_that_is_not_finite_is_counted_and_nothing_else(tmp_path: Path
     monkeypatch.setattr(qdhf_images.images_setup.Noise, "ask", spoiled)
     summary = images(tmp_path / "r")
     assert summary["failed"] == 3
-    assert len(Shown(tmp_path / "r/shown").names()) == 45
+    assert len(Shown(tmp_path / "r/shown").names()) == N - 3
 
 
 @pytest.mark.parametrize(
@@ -122,6 +140,7 @@ def test_a_picture_that_is_not_finite_is_counted_and_nothing_else(tmp_path: Path
         (["--judgments", "3"], "--judgments must be at least 16"),
         (["--method", "qdhf", "--annotator", "study"], "people answer one run of qdhf-active"),
         (["--method", "best-of-n", "--solutions", "both"], "best-of-n draws noise"),
+        (["--annotator", "study", "--seed", "0", "1"], "people answer one run"),
         (["--first", "2"], "--first must be at least 4"),
         (["--annotator", "judge"], "--annotator judge needs --judge"),
         (["--report", "clip"], "each quality once"),
@@ -186,10 +205,17 @@ def test_a_cap_holds_for_all_seeds_and_after_a_stop(tmp_path: Path) -> None:
         assert len(server.seen) <= asked + 2  # what is left is asked for, no more: the cap is remembered
 
 
-def test_a_run_goes_on_with_what_it_was_begun_with_alone(tmp_path: Path) -> None:
+def test_a_run_goes_on_with_what_it_was_begun_with_alone(tmp_path: Path, monkeypatch) -> None:
     model = shutil.copytree(qdhf_images.CLIP, tmp_path / "clip")
-    killed_on_its_way("experiments.qdhf_images", [*TINY, "--clip", str(model)], tmp_path / "r")
-    with pytest.raises(ValueError, match="was begun with pictures 48, which cannot change"):
+
+    def stop(images) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(qdhf_images.images_report, "finish", stop)
+    with pytest.raises(KeyboardInterrupt):
+        images(tmp_path / "r", "--clip", str(model), "--method", "aurora-pca")
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=f"was begun with pictures {N}, which cannot change"):
         qdhf_images.main(["--run", str(tmp_path / "r"), "--resume", "--pictures", "64"])
     (model / "note.txt").write_text("trained again")
     with pytest.raises(ValueError, match="was begun with another clip"):
@@ -216,12 +242,14 @@ def test_a_system_that_died_ends_the_run(tmp_path: Path, monkeypatch) -> None:
 
 def test_a_judge_that_sees_nothing_gives_no_grade(tmp_path: Path) -> None:
     images(tmp_path / "r", "--method", "best-of-n")
+    (tmp_path / "q.json").write_text(json.dumps([{"name": "hue", "question": "Which?", "answers": ["warm", "cold"]}]))
     sees_nothing = Faulty(lacks=("logprobs", "response_format"))
     with (
         serving(sees_nothing) as server,
         pytest.raises(RuntimeError, match=r"answered nothing: .*not one of the answers"),
     ):
-        grade_images.main([str(tmp_path / "r"), "--judge", f"m@{server.url}", "--ledger", str(tmp_path / "g.db")])
+        grade_images.main([str(tmp_path / "r"), "--judge", f"m@{server.url}", "--ledger", str(tmp_path / "g.db"),
+                           "--questions", str(tmp_path / "q.json")])  # fmt: skip
     assert not (tmp_path / "r/grade.json").exists()
 
 
@@ -234,18 +262,18 @@ def test_several_qualities_one_of_which_is_optimised(tmp_path: Path) -> None:
     assert list(summary["first_scores"]) == list(summary["scores"])
     features = History(tmp_path / "r/history.arrows", names_of(tmp_path / "r/history.arrows")).sample("features")
     columns = names_of(tmp_path / "r/history.arrows")
-    assert features.shape == (48, 64 + 11 + 64)
+    assert features.shape == (N, 64 + 11 + 64)
     assert columns[-1] == "picks:63"
     np.testing.assert_allclose(features[:, :64], features[:, -64:], atol=1e-5)
     expected = (features[:, :64] @ np.linspace(-1, 1, 64) + 1)[summary["set_ids"]].mean()
     assert summary["scores"][str(head)] == pytest.approx(expected, rel=1e-4)
     assert (tmp_path / "r/scores.png").stat().st_size > 0
     published = images(tmp_path / "p", "--published-objective")
-    plain = images(tmp_path / "q")
-    assert published["set_ids"] == plain["set_ids"]
+    assert published["set_ids"] == summary["set_ids"]  # by the same scores
     kept, _ = files.unpack((tmp_path / "p/archive.npz").read_bytes(), "")
-    other, _ = files.unpack((tmp_path / "q/archive.npz").read_bytes(), "")
-    np.testing.assert_allclose(kept["objective"], 10 * (10 - 100 / other["objective"]), rtol=1e-5)
+    other, _ = files.unpack((tmp_path / "r/archive.npz").read_bytes(), "")
+    scores = 100 * other["objective"] / ImageEmbeddings(tmp_path / "picks").logit_scale
+    np.testing.assert_allclose(kept["objective"], 10 * (10 - 100 / scores), rtol=1e-4)
 
 
 def test_the_table(tmp_path: Path, capsys) -> None:
@@ -278,6 +306,14 @@ def test_the_table(tmp_path: Path, capsys) -> None:
         (run / "summary.json").write_text(json.dumps({name: one for name, one in known.items() if name not in bare}))
     images_table.main([str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
     assert "nan" not in (tmp_path / "table/table.md").read_text()
+    for run, clip in zip(runs, "aabbbb", strict=True):
+        found = json.loads((run / "summary.json").read_text())
+        (run / "summary.json").write_text(json.dumps(found | {"seen_by": {"clip": clip}}))
+    with pytest.raises(ValueError, match="runs with another clip cannot be compared: "):
+        images_table.main([str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
+    for run in runs:
+        found = json.loads((run / "summary.json").read_text())
+        (run / "summary.json").write_text(json.dumps(found | {"seen_by": {}}))
     (runs[0] / "summary.json").write_text(
         json.dumps(known | {"method": "qdhf-active", "asked": 300, "seed": 0, "set": 40})
     )
@@ -288,12 +324,13 @@ def test_the_table(tmp_path: Path, capsys) -> None:
         images_table.main([str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
 
 
+@pytest.mark.slow
 def test_the_human_study_in_one_command_and_again_without_repeating_anything(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("any number of circles\n\n")
     (tmp_path / "two.txt").write_text("a red circle and a blue square\n")
     arguments = [str(tmp_path / "human"), "--singular", str(tmp_path / "one.txt"), "--compositional",
-                 str(tmp_path / "two.txt"), "--methods", "aurora-pca", "best-of-n", "--search.pictures", "80",
-                 "--search.first", "60", "--search.steps", "2", "--search.cells", "9", "--search.set-size", "16",
+                 str(tmp_path / "two.txt"), "--methods", "aurora-pca", "best-of-n", "--search.pictures", "48",
+                 "--search.first", "40", "--search.steps", "2", "--search.cells", "9", "--search.set-size", "16",
                  "--search.workers", "1"]  # fmt: skip
     images_study.main(arguments)
     asked = {}
@@ -333,3 +370,29 @@ def test_a_study_is_of_searches_with_the_same_settings(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be at least 16"):
         images_study.main([str(tmp_path / "other"), *arguments[1:], "--search.set-size", "9"])
     assert not (tmp_path / "other").exists()
+
+
+def test_a_method_that_asks_nobody_needs_no_server(tmp_path: Path, monkeypatch) -> None:
+    nobody = ["--annotator", "judge", "--judge", "m@http://127.0.0.1:9/v1", "--writer", "m@http://127.0.0.1:9/v1"]
+    assert images(tmp_path / "r", "--method", "best-of-n", *nobody)["judgments"] == 0
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("cannot connect")
+
+    monkeypatch.setattr(qdhf_images.images_setup, "open_model", refuse)
+    with pytest.raises(RuntimeError, match="cannot connect"):
+        images(tmp_path / "q", *nobody)
+    assert not (tmp_path / "q").exists()
+
+
+def test_a_picture_with_no_finite_objective_enters_no_map(tmp_path: Path, monkeypatch) -> None:
+    """As where the published objective has its pole; the published procedure adds elites by itself."""
+    original = qdhf_images.published_objective
+
+    def pole(scores):
+        found = original(scores)
+        return np.where(np.arange(len(found)) % 5 == 0, -np.inf, found)
+
+    monkeypatch.setattr(qdhf_images, "published_objective", pole)
+    summary = images(tmp_path / "r", "--method", "qdhf", "--published-objective")
+    assert 0 < summary["elites"] < N

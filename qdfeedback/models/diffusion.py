@@ -29,7 +29,10 @@ from qdfeedback.types import Floats, Ints
 
 NOT_FINITE = "the picture is not finite: numbers overflowed; bfloat16 or float32 has room for them"
 FLAGGED = "flagged by the safety checker"
-BEGIN_WITH_A_PICTURE = ("init_image", "mask_image", "strength", "control_image", "image_guidance_scale")
+BEGIN_WITH_A_PICTURE = (
+    "init_image", "mask_image", "strength", "control_image", "image_guidance_scale", "controlnet_conditioning_scale",
+    "noise_level",
+)  # fmt: skip
 KNOWN_PROMPTS = 256  # whose embeddings are kept
 
 
