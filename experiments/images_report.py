@@ -165,9 +165,12 @@ def _scores(images: ImageSearch, scores: dict[str, Floats]) -> None:
         panels[0].plot(
             ends, (np.array(along) - mean) / spread, label=f"{title(name)}{'' if number else ' (optimised)'}"
         )
+    panels[0].set_title("What is optimised, and what is only reported", color=viz.INK, fontsize=11)
     panels[0].set_xlabel("pictures")
     panels[0].set_ylabel("mean of a batch, in deviations of the first")
-    panels[0].legend()
+    panels[0].grid(alpha=0.2)
+    panels[0].spines[["top", "right"]].set_visible(False)
+    panels[0].legend(frameon=False)
     viz.save(figure, images.run.path / "scores.png")
 
 
