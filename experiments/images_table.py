@@ -97,20 +97,31 @@ def table(
             )
         row = {"prompt": prompt, "method": method, "asked": f"{asked:,}", "seeds": str(len(summaries))}
         for name, said in figures.items():
-            row[said] = written(bootstrap([figure(one, name) for one in summaries])) if known(name, summaries) else "–"
+            row[said] = cell([figure(one, name) for one in summaries], digits(name)) if known(name, summaries) else "–"
         mine = [key for key in alike if key[1] == ours and answers in (None, key[2])]
         best = max(mine, key=lambda key: key[2], default=None)
         base = alike.get((prompt, BASE, 0))
         for name in (one for one in COMPARED if one in figures):
             told = "–"
             if best is not None and best != (prompt, method, asked) and known(name, rows[best], summaries):
-                told = signed([figure(one, name) for one in rows[best]], [figure(one, name) for one in summaries])
+                mine_, theirs = ([figure(one, name) for one in of] for of in (rows[best], summaries))
+                told = signed(mine_, theirs, digits(name))
             row[f"{ours} ahead in {figures[name]}"] = told
         for name in (*scores, "alignment_true"):
             if name in figures:
                 row[f"{figures[name]} of {BASE}'s"] = ratio(summaries, base, name) if method != BASE else "–"
         found.append(row)
     return found
+
+
+def digits(name: str) -> int:
+    """Returns after how many digits a figure ends: shares and distances are small."""
+    return 3 if name in ("alignment_true", "distance_mean", "distance_by_truth", "entropy", "unreadable") else 2
+
+
+def cell(values: Sequence[float], digits_: int) -> str:
+    """Returns a mean with its interval; where all values are one, it."""
+    return f"{values[0]:g}" if np.ptp(values) == 0 else written(bootstrap(values), digits_)
 
 
 def ratio(summaries: Sequence[Summary], base: Sequence[Summary] | None, name: str) -> str:

@@ -93,18 +93,18 @@ def _means(values: Floats, seed: int) -> Floats:
     return found
 
 
-def signed(ours: Sequence[float], theirs: Sequence[float]) -> str:
+def signed(ours: Sequence[float], theirs: Sequence[float], digits: int = 2) -> str:
     """Returns a lead with its interval; fewer than three runs have none."""
     if min(len(ours), len(theirs)) < 3:
         return "–"
-    mean, low, high = lead(ours, theirs)
-    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+    mean, low, high = (f"{value:+.{digits}f}" for value in lead(ours, theirs))
+    return f"{mean} [{low}, {high}]"
 
 
-def written(interval: Interval) -> str:
-    """Returns a mean with its interval."""
-    mean, low, high = interval
-    return f"{mean:.2f}" if np.isnan(low) else f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+def written(interval: Interval, digits: int = 2) -> str:
+    """Returns a mean with its interval, if it has one."""
+    mean, low, high = (f"{value:.{digits}f}" for value in interval)
+    return mean if np.isnan(interval[1]) else f"{mean} [{low}, {high}]"
 
 
 def markdown(rows: Sequence[Mapping[str, str]]) -> str:
