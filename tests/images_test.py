@@ -297,7 +297,7 @@ def test_the_table(tmp_path: Path, capsys) -> None:
     text = (tmp_path / "table/table.md").read_text()
     assert "| a thing | qdhf-active | 300 | 3 |" in text
     assert "1.002 [" in text  # of the CLIP score
-    assert "+0.10 [" in text
+    assert "+0.100 [" in text
     assert "colour 0.50, count 0.30" in text
     assert "qdhf-active" in capsys.readouterr().out
     bare = {"entropy", "alignment_true", "coverage_true", "qd_score_true", "unreadable"}  # of a real model nobody knows
