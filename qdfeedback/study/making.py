@@ -102,9 +102,9 @@ def make_study(
     Raises:
         ValueError: The folder is not empty, or the runs have too little to show.
     """
-    whole = Path(folder)
-    if whole.exists() and any(whole.iterdir()):
-        raise ValueError(f"{whole} is not empty: name another folder")
+    if Path(folder).exists() and any(Path(folder).iterdir()):
+        raise ValueError(f"{folder} is not empty: name another folder")
+    whole = Path(folder).resolve()
     folder = whole.with_name(f"{whole.name}.part")  # it has its name when it is whole
     if (least := min(wanted.sets, wanted.pairs, wanted.triplets, wanted.ratings, wanted.labels)) < 0:
         raise ValueError(f"numbers of trials must not be below 0, got {least}")
@@ -129,11 +129,21 @@ def make_study(
                 for question in study.questions:
                     draft.check(question, sources, wanted, kind=kind, number=i)
         draft.write(database)
-        folder.rename(whole)
+        _hand_over(folder, whole)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return sum(row["kind"] == "main" for row in draft.trials)
+
+
+def _hand_over(part: Path, whole: Path) -> None:
+    """Gives what was made its place; a folder that is there, where somebody may stand, is filled, study.json last."""
+    if not whole.exists():
+        part.rename(whole)
+        return
+    for path in sorted(part.iterdir(), key=lambda one: one.name == "study.json"):
+        path.rename(whole / path.name)
+    part.rmdir()
 
 
 def _alike(one: Sequence[Source], other: Sequence[Source]) -> list[tuple[str, list[Source], list[Source]]]:
