@@ -34,11 +34,11 @@ def finish(images: ImageSearch) -> dict[str, Any]:
     assert images.model is not None
     run.save_archive(placement)
     found = elites(placement)
-    chosen = the_set(images)
-    features = run.history.take(chosen, "features")
-    embedded = features[:, images.learned]
-    everything = run.history.sample("features")
+    everything = run.history.sample("features", most=len(run.history))  # all of them: a row is an id
     scores = {name: quality.score(everything).mean for name, quality in images.qualities.items()}
+    chosen = the_set(images, scores[args.quality])
+    features = everything[chosen]
+    embedded = features[:, images.learned]
     mean, spread = metrics.pairwise_distance(embedded)
     summary: dict[str, Any] = {
         "method": args.method, "seed": args.seed[0], "prompt": args.prompt, "pictures": len(run.history),
@@ -51,7 +51,7 @@ def finish(images: ImageSearch) -> dict[str, Any]:
         "failed": run.history.failed(), "set_ids": chosen.tolist(), "seen_by": seen_by(run.settings),
     }  # fmt: skip
     if is_ours(args.model) and args.truth is None:
-        summary |= by_truth(images, features[:, images.true], everything)
+        summary |= by_truth(images, features[:, images.true], everything, scores[args.quality])
         summary["alignment_true"] = float(alignment([read(image(images, one)) for one in chosen], args.prompt).mean())
     if args.truth is not None:
         mean, spread = metrics.pairwise_distance(features[:, images.true])
@@ -74,26 +74,26 @@ def seen_by(settings: dict[str, Any]) -> dict[str, str]:
     return {role: name for role, name in settings["used"].items() if role not in ("judge", "writer")}
 
 
-def the_set(images: ImageSearch) -> Ints:
-    """Returns the ids of the pictures that are compared: some of the archive's, or those that fit the prompt best."""
+def the_set(images: ImageSearch, score: Floats) -> Ints:
+    """Returns the ids of the pictures that are compared: some of the archive's, or those whose (n,) score is best."""
     args = images.args
     if args.method in SEARCHES:
         assert images.placement is not None
         ids = elites(images.placement).ids
         rng = np.random.default_rng(args.seed[0])
         return np.sort(rng.choice(ids, min(args.set_size, len(ids)), replace=False))
-    score = images.quality.score(images.history.sample("features")).mean
     best: Ints = np.argsort(-np.nan_to_num(score, nan=-np.inf), kind="stable")[: args.set_size]
     return best
 
 
-def by_truth(images: ImageSearch, true: Floats, everything: Floats) -> dict[str, Any]:
+def by_truth(images: ImageSearch, true: Floats, everything: Floats, score: Floats) -> dict[str, Any]:
     """Returns figures by what is in our pictures.
 
     Args:
         images: the run.
         true: (n, 11) what is in the pictures of the set.
         everything: (m, d) features of all pictures.
+        score: (m,) of all pictures.
     """
     prompt, left_open = images.args.prompt, open_attributes(images.args.prompt)
     entropies = {
@@ -105,7 +105,6 @@ def by_truth(images: ImageSearch, true: Floats, everything: Floats) -> dict[str,
     if fixed:
         columns = [images.true.start + list(VALUES).index(name) for name in fixed]
         archive = categorical([len(VALUES[name]) for name in fixed])(np.empty((len(fixed), 2)), 0)
-        score = images.quality.score(everything).mean
         good = np.flatnonzero(np.isfinite(score) & np.isfinite(everything[:, columns]).all(axis=1))
         archive.add(good, score[good], everything[good][:, columns], **dict.fromkeys(ID_FIELD, good))
         told = metrics.score(archive)

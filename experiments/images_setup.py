@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,9 +12,10 @@ import numpy as np
 from domains.images import captions
 from domains.images.captions import names
 from domains.images.images import Images
+from experiments import resuming
 from experiments.arm_published import schedule
 from experiments.images_encoders import Seeing, is_ours, open_encoders
-from experiments.resuming import give_up, go_on, note_used, refuse_keys
+from experiments.resuming import give_up, note_used, refuse_keys
 from qdfeedback import runs
 from qdfeedback.generators.latent import Fresh, Noise
 from qdfeedback.generators.prompts import ByModel, Prompts, PromptsAndNoise, by_grammar
@@ -25,7 +25,6 @@ from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import Opening, open_model
 from qdfeedback.models.pictures import Pictures
 from qdfeedback.models.recorded import Recorded
-from qdfeedback.run_settings import read_settings
 from qdfeedback.search import Search
 from qdfeedback.shown import Shown
 from qdfeedback.types import Generator
@@ -36,10 +35,8 @@ if TYPE_CHECKING:
 OURS = Drawing(steps=12, guidance=3.0)
 ASKS = ("qdhf", "qdhf-active", "prompt-evolution")
 SEARCHES = (*ASKS, "aurora-pca", "aurora-ae")
-OF_THIS_CALL = ("run", "resume", "overwrite", "workers")
 OF_NOW = ("prices", "cap", "ledger", "key_variable", "at_once")
 """What a run that goes on may do otherwise than before."""
-OF_A_RUN = ("study", "used")  # settings that are no arguments
 LISTS, PATHS = ("seed", "report"), ("prices", "ledger")
 
 
@@ -188,9 +185,7 @@ def open_run(args: Args, columns: tuple[str, ...]) -> runs.Run:
 
 def settings_of(args: Args) -> dict[str, Any]:
     """Returns what the run folder keeps of the arguments."""
-    found = {name: value for name, value in asdict(args).items() if name not in OF_THIS_CALL}
-    found |= {name: list(found[name]) for name in LISTS}
-    return found | {name: None if found[name] is None else str(Path(found[name]).resolve()) for name in PATHS}
+    return resuming.settings_of(args, lists=LISTS, paths=PATHS)
 
 
 def saved(args: Args) -> Args:
@@ -199,10 +194,7 @@ def saved(args: Args) -> Args:
     Raises:
         ValueError: Others are given now, which cannot be changed; or the ledger is gone.
     """
-    known: dict[str, Any] = {name: value for name, value in read_settings(args.run).items() if name not in OF_A_RUN}
-    known |= {name: tuple(known.get(name, ())) for name in LISTS}
-    known |= {name: Path(known[name]) for name in PATHS if known.get(name) is not None}
-    found = go_on(args, known, of_now=OF_NOW)
-    if found.ledger is not None and needed(found) and not found.ledger.exists():
-        raise ValueError(f"the replies of {args.run} are not in {found.ledger}: name them with --ledger")
+    found = resuming.go_on(args, resuming.arguments_of(args.run, lists=LISTS, paths=PATHS), of_now=OF_NOW)
+    if needed(found):
+        resuming.find_ledger(found)
     return found

@@ -4,16 +4,44 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from experiments.command import for_each_seed
 from qdfeedback import runs
-from qdfeedback.run_settings import write_settings
+from qdfeedback.run_settings import read_settings, write_settings
 
 Args = TypeVar("Args", bound=Any)  # a dataclass with run, seed, resume; for `jobs` also cap and ledger
+
+
+OF_THIS_CALL = ("run", "resume", "overwrite", "workers")
+OF_A_RUN = ("id", "study", "used")  # settings that are no arguments
+
+
+def settings_of(args: Any, *, lists: Collection[str], paths: Collection[str]) -> dict[str, Any]:
+    """Returns what a run folder keeps of arguments, as JSON; some are lists there, and paths are whole."""
+    found = {name: value for name, value in asdict(args).items() if name not in OF_THIS_CALL}
+    found |= {name: list(found[name]) for name in lists}
+    return found | {name: None if found[name] is None else str(Path(found[name]).resolve()) for name in paths}
+
+
+def arguments_of(run: Path, *, lists: Collection[str], paths: Collection[str]) -> dict[str, Any]:
+    """Returns the arguments that `settings_of` kept."""
+    known = {name: value for name, value in read_settings(run).items() if name not in OF_A_RUN}
+    known |= {name: tuple(known.get(name, ())) for name in lists}
+    return known | {name: Path(known[name]) for name in paths if known.get(name) is not None}
+
+
+def find_ledger(args: Args) -> None:
+    """Makes sure that the ledger of a run that goes on is still there: what was paid stands in it.
+
+    Raises:
+        ValueError: It is gone.
+    """
+    if args.ledger is not None and not args.ledger.exists():
+        raise ValueError(f"the replies of {args.run} are not in {args.ledger}: name them with --ledger")
 
 
 def go_on(args: Args, known: Mapping[str, Any], *, of_now: Collection[str], free: Collection[str] = ("seed",)) -> Args:

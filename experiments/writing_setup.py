@@ -15,7 +15,8 @@ from domains.opinions import OPINIONS
 from domains.poetry import POETRY
 from domains.stories import MODEL, STORIES
 from domains.writing import EDGES_1D, EDGES_2D, Writing, words_of
-from experiments.resuming import go_on, note_used, refuse_keys
+from experiments import resuming
+from experiments.resuming import note_used, refuse_keys
 from qdfeedback import archives, runs
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.encoders.attributes import Attribute, read_attributes
@@ -44,7 +45,6 @@ from qdfeedback.models.language import LanguageModel
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import Opening, open_model
 from qdfeedback.models.recorded import Patience, Recorded
-from qdfeedback.run_settings import read_settings
 from qdfeedback.types import Generator, Ints, Placement
 
 if TYPE_CHECKING:
@@ -56,13 +56,11 @@ ZERO_SHOT = 10  # texts from the bare line
 LEAST_QUALITY = 0.8  # of the highest, for the baselines that ask for one
 POOL = 100
 MOST_IN_VAIN = 200  # candidates without one score
-OF_THIS_CALL = ("run", "resume", "overwrite", "workers")
 OF_NOW = ("ledger", "prices", "cap", "timeout", "concurrency", "device", "key_variable")
 """What a run that goes on may do otherwise than before."""
 NEEDS_ELITES = ("rewrite", "guided", "directional")
 PATHS = ("prices", "ledger", "attributes")
 TUPLES = ("seed", "axes", "judge")
-OF_A_RUN = ("id", "used")  # settings that are no arguments
 
 
 def check(args: Args) -> None:
@@ -280,9 +278,7 @@ def open_run(args: Args, names: tuple[str, ...]) -> runs.Run:
 
 def settings_of(args: Args) -> dict[str, Any]:
     """Returns what the run folder keeps of the arguments."""
-    found = {name: value for name, value in asdict(args).items() if name not in OF_THIS_CALL}
-    found |= {name: list(found[name]) for name in TUPLES}
-    return found | {name: None if found[name] is None else str(Path(found[name]).resolve()) for name in PATHS}
+    return resuming.settings_of(args, lists=TUPLES, paths=PATHS)
 
 
 def saved(args: Args) -> Args:
@@ -291,10 +287,7 @@ def saved(args: Args) -> Args:
     Raises:
         ValueError: Others are given now, which cannot be changed; or the ledger is gone.
     """
-    known: dict[str, Any] = {name: value for name, value in read_settings(args.run).items() if name not in OF_A_RUN}
-    known |= {name: tuple(known[name]) for name in TUPLES}
-    known |= {name: Path(known[name]) for name in PATHS if known[name] is not None}
-    found = go_on(args, known, of_now=OF_NOW, free=("seed", "attributes"))
-    if found.ledger is not None and not found.ledger.exists():
-        raise ValueError(f"the replies of {args.run} are not in {found.ledger}: name them with --ledger")
+    known = resuming.arguments_of(args.run, lists=TUPLES, paths=PATHS)
+    found = resuming.go_on(args, known, of_now=OF_NOW, free=("seed", "attributes"))
+    resuming.find_ledger(found)
     return replace(found, attributes=None if known["attributes"] is None else args.run / "attributes.json")

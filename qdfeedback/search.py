@@ -201,9 +201,7 @@ def elites(placement: Placement) -> Elites:
         ["id", "solution", "objective", "measures"], return_type="tuple"
     )
     if placement.holds_ids:
-        if placement.resolve is None:
-            raise RuntimeError("the archive holds ids: give the placement `resolve`, e.g. history.take")
-        solutions = placement.resolve(ids)
+        solutions = placement.resolved(ids)
     return Elites(ids, solutions, objective, measures)
 
 

@@ -271,6 +271,16 @@ class Placement:
         """True where the archive stores candidate ids in place of solutions."""
         return bool(self.archive.solution_dim == () and self.archive.dtypes["solution"] == np.int64)
 
+    def resolved(self, ids: Ints) -> Solutions:
+        """Returns the solutions of an archive's ids.
+
+        Raises:
+            RuntimeError: Nothing resolves them.
+        """
+        if self.resolve is None:
+            raise RuntimeError("the archive holds ids: give the placement `resolve`, e.g. history.take")
+        return self.resolve(ids)
+
 
 class Generator(Protocol):
     """Where new candidates come from."""

@@ -48,8 +48,5 @@ def parents_of(placement: Placement, n: int, rng: np.random.Generator) -> tuple[
     """
     solutions, ids = placement.archive.data(["solution", "id"], return_type="tuple")
     chosen = rng.integers(len(ids), size=n)
-    if not placement.holds_ids:
-        return solutions[chosen], ids[chosen]
-    if placement.resolve is None:
-        raise RuntimeError("the archive holds ids: give the placement `resolve`, e.g. history.take")
-    return placement.resolve(ids[chosen]), ids[chosen]
+    parents = placement.resolved(ids[chosen]) if placement.holds_ids else solutions[chosen]
+    return parents, ids[chosen]

@@ -381,9 +381,7 @@ def _continued(placement: Placement, line: str, rows: Ints) -> Requests:
 
 
 def _texts(placement: Placement, ids: Ints) -> list[str]:
-    if placement.resolve is None:
-        raise RuntimeError("the archive holds ids: give the placement `resolve`, e.g. history.take")
-    return [str(text) for text in placement.resolve(ids)]
+    return [str(text) for text in placement.resolved(ids)]
 
 
 def _placed(placement: Placement, line: str, wanted: int) -> tuple[Ints, Floats]:
