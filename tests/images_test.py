@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from experiments import grade_images, images_study, images_table, qdhf_images
+from experiments import benchmark_images, grade_images, images_study, images_table, qdhf_images
 from qdfeedback import files
 from qdfeedback.encoders.image import ImageEmbeddings
 from qdfeedback.history import History, names_of
@@ -396,3 +396,21 @@ def test_a_picture_with_no_finite_objective_enters_no_map(tmp_path: Path, monkey
     monkeypatch.setattr(qdhf_images, "published_objective", pole)
     summary = images(tmp_path / "r", "--method", "qdhf", "--published-objective")
     assert 0 < summary["elites"] < N
+
+
+def test_the_benchmark_compares_like_with_like(tmp_path: Path, capsys, monkeypatch) -> None:
+    drawn = []
+    original = benchmark_images.Bare.draw
+    monkeypatch.setattr(
+        benchmark_images.Bare, "draw", lambda bare, latents: (drawn.append(len(latents)), original(bare, latents))
+    )
+    out = tmp_path / "figures.json"
+    small = ["--first", "20", "--pictures", "32", "--iteration", "8", "--batch-size", "4", "--judgments", "16"]
+    benchmark_images.main([*small, "--steps", "2", "--out", str(out)])
+    figures = json.loads(out.read_text())
+    rates = figures["pictures_per_second"]
+    assert figures["search_to_bare"] == pytest.approx(rates["search"] / rates["bare"])
+    assert figures["published_to_search"] == pytest.approx(rates["search"] / rates["published"])
+    assert drawn.count(8) >= 4  # the bare loop as many as the search
+    assert max(drawn) > 8  # the paper's way draws its elites again
+    assert f"a share of {figures['search_to_bare']:.3f}" in capsys.readouterr().out
