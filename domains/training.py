@@ -22,13 +22,75 @@ def rate(step: int, steps: int, highest: float) -> float:
     return highest * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def make_optimizers(*networks: torch.nn.Module) -> list[torch.optim.Optimizer]:
-    """Returns Muon for the matrices within networks, and AdamW for the rest."""
+class Muon(torch.optim.Optimizer):
+    """Momentum, its matrices made orthogonal (Jordan 2024) and scaled to the size of AdamW's steps (Liu 2025).
+
+    What `torch.optim.Muon` does, and filters of convolutions besides, each as a matrix of one row per output; all
+    matrices of a size are done at once, in float32: on a CPU that takes a fifth of the time.
+
+    Args:
+        parameters: of two dimensions or more.
+        momentum: share of the old momentum that stays (Nesterov).
+        weight_decay: times the learning rate.
+    """
+
+    def __init__(
+        self, parameters: Sequence[torch.nn.Parameter], *, momentum: float = 0.95, weight_decay: float = 0.05
+    ) -> None:
+        super().__init__(parameters, {"lr": 1e-3, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override] # noqa: ARG002
+        """Changes all parameters that have a gradient."""
+        for group in self.param_groups:
+            of_a_size: dict[tuple[int, ...], list[torch.nn.Parameter]] = {}
+            for one in group["params"]:
+                if one.grad is not None:
+                    of_a_size.setdefault(tuple(one.shape), []).append(one)
+            for parameters in of_a_size.values():
+                self._change(parameters, group)
+
+    def _change(self, parameters: Sequence[torch.nn.Parameter], group: Mapping[str, Any]) -> None:
+        wanted = []
+        for one in parameters:
+            assert one.grad is not None
+            state = self.state[one]
+            if not state:
+                state["momentum_buffer"] = torch.zeros_like(one)
+            momentum = state["momentum_buffer"]
+            momentum.lerp_(one.grad, 1 - group["momentum"])
+            wanted.append(one.grad.lerp(momentum, group["momentum"]).flatten(1))
+        found = orthogonal(torch.stack(wanted))
+        size = 0.2 * math.sqrt(max(found.shape[1:]))
+        for one, step in zip(parameters, found, strict=True):
+            one.mul_(1 - group["lr"] * group["weight_decay"])
+            one.add_(step.reshape(one.shape), alpha=-group["lr"] * size)
+
+
+def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
+    """Returns (n, r, c) matrices with the same singular vectors and values near 1 (five Newton-Schulz steps)."""
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / x.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]
+    for _ in range(5):
+        square = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=-4.775, alpha=2.0315), x, beta=3.4445)
+    return x.mT if tall else x
+
+
+def make_optimizers(*networks: torch.nn.Module, filters: bool = False) -> list[torch.optim.Optimizer]:
+    """Returns Muon for the matrices within networks, and AdamW for the rest.
+
+    Args:
+        networks: what learns.
+        filters: Muon for filters of convolutions too, of 32 channels or more on both sides.
+    """
     inner: list[torch.nn.Parameter] = []
     rest: list[torch.nn.Parameter] = []
     for name, parameter in (named for network in networks for named in network.named_parameters()):
-        (inner if parameter.ndim == 2 and "embed" not in name else rest).append(parameter)
-    matrices = [torch.optim.Muon(inner, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")] if inner else []
+        is_filter = filters and parameter.ndim == 4 and min(parameter.shape[:2]) >= 32
+        (inner if (parameter.ndim == 2 and "embed" not in name) or is_filter else rest).append(parameter)
+    matrices = [Muon(inner)] if inner else []
     return [*matrices, torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.05)]
 
 

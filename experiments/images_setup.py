@@ -110,7 +110,10 @@ def make(args: Args) -> Made:
         ValueError: A run that goes on was begun with others.
     """
     seeing = open_encoders(args)
-    diffusion = load_diffusion(args.model, how=drawing(args), dtype=args.dtype, batch_size=args.at_once)
+    diffusion = load_diffusion(
+        args.model, how=drawing(args), dtype=args.dtype, scheduler=args.scheduler, batch_size=args.at_once,
+        compiled=args.compiled, sliced=args.sliced,
+    )  # fmt: skip
     run = open_run(args, seeing.encoder.names)
     models = open_language_models(args, run.settings["study"])
     note_used(run, seeing.used | {"model": diffusion.name} | {role: one.name for role, one in models.items()})

@@ -125,6 +125,12 @@ class Args:
     """Pictures that are drawn at once."""
     dtype: str = "auto"
     """Of the pipeline's numbers: float32, bfloat16, float16."""
+    scheduler: str | None = None
+    """Name of a diffusers scheduler in place of the pipeline's own, as DPMSolverMultistepScheduler."""
+    compiled: bool = False
+    """Compile the denoiser: minutes at first, faster then."""
+    sliced: bool = False
+    """Compute attention in slices: slower, with less memory."""
     set_size: int = 50
     """Pictures of the sets that are compared: of the archive at random, or the best."""
     seed: tuple[int, ...] = (0,)

@@ -112,7 +112,10 @@ def test_any_pipeline_by_distances_of_an_embedding(tmp_path: Path) -> None:
     arguments = ["--model", str(tmp_path / "model"), "--prompt", "an astronaut"]
     with pytest.raises(ValueError, match="--truth: nobody knows"):
         images(tmp_path / "r", *arguments)
-    summary = images(tmp_path / "r", *arguments, "--truth", str(qdhf_images.CLIP))
+    how = ["--scheduler", "DPMSolverMultistepScheduler", "--sliced"]
+    summary = images(tmp_path / "r", *arguments, *how, "--truth", str(qdhf_images.CLIP))
+    drawn = Image.open(tmp_path / "r/shown" / Shown(tmp_path / "r/shown").names()[0])
+    assert json.loads(drawn.text["settings"])["scheduler"] == "DPMSolverMultistepScheduler"
     assert "entropy" not in summary
     assert summary["distance_by_truth"] == pytest.approx(summary["distance_mean"], rel=1e-4)
     assert summary["vendi_by_truth"] == pytest.approx(summary["vendi"], rel=1e-4)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -38,6 +39,7 @@ from qdfeedback.parallel import compute_on, cores
 CROP = 32  # pixels of the pictures that the autoencoder learns from; what it does is local
 LENGTH = 32  # tokens of a prompt
 STEPS_OF_NOISE = 1000
+OF_THIS_CALL = ("out", "threads", "compiled", "checkpoint_every")
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,11 @@ class Args:
 
     out: Path = MODEL.parent
     """Folder in which `model` and `clip` are written."""
-    steps: tuple[int, int, int] = (5000, 2000, 6000)
+    steps: tuple[int, int, int] = (4000, 1800, 3600)
     """Updates of the autoencoder, of CLIP, of the U-Net."""
     rows: tuple[int, int, int] = (16, 128, 64)
     """Pictures in each step."""
-    learning_rates: tuple[float, float, float] = (2e-3, 2e-3, 2e-3)
+    learning_rates: tuple[float, float, float] = (2e-3, 2e-3, 3e-3)
     """Highest."""
     channels: tuple[int, ...] = (32, 64, 128)
     """Of the U-Net, from the outside in."""
@@ -62,6 +64,8 @@ class Args:
     """Where: "cpu" or "cuda"."""
     threads: int = cores()
     """Of torch."""
+    compiled: bool = True
+    """Compile the U-Net, where there is a C++ compiler (minutes at first): a step takes a quarter less then."""
     checkpoint_every: int = 200
     """Steps."""
 
@@ -140,8 +144,8 @@ class Trainer:
         args, name = self.args, STAGES[stage]
         steps, rows = args.steps[stage], args.rows[stage]
         learning = [network for which, network in networks.items() if which != "average"]
-        optimizers = make_optimizers(*learning)
-        of = {key: value for key, value in asdict(args).items() if key not in ("out", "threads", "checkpoint_every")}
+        optimizers = make_optimizers(*learning, filters=name == "unet")
+        of = {key: value for key, value in asdict(args).items() if key not in OF_THIS_CALL}
         progress = Progress(args.out / "training" / name, networks, optimizers, json.loads(json.dumps(of)))
         begin = progress.load()
         bar = tqdm(range(begin, steps), desc=name, initial=begin, total=steps, unit="step", mininterval=5)
@@ -255,6 +259,8 @@ def train_unet(trainer: Trainer, autoencoder: Any, clip: Any) -> Any:
     average = copy.deepcopy(learning).requires_grad_(False)
     scale = float(autoencoder.config["scaling_factor"])
     latents = (encode(autoencoder, world, args.device, args.scenes) * scale).clone()
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    forward: Any = torch.compile(unet) if args.compiled and compiler else unet
 
     def loss(rows: NDArray[np.int64], rng: np.random.Generator, chance: torch.Generator) -> torch.Tensor:
         captions = [caption if rng.random() < 0.9 else "" for caption in world.captions(rows, rng)]
@@ -262,7 +268,7 @@ def train_unet(trainer: Trainer, autoencoder: Any, clip: Any) -> Any:
         noise = torch.randn(x.shape, generator=chance).to(args.device)
         times = torch.randint(STEPS_OF_NOISE, (len(rows),), generator=chance).to(args.device)
         said = text(trainer.tokens(captions)).last_hidden_state
-        found = unet(scheduler.add_noise(x, noise, times), times, said).sample
+        found = forward(scheduler.add_noise(x, noise, times), times, said).sample
         return functional.mse_loss(found, scheduler.get_velocity(x, noise, times))
 
     def after(step: int) -> None:

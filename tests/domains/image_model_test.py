@@ -27,9 +27,9 @@ def noise(n: int) -> np.ndarray:
 
 def test_what_a_prompt_names_is_in_the_picture(diffusion) -> None:
     rng = np.random.default_rng(5)
-    prompts = [describe(random_scene(rng), rng) for _ in range(80)]
-    prompts = [prompt for prompt in prompts if len(names(prompt))][:60]
-    found = diffusion.draw(prompts, noise(60), np.arange(60)).pixels
+    prompts = [describe(random_scene(rng), rng) for _ in range(250)]
+    prompts = [prompt for prompt in prompts if len(names(prompt))][:200]  # ±3 % of the joint rate
+    found = diffusion.draw(prompts, noise(200), np.arange(200)).pixels
     told = [list(kept(names(prompt), read(one)).values()) for prompt, one in zip(prompts, found, strict=True)]
     each = [bool(one) for row in told for one in row]
     assert np.mean(each) >= 0.9
