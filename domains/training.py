@@ -26,7 +26,7 @@ class Muon(torch.optim.Optimizer):
     """Momentum, its matrices made orthogonal (Jordan 2024) and scaled to the size of AdamW's steps (Liu 2025).
 
     What `torch.optim.Muon` does, and filters of convolutions besides, each as a matrix of one row per output; all
-    matrices of a size are done at once, in float32: on a CPU that takes a fifth of the time.
+    matrices of a size are done at once, in float32: on a CPU that takes two fifths of the time.
 
     Args:
         parameters: of two dimensions or more.

@@ -110,32 +110,26 @@ def timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
-def settings_of(args: Args, run: Path) -> qdhf_images.Args:
-    """Returns the settings of the search that is measured."""
-    return qdhf_images.Args(
+def open_search(args: Args, run: Path) -> qdhf_images.ImageSearch:
+    """Returns the search that is measured, with its first pictures drawn."""
+    settings = qdhf_images.Args(
         run=run, model=args.model, pictures=args.first + args.pictures, first=args.first, batch_size=args.iteration,
         at_once=args.batch_size, judgments=args.judgments, steps=args.steps, dtype=args.dtype, seed=(args.seed,),
     )  # fmt: skip
-
-
-def iterate(images: qdhf_images.ImageSearch, iteration: int) -> None:
-    """One iteration of the search, with the refit before it, if there is one."""
-    if iteration in images.schedule:
-        images.refit(iteration)
-    qdhf_images.iterate(images, iteration, images.args.batch_size)
+    images = qdhf_images.ImageSearch(settings)
+    images.begin()
+    return images
 
 
 def measure(args: Args, folder: Path) -> dict[str, Any]:
     """Returns the figures of the three ways."""
-    small = qdhf_images.ImageSearch(settings_of(replace(args, first=20, iteration=4, judgments=16), folder / "small"))
-    small.begin()
+    small = open_search(replace(args, first=20, iteration=4, judgments=16), folder / "small")
     for iteration in sorted(small.schedule)[:2]:
-        iterate(small, iteration)
-    images = qdhf_images.ImageSearch(settings_of(args, folder / "run"))
+        qdhf_images.iterate(small, iteration, 4)
+    images = open_search(args, folder / "run")
     diffusion: Any = images.pictures.diffusion
     bare, published = (Bare(diffusion, images.args.prompt, encode=encode) for encode in (False, True))
     rng = np.random.default_rng(args.seed)
-    images.begin()
     seconds = {"bare": 0.0, "search": 0.0, "published": 0.0}
     iterations = args.pictures // args.iteration
     refits = {1 + int(share * iterations) for share in SHARES}
@@ -143,13 +137,14 @@ def measure(args: Args, folder: Path) -> dict[str, Any]:
     def draw(iteration: int) -> None:  # noqa: ARG001
         bare.draw(images.search.domain.initial(args.iteration, rng))
 
+    def search(iteration: int) -> None:
+        qdhf_images.iterate(images, iteration, args.iteration)
+
     def as_published(iteration: int) -> None:
         again = len(images.placement.archive) if iteration in refits and images.placement is not None else 0
         published.draw(images.search.domain.initial(args.iteration + again, rng))
 
-    ways: dict[str, Callable[[int], None]] = {
-        "bare": draw, "search": partial(iterate, images), "published": as_published,
-    }  # fmt: skip
+    ways: dict[str, Callable[[int], None]] = {"bare": draw, "search": search, "published": as_published}
     for iteration in tqdm(range(1, iterations + 1), unit="iteration", mininterval=1):
         for name in rng.permutation(list(ways)):
             seconds[name] += timed(partial(ways[name], iteration))

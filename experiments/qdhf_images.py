@@ -150,8 +150,6 @@ def search_images(images: ImageSearch, bar: tqdm[Any]) -> None:
     iteration = images.begin()
     bar.update(len(images.history))
     while (left := args.pictures - len(images.history)) > 0:
-        if iteration in images.schedule:
-            images.refit(iteration)
         n = min(args.batch_size, left)
         bar.set_postfix(cells=iterate(images, iteration, n), judgments=images.judgments, refresh=False)
         bar.update(n)
@@ -161,11 +159,13 @@ def search_images(images: ImageSearch, bar: tqdm[Any]) -> None:
 
 
 def iterate(images: ImageSearch, iteration: int, n: int) -> int:
-    """Makes n pictures, keeps and places them; returns how many cells are filled.
+    """Refits if it is time to, makes n pictures, keeps and places them; returns how many cells are filled.
 
     Raises:
         RuntimeError: There was no picture for a long time.
     """
+    if iteration in images.schedule:
+        images.refit(iteration)
     assert images.placement is not None, "the first refit made it"
     first_id = len(images.history)
     batch = step(images.search, images.placement, n=n, first_id=first_id, iteration=iteration, rng=images.rng)

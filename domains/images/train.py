@@ -65,7 +65,7 @@ class Args:
     threads: int = cores()
     """Of torch."""
     compiled: bool = True
-    """Compile the U-Net, where there is a C++ compiler (minutes at first): a step takes a quarter less then."""
+    """Compile the U-Net, where there is a C++ compiler (minutes at first): forward and back take a third less."""
     checkpoint_every: int = 200
     """Steps."""
 

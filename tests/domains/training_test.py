@@ -95,8 +95,9 @@ def test_orthogonal_matrices_keep_their_singular_vectors() -> None:
 
 
 def test_muon_does_to_matrices_what_that_of_torch_does() -> None:
-    start = [torch.randn(6, 10), torch.randn(10, 6), torch.randn(6, 10)]
-    slopes = [[torch.randn_like(one) for one in start] for _ in range(4)]
+    rng = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=rng) for shape in ((6, 10), (10, 6), (6, 10))]
+    slopes = [[torch.randn(one.shape, generator=rng) for one in start] for _ in range(4)]
     ends = []
     for make in (Muon, lambda of: torch.optim.Muon(of, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")):
         parameters = [torch.nn.Parameter(one.clone()) for one in start]
