@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import socket
@@ -16,15 +17,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from domains.images.attributes import QUESTIONS, VALUES, value
+from domains.images.reader import read
+from domains.images.scenes import draw, random_scene
 from domains.stories import MODEL, STORIES, grammar
 from qdfeedback.encoders.attributes import Attributes
+from qdfeedback.feedback.judges import Judge
+from qdfeedback.feedback.queries import ask
 from qdfeedback.models.frames import few_shot
 from qdfeedback.models.language import Sampling
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.local import load_local
 from qdfeedback.models.probing import find_abilities
 from qdfeedback.models.recorded import Patience, record_client
+from tests.models import small_vlm
 from tests.models.gguf_file import write_gguf
 
 pytestmark = pytest.mark.slow
@@ -95,6 +103,39 @@ def test_transformers_serve(tmp_path: Path) -> None:
         asked = ledger.totals().requests
         find_abilities(url, str(MODEL), ledger, patience=PATIENCE, timeout=60)
         assert ledger.totals().requests == asked
+
+
+def test_a_vision_language_model_on_transformers_serve(tmp_path: Path) -> None:
+    """It is shown pictures, says what is in them, and what it cannot answer has a reason."""
+    program = Path(sys.executable).with_name("transformers")
+    if not program.exists():
+        pytest.skip("the transformers command is not installed")
+    small_vlm.train(tmp_path / "model")
+    port = free_port()
+    command = [str(program), "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    with running(command, port, tmp_path / "log") as url:
+        ledger = Ledger(tmp_path / "replies.db")
+        client = find_abilities(url, str(tmp_path / "model"), ledger, patience=PATIENCE, timeout=60)
+        assert (client.abilities.chat, client.how(("2", "3"))) == (True, "plain")
+        model = record_client(client, ledger, PATIENCE, samples=1)
+        rng = np.random.default_rng(9)
+        scenes = [draw(random_scene(rng)) for _ in range(12)]
+        files = [png(pixels) for pixels in scenes]
+        asked = Attributes(tuple(QUESTIONS[name] for name in small_vlm.ASKED), (model,), files=lambda shown: shown)
+        said = asked.encode(files)
+        true = np.array([[VALUES[name].index(value(read(one), name)) for name in small_vlm.ASKED] for one in scenes])
+        assert (said == true).mean() > 0.8, (said, true, asked.reasons)
+        judge = Judge(model, lambda ids: {int(one): files[one] for one in ids})
+        asked_of_people = ask(np.array([[0, 1, 2]]), np.arange(3), np.zeros(1), batch="0", shown=np.zeros((1, 3)))
+        answers = judge.answer(asked_of_people, None)
+        assert len(answers.query) == 0
+        assert judge.counts["not one of the answers"] == 2
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 def test_llama_cpp_python_server(tmp_path: Path) -> None:
