@@ -2,6 +2,7 @@
 
     python -m experiments.benchmark_images                            # our small pipeline, a few minutes
     python -m experiments.benchmark_images --random-weights --device cuda --dtype bfloat16 --batch-size 8 --steps 50
+    python -m experiments.benchmark_images --random-weights --device cpu --size 64 --batch-size 1 --steps 2
 
 Three ways take turns, iteration by iteration, with batches, steps and noise of the same size. Bare: the prompt's
 embeddings are given, pictures come and are forgotten. Search: the default run of `qdhf_images` from its first refit on,
@@ -9,7 +10,7 @@ with embeddings, archive, files, the simulation's answers, refits and checkpoint
 is encoded on every call, and the elites are drawn again at each of four refits. A small search comes first, so that
 what happens once in a process (libraries that load on first use) is in none of the figures.
 
-With --random-weights it is the architecture of Stable Diffusion 1.5, bare.
+With --random-weights it is the architecture of Stable Diffusion 1.5, drawn as the search draws, with no search around.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+import transformers
 import tyro
 from tqdm import tqdm
 
@@ -59,7 +61,9 @@ class Args:
     dtype: str = "auto"
     """float32, bfloat16, float16."""
     random_weights: bool = False
-    """Stable Diffusion 1.5's U-Net and autoencoder, never trained."""
+    """Stable Diffusion 1.5's networks, never trained."""
+    size: int = 512
+    """--random-weights: pixels of a side."""
     peak: float = 989.0
     """Of the accelerator, in Tflop/s for --dtype (an H100 SXM in bfloat16: 989)."""
     seed: int = 0
@@ -159,30 +163,36 @@ def measure(args: Args, folder: Path) -> dict[str, Any]:
 
 
 def sd15(args: Args) -> Diffusion:
-    """Returns a pipeline with the architecture of Stable Diffusion 1.5 and random weights, but our text encoder."""
-    ours = load_diffusion(args.model, device="cpu").pipeline
+    """Returns a pipeline with the architecture of Stable Diffusion 1.5 and random weights, but our few words."""
+    ours = load_diffusion(MODEL, device="cpu").pipeline
+    ours.tokenizer.model_max_length = 77
     torch.manual_seed(0)
-    text = ours.text_encoder.config
+    words = transformers.CLIPTextConfig(
+        vocab_size=len(ours.tokenizer), hidden_size=768, intermediate_size=3072, num_hidden_layers=12,
+        num_attention_heads=12, max_position_embeddings=77, bos_token_id=ours.tokenizer.bos_token_id,
+        eos_token_id=ours.tokenizer.eos_token_id, pad_token_id=ours.tokenizer.pad_token_id,
+    )  # fmt: skip
     unet = diffusers.UNet2DConditionModel(
-        sample_size=64, cross_attention_dim=text.hidden_size, attention_head_dim=8,
+        sample_size=args.size // 8, cross_attention_dim=768, attention_head_dim=8,
         block_out_channels=(320, 640, 1280, 1280),
     )  # fmt: skip
     vae = diffusers.AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=512,
+        block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=args.size,
     )  # fmt: skip
     pipeline = diffusers.StableDiffusionPipeline(
-        vae, ours.text_encoder, ours.tokenizer, unet, ours.scheduler, safety_checker=None, feature_extractor=None,
-        requires_safety_checker=False,
+        vae, transformers.CLIPTextModel(words), ours.tokenizer, unet, ours.scheduler, safety_checker=None,
+        feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     where = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    kind = torch.bfloat16 if args.dtype == "auto" else getattr(torch, args.dtype)
+    auto = torch.bfloat16 if where.startswith("cuda") else torch.float32
+    kind = auto if args.dtype == "auto" else getattr(torch, args.dtype)
     how = Drawing(steps=args.steps, guidance=7.5)
     return Diffusion(pipeline.to(where, kind), "random", how, batch_size=args.batch_size)
 
 
 def measure_random(args: Args) -> dict[str, Any]:
-    """Returns pictures per second, memory, the share of time in the U-Net, and which share of the peak it reaches."""
+    """Returns pictures per second, share of time and speed of the U-Net; on a GPU memory, and its share of the peak."""
     diffusion = sd15(args)
     n = args.batch_size
     noise = np.random.default_rng(args.seed).standard_normal((n, *diffusion.latent_shape)).astype(np.float32)
@@ -200,11 +210,12 @@ def measure_random(args: Args) -> dict[str, Any]:
     flops = counter.get_total_flops() * args.steps
     diffusion.draw(["a circle"] * n, noise, np.arange(n))
     taken = min(timed(lambda: diffusion.draw(["a circle"] * n, noise, np.arange(n))) for _ in range(3))
-    found = {
+    found: dict[str, Any] = {
         "device": str(unet.device), "pictures_per_second": n / taken, "share_in_unet": inside / taken,
-        "unet_tflops": flops / inside / 1e12, "share_of_peak": flops / inside / 1e12 / args.peak,
+        "unet_tflops": flops / inside / 1e12,
     }  # fmt: skip
     if unet.device.type == "cuda":
+        found["share_of_peak"] = found["unet_tflops"] / args.peak
         found["memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
     return found
 

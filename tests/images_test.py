@@ -417,3 +417,14 @@ def test_the_benchmark_compares_like_with_like(tmp_path: Path, capsys, monkeypat
     assert drawn.count(8) >= 4  # the bare loop as many as the search
     assert max(drawn) > 8  # the paper's way draws its elites again
     assert f"a share of {figures['search_to_bare']:.3f}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_architecture_of_stable_diffusion_is_measured(tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    benchmark_images.main(
+        ["--random-weights", "--device", "cpu", "--size", "64", "--batch-size", "1", "--steps", "1", "--out", str(out)]
+    )
+    figures = json.loads(out.read_text())
+    assert figures["pictures_per_second"] > 0
+    assert 0 < figures["share_in_unet"] < 2  # timed apart, on a machine that others use

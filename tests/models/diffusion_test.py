@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import shutil
+
 import diffusers
 import numpy as np
 import pytest
@@ -130,6 +133,20 @@ def test_a_folder_is_loaded_with_another_scheduler_and_type(tmp_path) -> None:
         load_diffusion(tmp_path / "model", scheduler="Path")
     with pytest.raises(OSError, match="model_index"):
         load_diffusion(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_compiled_denoiser_draws_the_same_pictures(tmp_path) -> None:
+    if not shutil.which(os.environ.get("CXX", "g++")):
+        pytest.skip("there is no C++ compiler")
+    stable_diffusion().save_pretrained(tmp_path / "model")
+    one, other = (
+        load_diffusion(tmp_path / "model", how=SMALL, device="cpu", batch_size=3, compiled=compiled)
+        for compiled in (False, True)
+    )
+    plain, compiled = (each.draw(PROMPTS, noise(one, 5), np.arange(5)).pixels for each in (one, other))
+    for a, b in zip(plain, compiled, strict=True):
+        assert np.abs(a.astype(int) - b).max() <= 2  # levels of 255
 
 
 def test_prompts_whose_embeddings_are_lists_keep_a_row_each() -> None:
