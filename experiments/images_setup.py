@@ -84,6 +84,8 @@ def check(args: Args) -> None:
         raise ValueError(f"--solutions: {args.method} draws noise")
     if args.writer is None and solutions_of(args) != "noise" and not is_ours(args.model):
         raise ValueError("--writer: our grammar knows prompts of our small world; name a model that varies yours")
+    if not 0 <= args.floor < 1:
+        raise ValueError(f"--floor must be a share below 1, got {args.floor}")
     if args.method in ASKS and args.judgments < 16:
         raise ValueError(f"--judgments must be at least 16, got {args.judgments}")
     if args.annotator == "study" and (args.method != "qdhf-active" or len(args.seed) > 1):

@@ -11,17 +11,17 @@
 
 What is searched is the noise that a diffusion pipeline begins with (Ding 2024, sec. 4.3). `qdhf` learns as the paper
 does: four refits on random triplets of elites, which alone are placed anew (the paper's steps are --sigma 0.1
---plain-step, its answers --truth dreamsim:dino_vitb16, its archive --cells 20); `qdhf-active` asks where an ensemble
-disagrees and places every picture anew. `aurora-pca` and `aurora-ae` ask nobody; `best-of-n` draws fresh noise and
-keeps what fits the prompt best; `best-of-n-plus` takes the noise, of a hundred, that is farthest from the one before;
-`prompt-evolution` is `qdhf-active` on prompts, which say more and more of what the first one leaves open.
+--plain-step, its answers --truth dreamsim:dino_vitb16, its archive --cells 20 --floor 0); `qdhf-active` asks where an
+ensemble disagrees and places every picture anew. `aurora-pca` and `aurora-ae` ask nobody; `best-of-n` draws fresh noise
+and keeps what fits the prompt best; `best-of-n-plus` takes the noise, of a hundred, that is farthest from the one
+before; `prompt-evolution` is `qdhf-active` on prompts, which say more and more of what the first one leaves open.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -113,6 +113,9 @@ class Args:
     """qdhf-active: in how many rounds they are asked for, over the first half of the run."""
     cells: int = 10
     """Along each of two learned axes."""
+    floor: float = 0.25
+    """Share of the first pictures that is too poor for the archive: what is below their quantile of the quality is no
+    elite. 0 = everything may be one, as in the paper."""
     sigma: float = 0.5
     """Standard deviation of a step of the noise; the paper's is 0.1, with --plain-step."""
     plain_step: bool = False
@@ -227,6 +230,14 @@ class ImageSearch:
         runs.restore(found, self.placement, self.search.generator, self.rng)
         return found.iteration + 1
 
+    @cached_property
+    def least(self) -> float:
+        """The objective below which no picture is an elite."""
+        if not self.args.floor:
+            return -np.inf
+        features = self.history.take(np.arange(self.args.first), "features")
+        return float(np.nanquantile(self.objective(self.quality.score(features)), self.args.floor, method="higher"))
+
     def checkpoint(self, iteration: int) -> None:
         """Writes all that `begin` needs."""
         assert self.placement is not None
@@ -314,7 +325,7 @@ class ImageSearch:
         if ids is None:
             self.placement = rebuild(self.history, self.placement, archive)
         else:
-            good = np.isfinite(objective) & np.isfinite(measures).all(axis=1)
+            good = np.isfinite(objective) & (objective >= self.least) & np.isfinite(measures).all(axis=1)
             archive.add(ids[good], objective[good], measures[good], id=ids[good])
 
     def build(self, ranges: Floats) -> Any:
@@ -326,7 +337,7 @@ class ImageSearch:
         assert self.model is not None
         diversity = OnColumns(self.learned, self.model)
         resolve = partial(self.history.take, column="solution")
-        return Placement(self.quality, diversity, archive, self.objective, resolve)
+        return Placement(self.quality, diversity, archive, self.objective, resolve, self.least)
 
 
 def run_one(args: Args) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What `refresh` did: candidates read, those with a finite objective and measures, those outside the ranges."""
+    """What `refresh` did: candidates read, those with finite objective and measures, and those placed from outside."""
 
     rows: int
     valid: int
@@ -163,29 +163,24 @@ def measure(placement: Placement, features: Floats) -> tuple[Scores, Floats, Flo
 
 
 def insert(placement: Placement, batch: Batch) -> Outcome:
-    """Adds the valid rows of a batch to the placement's archive and returns what became of each row.
+    """Adds the rows of a batch that are valid and good enough to the archive, and returns what became of each row.
 
     The batch's own objective and measures are used: it must have been evaluated under this placement.
     """
-    if not batch.valid.any():  # not every archive takes in nothing
-        nothing = np.full(len(batch), np.nan)
-        return Outcome(np.zeros(len(batch), dtype=np.int32), nothing, nothing, np.full_like(batch.measures, np.nan),
-                       batch.valid)  # fmt: skip
-    everything = bool(batch.valid.all())
-    rows = slice(None) if everything else batch.valid
-    added = placement.archive.add(
-        batch.ids[rows] if placement.holds_ids else batch.proposal.solutions[rows],
-        batch.objective[rows],
-        batch.measures[rows],
-        id=batch.ids[rows],
-    )
-    if everything:
-        return Outcome(added["status"], added["value"], batch.objective, batch.measures, batch.valid)
-    status = np.zeros(len(batch), dtype=np.int32)
-    value = np.full(len(batch), np.nan)
-    status[rows], value[rows] = added["status"], added["value"]
-    objective = np.where(batch.valid, batch.objective, np.nan)
-    measures = np.where(batch.valid[:, None], batch.measures, np.nan)
+    good = batch.valid & (batch.objective >= placement.least)
+    everything = bool(good.all())
+    objective = batch.objective if everything else np.where(batch.valid, batch.objective, np.nan)
+    measures = batch.measures if everything else np.where(batch.valid[:, None], batch.measures, np.nan)
+    status, value = np.zeros(len(batch), dtype=np.int32), objective - placement.least
+    if good.any():  # not every archive takes in nothing
+        rows = slice(None) if everything else good
+        added = placement.archive.add(
+            batch.ids[rows] if placement.holds_ids else batch.proposal.solutions[rows],
+            batch.objective[rows],
+            batch.measures[rows],
+            id=batch.ids[rows],
+        )
+        status[rows], value[rows] = added["status"], added["value"]
     return Outcome(status, value, objective, measures, batch.valid)
 
 
@@ -217,10 +212,11 @@ def refresh(history: Rows, placement: Placement, *, start: int = 0) -> Refreshed
         _, objective, measures = measure(placement, part["features"])
         good = np.isfinite(objective) & np.isfinite(measures).all(axis=1)
         rows += len(good)
+        valid += int(np.count_nonzero(good))
+        good &= objective >= placement.least
         if not good.all():
             part = {name: values[good] for name, values in part.items()}
             objective, measures = objective[good], measures[good]
-        valid += len(objective)
         if len(objective):
             solutions = part["id"] if placement.holds_ids else part["solution"]
             placement.archive.add(solutions, objective, measures, id=part["id"])

@@ -109,7 +109,8 @@ class Outcome:
 
     Attributes:
         status: (n,) 0 = not added, 1 = improved a cell, 2 = filled a new cell. 0 for rows that are not valid.
-        value: (n,) improvement over the cell, as pyribs defines it; NaN for rows that are not valid.
+        value: (n,) improvement over the cell, as pyribs defines it, or over the placement's least objective, if lower;
+            NaN for rows that are not valid.
         objective: (n,) and
         measures: (n, k), NaN for rows that are not valid.
         valid: (n,) bool.
@@ -258,6 +259,7 @@ class Placement:
             candidate ids in place of solutions.
         objective: scores → (n,) what the archive maximises.
         resolve: ids (n,) → solutions, needed by archives that hold ids only.
+        least: what has a lower objective is no elite.
     """
 
     quality: Quality
@@ -265,6 +267,7 @@ class Placement:
     archive: ArchiveBase
     objective: Callable[[Scores], Floats] = mean_objective
     resolve: Callable[[Ints], Solutions] | None = None
+    least: float = -np.inf
 
     @property
     def holds_ids(self) -> bool:

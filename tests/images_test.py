@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from experiments import benchmark_images, grade_images, images_study, images_table, qdhf_images
+from experiments import benchmark_images, grade_images, images_encoders, images_study, images_table, qdhf_images
 from qdfeedback import files
 from qdfeedback.encoders.image import ImageEmbeddings
 from qdfeedback.history import History, names_of
@@ -144,6 +144,7 @@ def test_a_picture_that_is_not_finite_is_counted_and_nothing_else(tmp_path: Path
         (["--method", "qdhf", "--annotator", "study"], "people answer one run of qdhf-active"),
         (["--method", "best-of-n", "--solutions", "both"], "best-of-n draws noise"),
         (["--annotator", "study", "--seed", "0", "1"], "people answer one run"),
+        (["--floor", "1"], "--floor must be a share below 1"),
         (["--first", "2"], "--first must be at least 4"),
         (["--annotator", "judge"], "--annotator judge needs --judge"),
         (["--report", "clip"], "each quality once"),
@@ -399,6 +400,20 @@ def test_a_picture_with_no_finite_objective_enters_no_map(tmp_path: Path, monkey
     monkeypatch.setattr(qdhf_images, "published_objective", pole)
     summary = images(tmp_path / "r", "--method", "qdhf", "--published-objective")
     assert 0 < summary["elites"] < N
+
+
+@pytest.mark.parametrize("method", ["qdhf", "qdhf-active"])
+def test_what_is_too_poor_is_no_elite(method: str, tmp_path: Path) -> None:
+    for floor in (0.0, 0.75):
+        images(tmp_path / str(floor), "--method", method, "--floor", str(floor))
+    history = History(tmp_path / "0.75/history.arrows", names_of(tmp_path / "0.75/history.arrows"))
+    quality = images_encoders.open_encoders(qdhf_images.Args()).qualities["clip"]
+    objective = quality.score(history.sample("features")).mean
+    least = np.quantile(objective[:FIRST], 0.75, method="higher")
+    with_floor, without = (np.load(tmp_path / floor / "archive.npz")["objective"] for floor in ("0.75", "0.0"))
+    assert with_floor.min() >= least - 1e-3
+    assert without.min() < least
+    assert (objective[FIRST:] < least).any()
 
 
 def test_the_benchmark_compares_like_with_like(tmp_path: Path, capsys, monkeypatch) -> None:

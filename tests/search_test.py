@@ -170,6 +170,29 @@ class _Only:
                 return
 
 
+def test_what_is_not_good_enough_is_no_elite(tmp_path: Path, true_placement: Placement) -> None:
+    least = -200.0
+    picky = replace(true_placement, least=least)
+    search, rng, history = arm_search(), np.random.default_rng(0), History(tmp_path / "h.arrows", ArmEncoder.names)
+    for i in range(8):
+        proposal = search.generator.ask(picky, 25, rng)
+        batch = evaluate(search, proposal, lambda f: measure(picky, f), first_id=25 * i, iteration=i)
+        history.append(batch)
+        outcome = insert(picky, batch)
+        poor = batch.objective < least
+        assert batch.valid.all()
+        assert not outcome.status[poor].any()
+        np.testing.assert_allclose(outcome.value[poor], batch.objective[poor] - least)
+        assert np.isfinite(outcome.objective).all()
+    found = elites(picky)
+    assert found.objective.min() >= least
+    again = replace(on_the_arm(), least=least)
+    done = refresh(history, again)
+    assert (done.rows, done.valid) == (200, 200)
+    assert sorted(elites(again).ids) == sorted(found.ids)
+    assert len(rebuild(history, on_the_arm(), on_the_arm().archive).archive) > len(found)
+
+
 def test_refresh_counts_what_is_clipped(tmp_path: Path, true_placement: Placement) -> None:
     history, _ = a_history(tmp_path)
     tight = replace(true_placement, archive=archives.grid(10, (5, 5))(RANGES / 10, 0))
