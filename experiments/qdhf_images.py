@@ -113,7 +113,7 @@ class Args:
     """qdhf-active: in how many rounds they are asked for, over the first half of the run."""
     cells: int = 10
     """Along each of two learned axes."""
-    floor: float = 0.25
+    floor: float = 0.1
     """Share of the first pictures that is too poor for the archive: what is below their quantile of the quality is no
     elite. 0 = everything may be one, as in the paper."""
     sigma: float = 0.5
