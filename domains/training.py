@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save
+
+from qdfeedback import files
 
 
 def rate(step: int, steps: int, highest: float) -> float:
@@ -110,7 +112,7 @@ def update(
 
 
 class Progress:
-    """Weights and optimizers, on disk as tensors and JSON.
+    """Weights and optimizers, on disk as one file of tensors.
 
     Args:
         folder: where.
@@ -127,20 +129,16 @@ class Progress:
         of: dict[str, Any],
     ) -> None:
         self.folder, self.networks, self.optimizers, self.of = folder, networks, optimizers, of
+        self.path = folder / "last.safetensors"
 
     def save(self, step: int) -> None:
-        """Writes all, under a new name that replaces the old one at the end."""
-        part = self.folder / "writing"
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+        """Writes all, as one file that replaces the old one at the end."""
         tensors = {f"{which}.{name}": value for which, name, value in self._weights()}
         for number, optimizer in enumerate(self.optimizers):
             for row, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{number}.{row}.{name}": value for name, value in state.items()}
-        save_file({name: value.detach().contiguous() for name, value in tensors.items()}, part / "state.safetensors")
-        (part / "step.json").write_text(json.dumps({"step": step, "of": self.of}))
-        shutil.rmtree(self.folder / "last", ignore_errors=True)
-        part.rename(self.folder / "last")
+        whole = {name: value.detach().contiguous() for name, value in tensors.items()}
+        files.write_atomic(self.path, save(whole, {"training": json.dumps({"step": step, "of": self.of})}))
 
     def load(self) -> int:
         """Returns the step to go on with.
@@ -148,15 +146,13 @@ class Progress:
         Raises:
             ValueError: What lies there is of another training.
         """
-        last, written = self.folder / "last", self.folder / "writing"
-        if not last.exists() and (written / "step.json").exists():  # killed before it had its name
-            written.rename(last)
-        if not (last / "step.json").exists():
+        if not self.path.exists():
             return 0
-        found = json.loads((last / "step.json").read_text())
+        with safe_open(self.path, framework="pt") as file:
+            found = json.loads(file.metadata()["training"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         if different := [name for name in self.of if found["of"].get(name) != self.of[name]]:
             raise ValueError(f"{self.folder} is of a training with another {different[0]}: remove it to begin anew")
-        tensors = load_file(last / "state.safetensors")
         with torch.no_grad():
             for which, name, parameter in self._weights():
                 parameter.copy_(tensors[f"{which}.{name}"])

@@ -13,6 +13,7 @@ from ribs.emitters import EvolutionStrategyEmitter, IsoLineEmitter
 
 from domains.arm import FEATURES, Arm, ArmEncoder
 from experiments import arm_published
+from experiments.resuming import same_version
 from qdfeedback import archives, runs
 from qdfeedback.generators.gaussian import Gaussian
 from qdfeedback.generators.pyribs import Pyribs
@@ -135,6 +136,7 @@ def saved(args: Args) -> Args:
     found = read_settings(args.run)
     known = {name: value for name, value in found.items() if name not in ("study", "learned")}
     known |= {name: tuple(known[name]) for name in TUPLES}
+    same_version(args, known)
     known["database"] = args.database or known["database"]
     if known["database"] and ":***@" in known["database"]:
         raise ValueError("give --database again: the run folder does not keep its password")

@@ -7,8 +7,8 @@
 Three ways take turns, iteration by iteration, with batches, steps and noise of the same size. Bare: the prompt's
 embeddings are given, pictures come and are forgotten. Search: the default run of `qdhf_images` from its first refit on,
 with embeddings, archive, files, the simulation's answers, refits and checkpoints. The paper's way: bare, but the prompt
-is encoded on every call, and the elites are drawn again at each of four refits. A small search comes first, so that
-what happens once in a process (libraries that load on first use) is in none of the figures.
+is encoded on every call, and elites, as many as the search has, are drawn again at each of four refits. A small search
+comes first, so that what happens once in a process (libraries that load on first use) is in none of the figures.
 
 With --random-weights it is the architecture of Stable Diffusion 1.5, drawn as the search draws, with no search around.
 """
@@ -32,7 +32,7 @@ import tyro
 from tqdm import tqdm
 
 from domains.images import MODEL
-from experiments import qdhf_images
+from experiments import images_setup, qdhf_images
 from experiments.arm_published import SHARES
 from experiments.command import run_main
 from qdfeedback.models.diffusion import Diffusion, Drawing, load_diffusion
@@ -44,6 +44,8 @@ from qdfeedback.types import Floats
 class Args:
     model: str = str(MODEL)
     """Folder or hub id."""
+    truth: str | None = None
+    """Embedding by whose distances the simulation answers; needed for another model than ours."""
     first: int = 200
     """Pictures that the search begins with, before anything is measured."""
     pictures: int = 800
@@ -84,6 +86,8 @@ class Bare:
     def __init__(self, diffusion: Diffusion, prompt: str, *, encode: bool) -> None:
         self.pipeline, self.how, self.at_once = diffusion.pipeline, diffusion.how, diffusion.batch_size
         self.prompt, self.encode = prompt, encode
+        settings = {"num_inference_steps": self.how.steps, "guidance_scale": self.how.guidance}
+        self.settings = {name: value for name, value in settings.items() if value is not None}
         self.original = self.pipeline.encode_prompt.encode
         self.given, self.empty = self.embed()
 
@@ -101,25 +105,32 @@ class Bare:
             n = len(noise)
             self.pipeline(
                 prompt_embeds=given.expand(n, -1, -1), negative_prompt_embeds=empty.expand(n, -1, -1), latents=noise,
-                num_inference_steps=self.how.steps, guidance_scale=self.how.guidance, output_type="pil",
+                output_type="pil", **self.settings,
             )  # fmt: skip
 
 
 def timed(work: Callable[[], Any]) -> float:
-    """Returns the seconds that something took."""
+    """Returns the seconds that something took, on a GPU until it was done."""
+    _wait()
     begun = time.perf_counter()
     work()
+    _wait()
+    return time.perf_counter() - begun
+
+
+def _wait() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - begun
 
 
 def open_search(args: Args, run: Path) -> qdhf_images.ImageSearch:
     """Returns the search that is measured, with its first pictures drawn."""
     settings = qdhf_images.Args(
         run=run, model=args.model, pictures=args.first + args.pictures, first=args.first, batch_size=args.iteration,
-        at_once=args.batch_size, judgments=args.judgments, steps=args.steps, dtype=args.dtype, seed=(args.seed,),
+        at_once=args.batch_size, judgments=args.judgments, steps=args.steps, dtype=args.dtype, truth=args.truth,
+        seed=(args.seed,),
     )  # fmt: skip
+    images_setup.check(settings)
     images = qdhf_images.ImageSearch(settings)
     images.begin()
     return images
@@ -148,9 +159,9 @@ def measure(args: Args, folder: Path) -> dict[str, Any]:
         again = len(images.placement.archive) if iteration in refits and images.placement is not None else 0
         published.draw(images.search.domain.initial(args.iteration + again, rng))
 
-    ways: dict[str, Callable[[int], None]] = {"bare": draw, "search": search, "published": as_published}
+    ways: dict[str, Callable[[int], None]] = {"search": search, "bare": draw, "published": as_published}
     for iteration in tqdm(range(1, iterations + 1), unit="iteration", mininterval=1):
-        for name in rng.permutation(list(ways)):
+        for name in list(ways) if iteration == 1 else rng.permutation(list(ways)):  # elites come with the first search
             seconds[name] += timed(partial(ways[name], iteration))
     for one in (small, images):
         one.store.close()

@@ -133,7 +133,7 @@ class Args:
     compiled: bool = False
     """Compile the denoiser: minutes at first, faster then."""
     sliced: bool = False
-    """Compute attention in slices: slower, with less memory."""
+    """Compute attention in slices: slower, and less memory only where torch has no fused attention."""
     set_size: int = 50
     """Pictures of the sets that are compared: of the archive at random, or the best."""
     seed: tuple[int, ...] = (0,)

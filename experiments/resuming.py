@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -44,6 +44,16 @@ def find_ledger(args: Args) -> None:
         raise ValueError(f"the replies of {args.run} are not in {args.ledger}: name them with --ledger")
 
 
+def same_version(args: Any, known: Collection[str]) -> None:
+    """Refuses a run that was begun before an argument was there: what it would have been then, nobody knows.
+
+    Raises:
+        ValueError: One was not.
+    """
+    if new := [one.name for one in fields(args) if one.name not in (*known, *OF_THIS_CALL)]:
+        raise ValueError(f"{args.run} was begun by an earlier version, without {new[0]}: end it with that version")
+
+
 def go_on(args: Args, known: Mapping[str, Any], *, of_now: Collection[str], free: Collection[str] = ("seed",)) -> Args:
     """Returns the settings that a run was started with; of those given now, the ones in `of_now` count instead.
 
@@ -54,8 +64,9 @@ def go_on(args: Args, known: Mapping[str, Any], *, of_now: Collection[str], free
         free: arguments that are not compared.
 
     Raises:
-        ValueError: Others are given now, which cannot be changed.
+        ValueError: Others are given now, which cannot be changed; or it was begun by an earlier version.
     """
+    same_version(args, known)
     usual = type(args)()
     given = {name: value for name in known if (value := getattr(args, name)) != getattr(usual, name)}
     fixed = [name for name in given if name not in (*of_now, *free) and given[name] != known[name]]

@@ -56,7 +56,8 @@ def collect(
             (common, of_groups.setdefault(alike(key), common), alike(key)),
             (mine, of_rows.setdefault(key, mine), name_of_row),
         ):
-            if different := [name for name in compared if compared[name] != other.get(name)]:
+            names = dict.fromkeys([*compared, *other])  # a run of an earlier version lacks what was added since
+            if different := [one for one in names if compared.get(one, "") != other.get(one, "")]:
                 raise ValueError(f"{path.parent} differs in {', '.join(different)} from other runs of {which}")
         twice = paths.setdefault((key, summary["seed"]), path.parent)
         if twice != path.parent:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import shutil
+import sysconfig
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 KEPT = 128 << 20  # bytes that were freed and are not given back
@@ -26,6 +29,12 @@ def threads() -> int:
     """Returns on how many threads one process should compute: OMP_NUM_THREADS where that is set, else all cores."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return int(asked) if asked.isdigit() and int(asked) else cores()
+
+
+def can_compile() -> bool:
+    """Returns whether torch can compile for the CPU here: it needs a C++ compiler and Python's own headers."""
+    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    return shutil.which(os.environ.get("CXX", "g++")) is not None and headers.exists()
 
 
 def run_all(work: Callable[[Job], Result], jobs: Sequence[Job], *, workers: int | None = None) -> Iterator[Result]:

@@ -168,10 +168,11 @@ def insert(placement: Placement, batch: Batch) -> Outcome:
     The batch's own objective and measures are used: it must have been evaluated under this placement.
     """
     good = batch.valid & (batch.objective >= placement.least)
+    poor = batch.valid & ~good
     everything = bool(good.all())
     objective = batch.objective if everything else np.where(batch.valid, batch.objective, np.nan)
     measures = batch.measures if everything else np.where(batch.valid[:, None], batch.measures, np.nan)
-    status, value = np.zeros(len(batch), dtype=np.int32), objective - placement.least
+    status, value = np.zeros(len(batch), dtype=np.int32), np.full(len(batch), np.nan)
     if good.any():  # not every archive takes in nothing
         rows = slice(None) if everything else good
         added = placement.archive.add(
@@ -181,6 +182,8 @@ def insert(placement: Placement, batch: Batch) -> Outcome:
             id=batch.ids[rows],
         )
         status[rows], value[rows] = added["status"], added["value"]
+    if poor.any():
+        value[poor] = objective[poor] - placement.least + min(0.0, value[good].min(initial=0.0))
     return Outcome(status, value, objective, measures, batch.valid)
 
 

@@ -109,8 +109,8 @@ class Outcome:
 
     Attributes:
         status: (n,) 0 = not added, 1 = improved a cell, 2 = filled a new cell. 0 for rows that are not valid.
-        value: (n,) improvement over the cell, as pyribs defines it, or over the placement's least objective, if lower;
-            NaN for rows that are not valid.
+        value: (n,) improvement over the cell, as pyribs defines it; of rows below the placement's least objective, what
+            they lack, below the value of every other row; NaN for rows that are not valid.
         objective: (n,) and
         measures: (n, k), NaN for rows that are not valid.
         valid: (n,) bool.

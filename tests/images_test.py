@@ -13,13 +13,21 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from experiments import benchmark_images, grade_images, images_encoders, images_study, images_table, qdhf_images
+from experiments import (
+    benchmark_images,
+    grade_images,
+    images_encoders,
+    images_setup,
+    images_study,
+    images_table,
+    qdhf_images,
+)
 from qdfeedback import files
 from qdfeedback.encoders.image import ImageEmbeddings
 from qdfeedback.history import History, names_of
 from qdfeedback.models.ledger import Ledger, SpendCapError
 from qdfeedback.models.opening import open_model
-from qdfeedback.run_settings import write_settings
+from qdfeedback.run_settings import read_settings, write_settings
 from qdfeedback.shown import Shown
 from qdfeedback.study.settings import read_study
 from tests.conftest import killed_on_its_way
@@ -122,6 +130,22 @@ def test_any_pipeline_by_distances_of_an_embedding(tmp_path: Path) -> None:
     assert summary["judgments"] == 16
 
 
+def test_what_is_said_of_the_pipeline_reaches_it(tmp_path: Path, monkeypatch) -> None:
+    seen: dict = {}
+
+    def load(model: str, **settings) -> None:
+        seen.update(settings)
+        raise ValueError("that will do")
+
+    monkeypatch.setattr(images_setup, "load_diffusion", load)
+    for given in (["--compiled", "--dtype", "float16"], ["--sliced", "--at-once", "3"]):
+        with pytest.raises(ValueError, match="that will do"):
+            images(tmp_path / "r", *given)
+        assert seen["compiled"] == ("--compiled" in given) != seen["sliced"]
+        assert (seen["dtype"], seen["batch_size"]) == (("float16", 20) if "--compiled" in given else ("auto", 3))
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_picture_that_is_not_finite_is_counted_and_nothing_else(tmp_path: Path, monkeypatch) -> None:
     original = qdhf_images.images_setup.Noise.ask
 
@@ -221,6 +245,11 @@ def test_a_run_goes_on_with_what_it_was_begun_with_alone(tmp_path: Path, monkeyp
     monkeypatch.undo()
     with pytest.raises(ValueError, match=f"was begun with pictures {N}, which cannot change"):
         qdhf_images.main(["--run", str(tmp_path / "r"), "--resume", "--pictures", "64"])
+    settings = read_settings(tmp_path / "r")
+    write_settings(tmp_path / "r", {name: one for name, one in settings.items() if name != "floor"})
+    with pytest.raises(ValueError, match="was begun by an earlier version, without floor"):
+        qdhf_images.main(["--run", str(tmp_path / "r"), "--resume"])
+    write_settings(tmp_path / "r", settings)
     (model / "note.txt").write_text("trained again")
     with pytest.raises(ValueError, match="was begun with another clip"):
         qdhf_images.main(["--run", str(tmp_path / "r"), "--resume"])
@@ -323,9 +352,15 @@ def test_the_table(tmp_path: Path, capsys) -> None:
     )
     with pytest.raises(ValueError, match="have 40 to 50 pictures"):
         images_table.main([str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
-    write_settings(runs[-1], {"method": "best-of-n", "seed": [2], "pictures": 500, "judgments": 300})
-    with pytest.raises(ValueError, match="differs in pictures"):
-        images_table.main([str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
+    whole = json.loads((runs[1] / "summary.json").read_text())
+    (runs[0] / "summary.json").write_text(json.dumps(whole | {"seed": 0}))
+    for run, changed in ((runs[-1], {"pictures": 500}), (runs[0], {"floor": 0.1}), (runs[-1], {"floor": 0.1})):
+        was = read_settings(run)
+        write_settings(run, was | changed)
+        with pytest.raises(ValueError, match=f"differs in {next(iter(changed))}"):
+            images_table.main([str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
+        write_settings(run, was)
+    images_table.main([str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
 
 
 @pytest.mark.slow
@@ -417,11 +452,15 @@ def test_what_is_too_poor_is_no_elite(method: str, tmp_path: Path) -> None:
 
 
 def test_the_benchmark_compares_like_with_like(tmp_path: Path, capsys, monkeypatch) -> None:
-    drawn = []
-    original = benchmark_images.Bare.draw
+    drawn: dict[bool, list[int]] = {False: [], True: []}
+    searched = []
+    original, iterate = benchmark_images.Bare.draw, qdhf_images.iterate
     monkeypatch.setattr(
-        benchmark_images.Bare, "draw", lambda bare, latents: (drawn.append(len(latents)), original(bare, latents))
+        benchmark_images.Bare,
+        "draw",
+        lambda bare, latents: (drawn[bare.encode].append(len(latents)), original(bare, latents)),
     )
+    monkeypatch.setattr(qdhf_images, "iterate", lambda images, i, n: (searched.append(n), iterate(images, i, n)))
     out = tmp_path / "figures.json"
     small = ["--first", "20", "--pictures", "32", "--iteration", "8", "--batch-size", "4", "--judgments", "16"]
     benchmark_images.main([*small, "--steps", "2", "--out", str(out)])
@@ -429,8 +468,10 @@ def test_the_benchmark_compares_like_with_like(tmp_path: Path, capsys, monkeypat
     rates = figures["pictures_per_second"]
     assert figures["search_to_bare"] == pytest.approx(rates["search"] / rates["bare"])
     assert figures["published_to_search"] == pytest.approx(rates["search"] / rates["published"])
-    assert drawn.count(8) >= 4  # the bare loop as many as the search
-    assert max(drawn) > 8  # the paper's way draws its elites again
+    assert searched == [4, 4, 8, 8, 8, 8]  # a small search first
+    assert drawn[False] == [8] * 4
+    assert len(drawn[True]) == 4
+    assert [n > 8 for n in drawn[True]] == [True, True, True, False]  # elites again; two refits of so few fall together
     assert f"a share of {figures['search_to_bare']:.3f}" in capsys.readouterr().out
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -34,7 +33,7 @@ from domains.images.captions import describe
 from domains.images.images import CLIP, MODEL
 from domains.images.scenes import SIZE, Scene, draw, random_scene
 from domains.training import Progress, make_optimizers, rate, update
-from qdfeedback.parallel import compute_on, cores
+from qdfeedback.parallel import can_compile, compute_on, cores
 
 CROP = 32  # pixels of the pictures that the autoencoder learns from; what it does is local
 LENGTH = 32  # tokens of a prompt
@@ -259,8 +258,7 @@ def train_unet(trainer: Trainer, autoencoder: Any, clip: Any) -> Any:
     average = copy.deepcopy(learning).requires_grad_(False)
     scale = float(autoencoder.config["scaling_factor"])
     latents = (encode(autoencoder, world, args.device, args.scenes) * scale).clone()
-    compiler = shutil.which(os.environ.get("CXX", "g++"))
-    forward: Any = torch.compile(unet) if args.compiled and compiler else unet
+    forward: Any = torch.compile(unet) if args.compiled and can_compile() else unet
 
     def loss(rows: NDArray[np.int64], rng: np.random.Generator, chance: torch.Generator) -> torch.Tensor:
         captions = [caption if rng.random() < 0.9 else "" for caption in world.captions(rows, rng)]

@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from qdfeedback.models.naming import exact_name
+from qdfeedback.parallel import can_compile
 from qdfeedback.types import Floats, Ints
 
 NOT_FINITE = "the picture is not finite: numbers overflowed; bfloat16 or float32 has room for them"
@@ -91,11 +92,12 @@ def load_diffusion(
         scheduler: name of a diffusers scheduler that takes the place of the pipeline's own.
         batch_size: pictures at once.
         compiled: compile the denoiser (torch.compile): minutes at first, faster then.
-        sliced: compute attention in slices: slower, with less memory.
+        sliced: compute attention in slices: slower, and less memory only where torch has no fused attention.
 
     Raises:
         OSError: There is no such model.
-        ValueError: The pipeline does not make pictures of prompts and latents; there is no such dtype or scheduler.
+        ValueError: The pipeline does not make pictures of prompts and latents; there is no such dtype or scheduler;
+            there is nothing to compile with.
     """
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     logging.getLogger("transformers.utils.import_utils").addFilter(_needless)
@@ -111,6 +113,8 @@ def load_diffusion(
     diffusion = Diffusion(found.to(where), name, how, batch_size=batch_size)
     if sliced:
         found.enable_attention_slicing()
+    if compiled and not can_compile():
+        raise ValueError("compiling needs a C++ compiler (g++, or CXX) and the headers of Python")
     if compiled:
         diffusion.denoiser.compile()
     return diffusion

@@ -50,9 +50,10 @@ def test_training_goes_on_with_its_own_checkpoint_alone(tmp_path: Path, monkeypa
     assert not (tmp_path / "model.part").exists()
 
 
-def test_picture_models_stopped_learn_what_unbroken_ones_do(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("how", ["--no-compiled", pytest.param("--compiled", marks=pytest.mark.slow)])
+def test_picture_models_stopped_learn_what_unbroken_ones_do(how: str, tmp_path: Path, monkeypatch) -> None:
     tiny = ["--steps", "2", "2", "2", "--rows", "2", "4", "2", "--scenes", "24", "--checkpoint-every", "1",
-            "--channels", "32", "64", "--threads", "1", "--no-compiled"]  # fmt: skip
+            "--channels", "32", "64", "--threads", "1", how]  # fmt: skip
     images_train.main(["--out", str(tmp_path / "whole"), *tiny])
     original, updates = images_train.update, []
 

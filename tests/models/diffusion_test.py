@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import os
-import shutil
-
 import diffusers
 import numpy as np
 import pytest
 import torch
 
 from qdfeedback.models.diffusion import FLAGGED, NOT_FINITE, Diffusion, Drawing, Remembering, load_diffusion
+from qdfeedback.parallel import can_compile
 from tests.models.pipelines import KINDS, stable_diffusion
 
 PROMPTS = ["a red boat", "b", "a red boat", "b", "a red boat"]
@@ -135,10 +133,17 @@ def test_a_folder_is_loaded_with_another_scheduler_and_type(tmp_path) -> None:
         load_diffusion(tmp_path)
 
 
+def test_nothing_is_compiled_without_a_compiler(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("CXX", "there-is-no-such-compiler")
+    stable_diffusion().save_pretrained(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"compiling needs a C\+\+ compiler"):
+        load_diffusion(tmp_path / "model", compiled=True)
+
+
 @pytest.mark.slow
 def test_a_compiled_denoiser_draws_the_same_pictures(tmp_path) -> None:
-    if not shutil.which(os.environ.get("CXX", "g++")):
-        pytest.skip("there is no C++ compiler")
+    if not can_compile():
+        pytest.skip("there is no C++ compiler, or no headers of Python")
     stable_diffusion().save_pretrained(tmp_path / "model")
     one, other = (
         load_diffusion(tmp_path / "model", how=SMALL, device="cpu", batch_size=3, compiled=compiled)
