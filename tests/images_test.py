@@ -439,15 +439,12 @@ def test_a_picture_with_no_finite_objective_enters_no_map(tmp_path: Path, monkey
 
 @pytest.mark.parametrize("method", ["qdhf", "qdhf-active"])
 def test_what_is_too_poor_is_no_elite(method: str, tmp_path: Path) -> None:
-    for floor in (0.0, 0.75):
-        images(tmp_path / str(floor), "--method", method, "--floor", str(floor))
-    history = History(tmp_path / "0.75/history.arrows", names_of(tmp_path / "0.75/history.arrows"))
+    images(tmp_path / "r", "--method", method, "--floor", "0.75")
+    history = History(tmp_path / "r/history.arrows", names_of(tmp_path / "r/history.arrows"))
     quality = images_encoders.open_encoders(qdhf_images.Args()).qualities["clip"]
     objective = quality.score(history.sample("features")).mean
     least = np.quantile(objective[:FIRST], 0.75, method="higher")
-    with_floor, without = (np.load(tmp_path / floor / "archive.npz")["objective"] for floor in ("0.75", "0.0"))
-    assert with_floor.min() >= least - 1e-3
-    assert without.min() < least
+    assert np.load(tmp_path / "r/archive.npz")["objective"].min() >= least - 1e-3
     assert (objective[FIRST:] < least).any()
 
 
