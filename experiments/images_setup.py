@@ -118,7 +118,8 @@ def make(args: Args) -> Made:
     )  # fmt: skip
     run = open_run(args, seeing.encoder.names)
     models = open_language_models(args, run.settings["study"])
-    note_used(run, seeing.used | {"model": diffusion.name} | {role: one.name for role, one in models.items()})
+    used = seeing.used | {"model": diffusion.name} | {role: one.name for role, one in models.items()}
+    note_used(run, used, {name: settings_of(args)[name] for name in OF_NOW})
     domain = Images(Pictures(diffusion, Shown(args.run / "shown")), args.prompt, solutions_of(args))
     generator = make_generator(args, domain, models.get("writer"))
     search = Search(domain, seeing.encoder, generator, args.seed[0])

@@ -127,7 +127,7 @@ class TextSearch:
             if not used.requests and not used.possibly_paid:
                 give_up(args.run, resumed=args.resume)
             raise
-        writing_setup.note_what_is_used(self.run, writing, self.writer, judges)
+        writing_setup.note_what_is_used(args, self.run, writing, self.writer, judges)
         self.writing = writing_setup.with_first_texts(args, writing, self.writer, self.history)
         self.encoder = Attributes(attributes, judges)
         self.rng = np.random.default_rng(args.seed[0])

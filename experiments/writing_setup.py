@@ -249,7 +249,9 @@ def _rule(method: str, least: float) -> Rule:
     return rules[method]
 
 
-def note_what_is_used(run: runs.Run, writing: Writing, writer: Recorded, judges: Sequence[Recorded]) -> None:
+def note_what_is_used(
+    args: Args, run: runs.Run, writing: Writing, writer: Recorded, judges: Sequence[Recorded]
+) -> None:
     """Writes the models, the questions and how texts are drawn into the settings of a run, whatever names them.
 
     Raises:
@@ -261,7 +263,7 @@ def note_what_is_used(run: runs.Run, writing: Writing, writer: Recorded, judges:
         "questions": [asdict(one) for one in (writing.quality, *writing.axes)],
         "sampling": asdict(writing.sampling),
     }
-    note_used(run, used)
+    note_used(run, used, {name: settings_of(args)[name] for name in OF_NOW})
 
 
 def open_run(args: Args, names: tuple[str, ...]) -> runs.Run:

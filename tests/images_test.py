@@ -242,6 +242,9 @@ def test_a_run_goes_on_with_what_it_was_begun_with_alone(tmp_path: Path, monkeyp
     monkeypatch.setattr(qdhf_images.images_report, "finish", stop)
     with pytest.raises(KeyboardInterrupt):
         images(tmp_path / "r", "--clip", str(model), "--method", "aurora-pca")
+    with pytest.raises(KeyboardInterrupt):
+        qdhf_images.main(["--run", str(tmp_path / "r"), "--resume", "--at-once", "7"])
+    assert read_settings(tmp_path / "r")["at_once"] == 7  # it counts the next time too
     monkeypatch.undo()
     with pytest.raises(ValueError, match=f"was begun with pictures {N}, which cannot change"):
         qdhf_images.main(["--run", str(tmp_path / "r"), "--resume", "--pictures", "64"])

@@ -306,6 +306,7 @@ def test_the_cap_stops_a_run_and_a_higher_one_goes_on(server: Faulty, prices: Pa
     qdaif_writing.main(["--run", str(tmp_path / "r"), "--resume", "--cap", "1000000"])
     summary = summary_of(tmp_path / "r")
     assert summary["candidates"] == 13
+    assert read_settings(tmp_path / "r")["cap"] == 1000000  # it counts the next time too
     everything = Ledger(tmp_path / "r" / "replies.db").totals()
     assert everything.requests + everything.failures == len(server.seen)  # none twice
 
