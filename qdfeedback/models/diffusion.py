@@ -99,6 +99,8 @@ def load_diffusion(
         ValueError: The pipeline does not make pictures of prompts and latents; there is no such dtype or scheduler;
             there is nothing to compile with.
     """
+    if compiled and not can_compile():
+        raise ValueError("compiling needs a C++ compiler (g++, or CXX) and the headers of Python")
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     logging.getLogger("transformers.utils.import_utils").addFilter(_needless)
     found = diffusers.DiffusionPipeline.from_pretrained(
@@ -113,8 +115,6 @@ def load_diffusion(
     diffusion = Diffusion(found.to(where), name, how, batch_size=batch_size)
     if sliced:
         found.enable_attention_slicing()
-    if compiled and not can_compile():
-        raise ValueError("compiling needs a C++ compiler (g++, or CXX) and the headers of Python")
     if compiled:
         diffusion.denoiser.compile()
     return diffusion
