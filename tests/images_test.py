@@ -37,7 +37,7 @@ from tests.models.seeing import Seeing
 
 N, FIRST = 40, 16
 TINY = ["--pictures", f"{N}", "--first", f"{FIRST}", "--batch-size", "8", "--judgments", "16", "--rounds", "2",
-        "--cells", "5", "--steps", "3", "--set-size", "10"]  # fmt: skip
+        "--cells", "5", "--steps", "2", "--set-size", "10"]  # fmt: skip
 SEARCHES = ("qdhf", "qdhf-active", "aurora-pca", "aurora-ae", "prompt-evolution")
 
 
@@ -63,7 +63,7 @@ def test_every_method(method: str, tmp_path: Path, capsys) -> None:
     first = Image.open(tmp_path / "r/shown" / names[0])
     assert first.size == (64, 64)
     assert first.text["prompt"] == "any number of circles"
-    assert json.loads(first.text["settings"])["steps"] == 3
+    assert json.loads(first.text["settings"])["steps"] == 2
     assert len(list((tmp_path / "r/shown").glob("*.png"))) == len(set(names.values()))
     assert "collage.png" in capsys.readouterr().out
 
@@ -186,7 +186,7 @@ def test_what_cannot_work_is_refused_at_once(arguments: list[str], message: str,
 
 
 def test_a_judge_that_looks_at_the_pictures(tmp_path: Path) -> None:
-    arguments = ["--annotator", "judge", "--judgments", "20"]
+    arguments = ["--annotator", "judge", "--judgments", "20", "--steps", "3"]  # of what can be read there is more
     with serving(Seeing(leans=1.0)) as server:
         summary = images(tmp_path / "r", *arguments, "--judge", f"m@{server.url}")
         asked = [body for body in server.seen if isinstance(body["messages"][0]["content"], list)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ def test_training_goes_on_with_its_own_checkpoint_alone(tmp_path: Path, monkeypa
         return original(*args)
 
     monkeypatch.setattr(train, "loss_of", stopping)
+    monkeypatch.setattr(train, "train_tokenizer", partial(train.train_tokenizer, documents=200))
     with pytest.raises(KeyboardInterrupt):
         train.main(out)
     with pytest.raises(ValueError, match="is of a training with another seed"):
