@@ -16,7 +16,7 @@ from qdfeedback import archives
 from qdfeedback.diversity.published import fit_published
 from qdfeedback.diversity.unsupervised import fit_autoencoder, fit_pca
 from qdfeedback.feedback.queries import RANDOM, ask, uniform_triplets
-from qdfeedback.search import evaluate
+from qdfeedback.search import add, evaluate
 from qdfeedback.types import Floats, Ints, Placement, Scores, first
 
 if TYPE_CHECKING:
@@ -93,4 +93,4 @@ def reinsert(arm: ArmSearch, ids: Ints, *, margin: float = 0.0) -> None:
     bounds = RANGES if arm.args.method == "gt" else archives.ranges(measures, quantile=0.0, margin=margin)
     archive = arm.build(bounds, int(arm.rng.integers(2**63)))
     arm.placement = Placement(arm.quality, diversity, archive)
-    archive.add(arm.history.take(ids, "solution"), arm.quality.score(features).mean, measures, id=ids)
+    add(arm.placement, {"id": ids, "features": features, "solution": arm.history.take(ids, "solution")})

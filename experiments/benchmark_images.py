@@ -35,7 +35,7 @@ from domains.images import MODEL
 from experiments import images_setup, qdhf_images
 from experiments.arm_published import SHARES
 from experiments.command import run_main
-from qdfeedback.models.diffusion import Diffusion, Drawing, load_diffusion
+from qdfeedback.models.diffusion import Diffusion, Drawing, dtype_of, load_diffusion
 from qdfeedback.parallel import compute_on, threads
 from qdfeedback.types import Floats
 
@@ -156,7 +156,8 @@ def measure(args: Args, folder: Path) -> dict[str, Any]:
         qdhf_images.iterate(images, iteration, args.iteration)
 
     def as_published(iteration: int) -> None:
-        again = len(images.placement.archive) if iteration in refits and images.placement is not None else 0
+        assert images.placement is not None, "the search goes first"
+        again = len(images.placement.archive) if iteration in refits else 0
         published.draw(images.search.domain.initial(args.iteration + again, rng))
 
     ways: dict[str, Callable[[int], None]] = {"search": search, "bare": draw, "published": as_published}
@@ -196,10 +197,8 @@ def sd15(args: Args) -> Diffusion:
         feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     where = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    auto = torch.bfloat16 if where.startswith("cuda") else torch.float32
-    kind = auto if args.dtype == "auto" else getattr(torch, args.dtype)
     how = Drawing(steps=args.steps, guidance=7.5)
-    return Diffusion(pipeline.to(where, kind), "random", how, batch_size=args.batch_size)
+    return Diffusion(pipeline.to(where, dtype_of(args.dtype, where)), "random", how, batch_size=args.batch_size)
 
 
 def measure_random(args: Args) -> dict[str, Any]:

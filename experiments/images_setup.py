@@ -119,7 +119,7 @@ def make(args: Args) -> Made:
     run = open_run(args, seeing.encoder.names)
     models = open_language_models(args, run.settings["study"])
     used = seeing.used | {"model": diffusion.name} | {role: one.name for role, one in models.items()}
-    note_used(run, used, {name: settings_of(args)[name] for name in OF_NOW})
+    note_used(run, used, settings_of(args), of_now=OF_NOW)
     domain = Images(Pictures(diffusion, Shown(args.run / "shown")), args.prompt, solutions_of(args))
     generator = make_generator(args, domain, models.get("writer"))
     search = Search(domain, seeing.encoder, generator, args.seed[0])

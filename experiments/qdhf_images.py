@@ -48,7 +48,7 @@ from qdfeedback.feedback.store import Store
 from qdfeedback.generators.latent import Fresh
 from qdfeedback.parallel import compute_on, threads
 from qdfeedback.quality.alignment import published_objective
-from qdfeedback.search import elites, rebuild, start, step
+from qdfeedback.search import add, elites, refresh, start, step
 from qdfeedback.study.settings import begin_study, end_study, similarity_study
 from qdfeedback.types import Annotator, Floats, Ints, Placement, mean_objective
 
@@ -319,14 +319,11 @@ class ImageSearch:
         features = self.history.sample("features") if ids is None else self.history.take(ids, "features")
         measures = OnColumns(self.learned, self.model).project(features)
         how = {"quantile": 0.005, "margin": 0.05} if ids is None else {"quantile": 0.0, "margin": 0.0}
-        objective = self.objective(self.quality.score(features))
-        archive = self.build(archives.ranges(measures, **how))
-        self.placement = self.placed_on(archive)
+        self.placement = self.placed_on(self.build(archives.ranges(measures, **how)))
         if ids is None:
-            self.placement = rebuild(self.history, self.placement, archive)
+            refresh(self.history, self.placement)
         else:
-            good = np.isfinite(objective) & (objective >= self.least) & np.isfinite(measures).all(axis=1)
-            archive.add(ids[good], objective[good], measures[good], id=ids[good])
+            add(self.placement, {"id": ids, "features": features})
 
     def build(self, ranges: Floats) -> Any:
         """Returns an empty archive."""

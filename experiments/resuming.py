@@ -87,13 +87,14 @@ def refuse_keys(*models: str | None) -> None:
         raise ValueError("--writer, --judge: the run folder keeps addresses; put the key into --key-variable")
 
 
-def note_used(run: runs.Run, used: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def note_used(run: runs.Run, used: Mapping[str, Any], settings: Mapping[str, Any], *, of_now: Collection[str]) -> None:
     """Writes what a run uses, models by their exact names, into its settings, whatever names it.
 
     Args:
         run: new, or one that goes on.
         used: role → what.
-        now: settings that may have changed; those of this call count from here on.
+        settings: of this call.
+        of_now: those that may have changed; they count from here on.
 
     Raises:
         ValueError: The run was begun with something else.
@@ -105,7 +106,7 @@ def note_used(run: runs.Run, used: Mapping[str, Any], now: Mapping[str, Any]) ->
             f"{run.path} was begun with another {different[0]}: {before.get(different[0])}, now {used[different[0]]}; "
             "what it holds and what would come do not belong together"
         )
-    run.settings |= {"used": used, **now}
+    run.settings |= {"used": used} | {name: settings[name] for name in of_now}
     write_settings(run.path, run.settings)
 
 

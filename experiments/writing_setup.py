@@ -263,7 +263,7 @@ def note_what_is_used(
         "questions": [asdict(one) for one in (writing.quality, *writing.axes)],
         "sampling": asdict(writing.sampling),
     }
-    note_used(run, used, {name: settings_of(args)[name] for name in OF_NOW})
+    note_used(run, used, settings_of(args), of_now=OF_NOW)
 
 
 def open_run(args: Args, names: tuple[str, ...]) -> runs.Run:

@@ -10,7 +10,7 @@ features; nothing is rendered and nobody is asked a second time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -70,7 +70,7 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What `refresh` did: candidates read, those with finite objective and measures, and those placed from outside."""
+    """What `refresh` did: candidates read, those with a finite objective and measures, those placed from outside."""
 
     rows: int
     valid: int
@@ -208,24 +208,34 @@ def refresh(history: Rows, placement: Placement, *, start: int = 0) -> Refreshed
 
     Reads the history a part at a time: a million candidates take seconds and no more memory than one part.
     """
-    rows = valid = outside = 0
-    low, high = (getattr(placement.archive, name, None) for name in ("lower_bounds", "upper_bounds"))
     columns = ("id", "features") if placement.holds_ids else ("id", "features", "solution")
-    for part in history.chunks(*columns, start=start):
-        _, objective, measures = measure(placement, part["features"])
-        good = np.isfinite(objective) & np.isfinite(measures).all(axis=1)
-        rows += len(good)
-        valid += int(np.count_nonzero(good))
-        good &= objective >= placement.least
-        if not good.all():
-            part = {name: values[good] for name, values in part.items()}
-            objective, measures = objective[good], measures[good]
-        if len(objective):
-            solutions = part["id"] if placement.holds_ids else part["solution"]
-            placement.archive.add(solutions, objective, measures, id=part["id"])
-            if low is not None and high is not None:
-                outside += int(np.count_nonzero(((measures < low) | (measures > high)).any(axis=1)))
-    return Refreshed(rows, valid, outside)
+    done = [add(placement, part) for part in history.chunks(*columns, start=start)]
+    return Refreshed(sum(one.rows for one in done), sum(one.valid for one in done), sum(one.clipped for one in done))
+
+
+def add(placement: Placement, rows: Mapping[str, NDArray[Any]]) -> Refreshed:
+    """Places candidates that were evaluated before.
+
+    Args:
+        placement: where.
+        rows: their columns as a history has them: id (n,), features (n, d), and solution (n, …) where the archive does
+            not hold ids.
+    """
+    _, objective, measures = measure(placement, rows["features"])
+    valid = np.isfinite(objective) & np.isfinite(measures).all(axis=1)
+    good = valid & (objective >= placement.least)
+    if not good.all():
+        rows = {name: values[good] for name, values in rows.items()}
+        objective, measures = objective[good], measures[good]
+    clipped = 0
+    if len(objective):
+        placement.archive.add(
+            rows["id"] if placement.holds_ids else rows["solution"], objective, measures, id=rows["id"]
+        )
+        low, high = (getattr(placement.archive, name, None) for name in ("lower_bounds", "upper_bounds"))
+        if low is not None and high is not None:
+            clipped = int(np.count_nonzero(((measures < low) | (measures > high)).any(axis=1)))
+    return Refreshed(len(good), int(np.count_nonzero(valid)), clipped)
 
 
 def rebuild(history: Rows, placement: Placement, archive: ArchiveBase) -> Placement:

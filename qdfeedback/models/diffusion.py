@@ -104,7 +104,7 @@ def load_diffusion(
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     logging.getLogger("transformers.utils.import_utils").addFilter(_needless)
     found = diffusers.DiffusionPipeline.from_pretrained(
-        str(model), revision=revision, dtype=_dtype(dtype, where), use_safetensors=True
+        str(model), revision=revision, dtype=dtype_of(dtype, where), use_safetensors=True
     )
     if scheduler is not None:
         kind: Any = getattr(diffusers, scheduler, None)
@@ -124,7 +124,12 @@ def _needless(record: logging.LogRecord) -> bool:
     return "requires torchvision" not in record.getMessage()
 
 
-def _dtype(dtype: str, device: str) -> torch.dtype:
+def dtype_of(dtype: str, device: str) -> torch.dtype:
+    """Returns the type of numbers with a name, or for "auto" the one that suits a device.
+
+    Raises:
+        ValueError: There is none.
+    """
     if dtype == "auto" and not device.startswith("cuda"):
         return torch.float32
     if dtype == "auto":

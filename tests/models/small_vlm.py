@@ -21,6 +21,7 @@ from domains.images import CLIP
 from domains.images.attributes import QUESTIONS, value
 from domains.images.reader import read
 from domains.images.scenes import draw, random_scene
+from domains.training import make_optimizers, rate, update
 
 ASKED = ("ground", "count")
 LAYERS, WIDTH, STEPS, BATCH, PICTURES = 2, 64, 300, 32, 1000
@@ -81,12 +82,10 @@ def train(folder: Path, *, seed: int = 0) -> None:
     rng = np.random.default_rng(seed)
     processor = make_processor()
     model = make_model(processor)
-    optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=3e-3)
+    optimizers = make_optimizers(model)
     scenes = [draw(random_scene(rng)) for _ in range(PICTURES)]
     seen = [{name: value(read(pixels), name) for name in ASKED} for pixels in scenes]
     for step in range(STEPS):
-        for group in optimizer.param_groups:
-            group["lr"] = 3e-3 * min(1, 4 * (1 - step / STEPS), (step + 1) / 20)
         rows = rng.integers(PICTURES, size=BATCH)
         names = [str(name) for name in rng.choice(ASKED, BATCH)]
         prompts = [str(rng.choice(QUESTIONS[name].prompts(None))) for name in names]
@@ -99,8 +98,6 @@ def train(folder: Path, *, seed: int = 0) -> None:
         labels = torch.full_like(inputs["input_ids"], -100)
         labels[:, -2:] = inputs["input_ids"][:, -2:]
         loss = model(**inputs, labels=labels).loss
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        update(loss, [model], optimizers, rate(step, STEPS, 3e-3))
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
