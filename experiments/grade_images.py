@@ -55,7 +55,7 @@ class Args:
 
 def grade(run: Path, judge: Any, questions: tuple[Attribute, ...] | None) -> dict[str, Any]:
     """Returns the figures of one run's set."""
-    summary, settings = files.read_json(run / "summary.json"), read_settings(run)
+    summary, settings = files.read_json(run / "summary.json", dict), read_settings(run)
     shown = Shown(run / "shown")
     names = shown.names()
     paths = [shown.path(names[candidate]) for candidate in summary["set_ids"]]

@@ -45,7 +45,7 @@ def collect(
     of_rows: dict[Row, dict[str, Any]] = {}
     paths: dict[tuple[Row, int], Path] = {}
     for path in sorted({path for folder in folders for path in Path(folder).rglob("summary.json")}):
-        summary = files.read_json(path)
+        summary = files.read_json(path, dict)
         key = row(summary)
         if key is None:
             continue

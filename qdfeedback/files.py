@@ -5,16 +5,28 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
+import re
+import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 _META = "meta.json"
+_PART = re.compile(r"\.(\d+)\.part")
+_STALE_SECONDS = 3600  # nothing here takes so long to write
+_CALLED = {
+    dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number", bool: "true or false",
+    type(None): "nothing",
+}  # fmt: skip
+
+T = TypeVar("T")
+Arrays = dict[str, NDArray[Any]]
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -65,16 +77,60 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, want: type = object) -> Any:
     """Returns the value in a JSON file.
 
+    Args:
+        path: the file.
+        want: what the whole file must hold: dict for an object, list for a list.
+
     Raises:
-        ValueError: The file is not JSON; the message names it.
+        ValueError: The file is not JSON, is nested too deeply, or holds something else; the message names it.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError(f"{path} is not valid JSON: it is nested too deeply") from error
+    except ValueError as error:  # not JSON, not UTF-8, a number of thousands of digits
         raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(value, want):
+        raise ValueError(f"{path} must hold {called(want)}, it holds {called(type(value))}")
+    return value
+
+
+def called(kind: type) -> str:
+    """Returns what JSON calls a type of values."""
+    return _CALLED.get(kind, kind.__name__)
+
+
+def is_alive(pid: int) -> bool:
+    """True where a process on this machine has that id, whichever program it is."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def sweep(folder: Path) -> None:
+    """Removes what processes that are gone left half written in a folder and below it."""
+    for part in folder.rglob("*.part"):
+        match = _PART.search(part.name)
+        if match is None or not part.is_file():
+            continue
+        pid, age = int(match[1]), time.time() - part.stat().st_mtime
+        if age > _STALE_SECONDS or not is_alive(pid):
+            part.unlink(missing_ok=True)
+
+
+def beside(path: Path, what: str) -> Path:
+    """Returns a name, `history.damaged-1.arrows` or the like, that no file has yet: for what is put aside."""
+    number = 1
+    while (aside := path.with_name(f"{path.stem}.{what}-{number}{path.suffix}")).exists():
+        number += 1
+    return aside
 
 
 def pack(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> bytes:
@@ -89,8 +145,10 @@ def pack(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> bytes:
     return stream.getvalue()
 
 
-def unpack(content: bytes, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def unpack(content: bytes, name: str) -> tuple[Arrays, dict[str, Any]]:
     """Returns the arrays and the metadata that `pack` put together; runs no code from the file.
+
+    No more is allocated than the file has bytes: what it says of its own sizes is checked first.
 
     Args:
         content: the file's bytes.
@@ -99,18 +157,74 @@ def unpack(content: bytes, name: str) -> tuple[dict[str, NDArray[Any]], dict[str
     Raises:
         ValueError: The bytes are not such an archive.
     """
-    arrays = {}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for entry in archive.namelist():
-                if entry != _META:
-                    arrays[entry.removesuffix(".npy")] = np.lib.format.read_array(
-                        io.BytesIO(archive.read(entry)), allow_pickle=False
-                    )
-            meta = json.loads(archive.read(_META))
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
-        raise ValueError(f"{name} is damaged or not one of ours: {error}") from error
-    return arrays, meta
+            entries = archive.infolist()
+            _check_entries(entries, len(content))
+            bodies = {entry.filename: archive.read(entry) for entry in entries}
+        meta = json.loads(bodies.pop(_META))
+        if not isinstance(meta, dict):
+            raise ValueError(f"{_META} must hold an object, it holds {called(type(meta))}")
+        return {entry.removesuffix(".npy"): npy_array(body) for entry, body in bodies.items()}, meta
+    except Exception as error:  # readers of zip, JSON and headers raise whatever a damaged byte leads them to
+        why = f"there is no {error} in it" if isinstance(error, KeyError) else error
+        raise ValueError(f"{name} is damaged or not one of ours: {why}") from error
+
+
+def read_packed(path: Path | str, build: Callable[[Arrays, dict[str, Any]], T], *, kind: str = "") -> T:
+    """Returns what is built from the arrays and the metadata in a file that `pack` made.
+
+    Args:
+        path: the file.
+        build: takes arrays and metadata; what it misses in them is an error of the file.
+        kind: what the metadata must call a model; "" for a file that holds none.
+
+    Raises:
+        ValueError: The file is damaged, holds another kind of model, or lacks what is built from.
+        OSError: It cannot be read.
+    """
+    arrays, meta = unpack(Path(path).read_bytes(), str(path))
+    if kind and meta.get("model") != kind:
+        raise ValueError(f"{path} holds a {meta.get('model')} model, expected {kind}")
+    try:
+        return build(arrays, meta)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        why = f"there is no {error} in it" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path} is damaged or not one of ours: {why}") from error
+
+
+def _check_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise ValueError("it has compressed parts")
+    if sum(entry.file_size for entry in entries) > size:
+        raise ValueError("its parts are larger than the file")
+    if len({entry.filename for entry in entries}) < len(entries):
+        raise ValueError("two of its parts have one name")
+
+
+def npy_array(body: bytes) -> NDArray[Any]:
+    """Returns the array in the bytes of an `.npy` file; no objects, and no more memory than the file has bytes.
+
+    Raises:
+        ValueError: It is no such file, or has not the size that its header says.
+    """
+    stream = io.BytesIO(body)
+    version = np.lib.format.read_magic(stream)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"an array of format {version} in place of (1, 0) or (2, 0)")
+    shape, in_columns, dtype = read(stream)
+    start, count = stream.tell(), math.prod(shape)
+    if dtype.hasobject:
+        raise ValueError("an array of objects: they are not loaded")
+    if min(shape, default=0) < 0 or count * dtype.itemsize != len(body) - start or count > len(body):
+        raise ValueError(
+            f"an array of {len(body) - start} bytes, its header says {dtype} {shape}: {count * dtype.itemsize}"
+        )
+    if not dtype.itemsize:
+        return np.empty(shape, dtype)
+    flat = np.frombuffer(body, dtype, count, start)
+    return flat.reshape(shape[::-1]).T.copy(order="F") if in_columns else flat.reshape(shape).copy()
 
 
 def digest(content: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,16 @@ BEST = "best.npz"
 
 
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Writes the settings of a run into its folder."""
+    """Writes the settings of a run into its folder.
+
+    Raises:
+        ValueError: One of them is nothing that JSON can hold; the message names it.
+    """
+    for name, value in settings.items():
+        try:
+            json.dumps(value, allow_nan=True)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"settings must be JSON values, {name} is {type(value).__name__}: {value!r}") from error
     files.write_json(path / "settings.json", {"format": FORMAT, "settings": dict(settings)})
 
 
@@ -22,7 +32,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """Returns the settings of the run in a folder.
 
     Raises:
-        ValueError: There is no run, or it was written by another version.
+        ValueError: There is no run, it was written by another version, or the file is damaged.
     """
     file = Path(path) / "settings.json"
     if not file.exists():
@@ -31,4 +41,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise ValueError(f"{path} was written in run format {found}, this version reads format {FORMAT}")
-    return dict(content["settings"])
+    settings = content.get("settings")
+    if not isinstance(settings, dict):
+        raise ValueError(f"{file} must hold its settings as an object, they are {files.called(type(settings))}")
+    return settings

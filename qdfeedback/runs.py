@@ -256,7 +256,7 @@ def is_finished(path: Path) -> bool:
 
 def read_summary(path: Path) -> dict[str, Any]:
     """Returns the summary of a finished run."""
-    return dict(files.read_json(Path(path) / "summary.json"))
+    return dict(files.read_json(Path(path) / "summary.json", dict))
 
 
 def clear(path: Path) -> None:

@@ -193,3 +193,17 @@ def test_a_cvt_archive_is_restored_too() -> None:
     runs.restore(runs.Checkpoint(4, arrays, state), two, search.generator, rng)
     assert np.array_equal(one.archive.sample_elites(9)["id"], two.archive.sample_elites(9)["id"])
     assert one.archive.stats == two.archive.stats
+
+
+@pytest.mark.parametrize(
+    "text", ['{"format": 1}', '{"format": 1, "settings": [1, 2]}', '{"format": 1, "settings": null}']
+)
+def test_settings_of_the_wrong_shape_are_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(ValueError, match=r"settings\.json must hold its settings as an object"):
+        read_settings(tmp_path)
+
+
+def test_settings_that_json_cannot_hold_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="settings must be JSON values, encoder is ndarray"):
+        runs.create(tmp_path / "r", {"seed": 1, "encoder": np.zeros(2)}, NAMES)

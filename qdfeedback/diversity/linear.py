@@ -18,10 +18,16 @@ class Linear:
     Attributes:
         offset: (d,).
         weights: (d, k).
+
+    Raises:
+        ValueError: They have other shapes.
     """
 
     offset: Floats
     weights: Floats
+
+    def __post_init__(self) -> None:
+        check_map(self.offset, self.weights)
 
     @property
     def dim(self) -> int:
@@ -43,16 +49,21 @@ class Linear:
         )
 
 
+def check_map(offset: Floats, weights: Floats) -> None:
+    """Refuses an offset that is not (d,), or weights that are not (d, k), of numbers."""
+    if np.ndim(offset) != 1 or np.ndim(weights) != 2 or len(offset) != len(weights):
+        raise ValueError(f"offset and weights must be (d,) and (d, k), got {np.shape(offset)} and {np.shape(weights)}")
+    if not all(np.issubdtype(np.asarray(one).dtype, np.number) for one in (offset, weights)):
+        raise ValueError("offset and weights must be numbers")
+
+
 def load(path: Path) -> Linear:
     """Returns the model that `Linear.save` wrote.
 
     Raises:
         ValueError: The file is damaged or holds another kind of model.
     """
-    arrays, meta = files.unpack(Path(path).read_bytes(), str(path))
-    if meta.get("model") != "linear":
-        raise ValueError(f"{path} holds a {meta.get('model')} model, expected linear")
-    return Linear(arrays["offset"], arrays["weights"])
+    return files.read_packed(path, lambda arrays, _: Linear(arrays["offset"], arrays["weights"]), kind="linear")
 
 
 def rotation_onto(measures: Floats, target: Floats) -> Floats:

@@ -20,8 +20,7 @@ def load(path: Path) -> Model:
     Raises:
         ValueError: The file is damaged or holds no diversity model.
     """
-    _, meta = files.unpack(Path(path).read_bytes(), str(path))
-    kind = meta.get("model")
+    kind = files.read_packed(path, lambda _, meta: meta.get("model"))
     if kind == "linear":
         return load_linear(path)
     if kind == "similarity":

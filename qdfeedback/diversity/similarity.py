@@ -28,6 +28,7 @@ from qdfeedback.diversity.fitting import (
     prepare,
     validation_rows,
 )
+from qdfeedback.diversity.linear import check_map
 from qdfeedback.types import Bools, Floats, Ints
 
 __all__ = ["Fit", "Similarity", "choose_ridge", "cross_fitted", "fit_similarity", "load"]
@@ -52,6 +53,13 @@ class Similarity:
     temperature: float = 1.0
     flip: float = 0.0
     note: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_map(self.offset, self.weights)
+        if self.members.ndim != 3 or self.members.shape[1:] != self.weights.shape:
+            raise ValueError(f"members must be (m, *{self.weights.shape}), got {self.members.shape}")
+        if not (isinstance(self.temperature, float | int) and isinstance(self.flip, float | int)):
+            raise ValueError(f"temperature and flip must be numbers, got {self.temperature} and {self.flip}")
 
     @property
     def dim(self) -> int:
@@ -95,10 +103,13 @@ def load(path: Path | str) -> Similarity:
     Raises:
         ValueError: The file is damaged or holds another kind of model.
     """
-    arrays, meta = files.unpack(Path(path).read_bytes(), str(path))
-    if meta.get("model") != "similarity":
-        raise ValueError(f"{path} holds a {meta.get('model')} model, expected similarity")
-    return Similarity(**arrays, temperature=meta["temperature"], flip=meta["flip"], note=meta["note"])
+    return files.read_packed(
+        path,
+        lambda arrays, meta: Similarity(
+            arrays["offset"], arrays["weights"], arrays["members"], meta["temperature"], meta["flip"], meta["note"]
+        ),
+        kind="similarity",
+    )
 
 
 def fit_similarity(

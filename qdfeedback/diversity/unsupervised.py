@@ -6,13 +6,14 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
 
 from qdfeedback import files
-from qdfeedback.diversity.linear import Linear
+from qdfeedback.diversity.linear import Linear, check_map
 from qdfeedback.diversity.published import linear_start, train
 from qdfeedback.types import Floats
 
@@ -40,6 +41,12 @@ class Autoencoder:
     weights: tuple[Floats, ...]
     biases: tuple[Floats, ...]
 
+    def __post_init__(self) -> None:
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            check_map(bias, weight.T)
+        if not self.weights or any(len(b) != a.shape[1] for a, b in itertools.pairwise(self.weights)):
+            raise ValueError(f"layers must fit each other, got {[weight.shape for weight in self.weights]}")
+
     @property
     def dim(self) -> int:
         """The number of measures."""
@@ -65,11 +72,12 @@ def load_autoencoder(path: Path) -> Autoencoder:
     Raises:
         ValueError: The file is damaged or holds another kind of model.
     """
-    arrays, meta = files.unpack(Path(path).read_bytes(), str(path))
-    if meta.get("model") != "autoencoder":
-        raise ValueError(f"{path} holds a {meta.get('model')} model, expected autoencoder")
-    layers = range(meta["layers"])
-    return Autoencoder(tuple(arrays[f"weight_{i}"] for i in layers), tuple(arrays[f"bias_{i}"] for i in layers))
+
+    def build(arrays: dict[str, Any], meta: dict[str, Any]) -> Autoencoder:
+        layers = range(meta["layers"])
+        return Autoencoder(tuple(arrays[f"weight_{i}"] for i in layers), tuple(arrays[f"bias_{i}"] for i in layers))
+
+    return files.read_packed(path, build, kind="autoencoder")
 
 
 def fit_autoencoder(

@@ -87,3 +87,22 @@ def test_rotation_onto_lays_a_turned_map_back(rng) -> None:
     np.testing.assert_allclose(rotation_onto(places @ flip, places), flip, atol=1e-10)
     with pytest.raises(ValueError, match="must have one shape"):
         rotation_onto(places, places[:, :2])
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("lose", ["array", "shape", "words", "meta"])
+def test_a_file_of_a_model_that_lacks_something_is_one_line(tmp_path: Path, name: str, lose: str) -> None:
+    path = tmp_path / "axes.npz"
+    MODELS[name].save(path)
+    arrays, meta = files.unpack(path.read_bytes(), path.name)
+    first = next(key for key in arrays if "weight" in key)
+    if lose == "array":
+        del arrays[first]
+    elif lose == "meta":
+        meta = {"model": meta["model"], "layers": "many"}
+        arrays = {key: array for key, array in arrays.items() if key != "weights"}
+    else:
+        arrays[first] = arrays[first][0] if lose == "shape" else arrays[first].astype(str)
+    files.write_atomic(path, files.pack(arrays, meta))
+    with pytest.raises(ValueError, match=r"axes\.npz is damaged or not one of ours"):
+        models.load(path)
