@@ -25,13 +25,21 @@ class Database:
 
     Args:
         where: a file path for SQLite, or an SQLAlchemy URL.
+        create: makes the tables where there are none; without it they must be there.
+
+    Attributes:
+        name: the file, or the URL without its password.
+        made: its tables were made just now.
 
     Raises:
-        ValueError: The place cannot be opened, or was written by another version.
+        ValueError: The place cannot be opened, holds nothing, or was written by another version.
     """
 
-    def __init__(self, where: Path | str) -> None:
+    def __init__(self, where: Path | str, *, create: bool = True) -> None:
         url = _url(where)
+        self.name = str(where) if "://" not in str(where) else _safe(url)
+        if not create and url.get_backend_name() == "sqlite":
+            _check_there(Path(url.database or ""), self.name)
         self.engine = _engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         if self.is_sqlite:
@@ -40,7 +48,7 @@ class Database:
         self._reading = self._readers(url)
         self._turn = threading.Lock()  # threads of one process wait here, and not in the database
         try:
-            _create(self.engine)
+            self.made = _create(self.engine)
             with self._reading.connect() as connection:
                 found = connection.scalar(sa.select(versions.c.version))
         except sa.exc.SQLAlchemyError as error:
@@ -145,19 +153,27 @@ def _begin_sqlite(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _create(engine: sa.Engine) -> None:
-    """Makes the tables; a process that loses the race to make them finds them there."""
+def _check_there(path: Path, name: str) -> None:
+    if not path.exists():
+        raise ValueError(f"there is no judgment store {name}")
+    if path.is_file() and not path.stat().st_size:
+        raise ValueError(f"the judgment store {name} is empty: all that it held is gone")
+
+
+def _create(engine: sa.Engine) -> bool:
+    """Makes the tables where there are none, and says so; a process that loses the race finds them there."""
     try:
         with engine.begin() as connection:
-            older = sa.inspect(connection).has_table("judgments") and not sa.inspect(connection).has_table(
-                versions.name
-            )
+            there, marked = (sa.inspect(connection).has_table(name) for name in ("judgments", versions.name))
             meta.create_all(connection)
-            if connection.scalar(sa.select(versions.c.version)) is None:
-                connection.execute(sa.insert(versions).values(version=0 if older else SCHEMA))
+            if not marked:
+                connection.execute(sa.insert(versions).values(version=0 if there else SCHEMA))
+            connection.execute(sa.update(versions).where(versions.c.version == 1).values(version=SCHEMA))
+            return not there
     except (sa.exc.OperationalError, sa.exc.IntegrityError, sa.exc.ProgrammingError):
         if not sa.inspect(engine).has_table(versions.name):
             raise
+    return False
 
 
 def _safe(url: sa.URL) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from qdfeedback.feedback.database import Database
+from qdfeedback.feedback.fingerprints import Fingerprint, fingerprint, lost
 from qdfeedback.feedback.tables import empty, items, judgments, trials
 from qdfeedback.types import Annotator, Answers, Floats, Ints, Queries
 
@@ -42,13 +43,14 @@ class Store:
 
     Args:
         where: a file path for SQLite, an SQLAlchemy URL, or a database that is open.
+        create: makes a new store where there is none; without it, as where a run goes on, that is an error.
 
     Raises:
-        ValueError: The place cannot be opened as a store.
+        ValueError: The place cannot be opened as a store, or nothing is there to be opened.
     """
 
-    def __init__(self, where: Path | str | Database) -> None:
-        self.database = where if isinstance(where, Database) else Database(where)
+    def __init__(self, where: Path | str | Database, *, create: bool = True) -> None:
+        self.database = where if isinstance(where, Database) else Database(where, create=create)
 
     def close(self) -> None:
         """Lets go of all connections."""
@@ -200,6 +202,27 @@ class Store:
         return int(
             self.database.value(sa.select(sa.func.max(judgments.c.id)).where(judgments.c.study_id == study)) or 0
         )
+
+    @property
+    def is_new(self) -> bool:
+        """Whether its tables were made when it was opened."""
+        return self.database.made
+
+    def fingerprint(self, study: str, until: int | None = None, *, after: int = 0) -> Fingerprint:
+        """Returns what a study's judgments in (after, until] are now; until None = up to the newest.
+
+        A run notes one at each refit, of what came since the refit before, and hands all of them to `lost` when it
+        goes on: so nothing is read twice while it runs.
+        """
+        until = self.last(study) if until is None else until
+        return fingerprint(self.database, study, after=after, until=max(after, until))
+
+    def lost(self, study: str, noted: Sequence[Fingerprint]) -> str | None:
+        """Returns a sentence on what is missing or changed of what was noted; None where all is there.
+
+        Answers that were erased at a person's wish are not missing.
+        """
+        return lost(self.database, study, noted)
 
     def asked(self, study: str) -> int:
         """Returns how many questions were published, practice and catch trials apart."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-SCHEMA = 1
+SCHEMA = 2
 
 meta = sa.MetaData()
 _INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up plain integers only
@@ -138,6 +138,12 @@ tombstones = sa.Table(
     sa.Column("first_judgment", sa.BigInteger),
 )
 
+erased = sa.Table(
+    "erased",
+    meta,
+    sa.Column("study_id", sa.String, primary_key=True),
+    sa.Column("judgment", _INTEGER, primary_key=True, autoincrement=False),  # the id alone: what is missing on purpose
+)
 
 removed = sa.Table(
     "removed",

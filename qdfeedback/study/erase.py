@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from qdfeedback import files
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.store import utc_now
-from qdfeedback.feedback.tables import assignments, empty, identities, judgments, raters, removed, tombstones
+from qdfeedback.feedback.tables import assignments, empty, erased, identities, judgments, raters, removed, tombstones
 from qdfeedback.study.settings import Study
 
 
@@ -44,6 +44,8 @@ def delete_rater(folder: Path, database: Database, study: Study, rater_id: str) 
     """
     with database.writing(lock=study.study_id) as connection:
         names, first, n = _find(connection, study, rater_id)
+        ids = sa.select(judgments.c.study_id, judgments.c.id).where(*_answers_of(study, names))
+        connection.execute(sa.insert(erased).from_select(["study_id", "judgment"], ids))
         connection.execute(sa.delete(judgments).where(*_answers_of(study, names)))
         for table in (assignments, identities, raters):
             connection.execute(sa.delete(table).where(table.c.study_id == study.study_id, table.c.rater_id.in_(names)))

@@ -1,0 +1,81 @@
+"""What a study's judgments were at some moment, in a few numbers, so that a run that goes on knows when some are lost.
+
+Judgments are append-only, so a stretch of them between two ids never changes, but for people who had their answers
+erased: these are known by their ids alone, and are no loss.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import sqlalchemy as sa
+
+from qdfeedback.feedback.database import Database
+from qdfeedback.feedback.tables import erased, judgments
+
+_USED = (
+    "id", "trial_id", "task", "question", "kind", "purpose", "anchor_id", "left_id", "right_id", "choice", "winner_id",
+    "value", "label", "probability", "annotator_kind", "annotator_id",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """A stretch of a study's judgments, as it was when this was made; `dataclasses.asdict` gives JSON.
+
+    Attributes:
+        after: judgments with a higher id than this,
+        until: up to this one.
+        count: how many of the study's judgments were there, of whatever kind.
+        erased: how many had been erased by then.
+        digest: of all that a fit could use of them.
+    """
+
+    after: int
+    until: int
+    count: int
+    erased: int
+    digest: str
+
+
+def fingerprint(database: Database, study: str, *, after: int = 0, until: int) -> Fingerprint:
+    """Returns what the judgments of a study in (after, until] are now."""
+    columns = [judgments.c[name] for name in _USED]
+    query = sa.select(*columns).where(judgments.c.study_id == study, *_within(judgments.c.id, after, until))
+    content, count = hashlib.sha256(), 0
+    for row in database.rows(query.order_by(judgments.c.id)):
+        content.update(json.dumps([row[name] for name in _USED]).encode() + b"\n")
+        count += 1
+    gone = sa.select(sa.func.count()).select_from(erased).where(erased.c.study_id == study)
+    n = database.value(gone.where(*_within(erased.c.judgment, after, until)))
+    return Fingerprint(after, until, count, int(n), content.hexdigest()[:16])
+
+
+def lost(database: Database, study: str, noted: Sequence[Fingerprint]) -> str | None:
+    """Returns a sentence on what is missing or changed of what was noted; None where all is there.
+
+    What was erased since is not missing. In a stretch of which some was erased since, the others are counted only.
+    """
+    stretches = sorted(noted, key=lambda one: (one.after, one.until))
+    missing, changed = [0], False
+    for was in stretches:
+        now = fingerprint(database, study, after=was.after, until=was.until)
+        missing.append(was.count + was.erased - now.count - now.erased)
+        changed |= missing[-1] < 0 or now.erased < was.erased
+        changed |= now.erased == was.erased and now.digest != was.digest
+    if not changed and not any(missing):
+        return None
+    apart = all(one.until <= other.after for one, other in pairwise(stretches))
+    total, gone = (sum if apart else max)(was.count for was in stretches), (sum if apart else max)(missing)
+    which = f"of the {total} judgments of study {study!r} that were used before, with ids up to {stretches[-1].until}"
+    if gone <= 0:
+        return f"{database.name} holds others in place {which}: it was damaged or replaced by another"
+    return f"{database.name} lacks {gone} {which}: it was emptied, cut back, damaged or replaced by another"
+
+
+def _within(column: sa.ColumnElement[int], after: int, until: int) -> tuple[sa.ColumnElement[bool], ...]:
+    return column > after, column <= until
