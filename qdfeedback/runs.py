@@ -14,10 +14,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 import shutil
-import socket
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdfeedback import files
+from qdfeedback.claims import claim
 from qdfeedback.generators import pyribs_state
 from qdfeedback.history import History, Position
 from qdfeedback.run_settings import BEST, read_settings, write_settings
@@ -233,7 +232,7 @@ def create(path: Path, settings: Mapping[str, Any], names: Sequence[str], *, com
             f"{path} is not empty: --resume goes on with it, --overwrite replaces it; or name another folder"
         )
     path.mkdir(parents=True, exist_ok=True)
-    _claim(path)
+    claim(path)
     write_settings(path, settings)
     return Run(path, dict(settings), History(path / "history.arrows", names, commit=commit))
 
@@ -245,7 +244,7 @@ def resume(path: Path, names: Sequence[str], *, commit: bool = False) -> Run:
         ValueError: The folder holds no run, one of another version, or one that another process is at work on.
     """
     settings = read_settings(path)
-    _claim(Path(path))
+    claim(Path(path))
     return Run(Path(path), settings, History(Path(path) / "history.arrows", names, commit=commit))
 
 
@@ -270,7 +269,7 @@ def clear(path: Path) -> None:
         others = [found.parent for found in Path(path).rglob("settings.json") if found.parent != Path(path)]
         if others:
             raise ValueError(f"{path} holds other runs, {others[0]} for one: they would be lost with it")
-        _claim(Path(path))
+        claim(Path(path))
         shutil.rmtree(path)
 
 
@@ -304,40 +303,6 @@ def restore(checkpoint: Checkpoint, placement: Placement, generator: Generator, 
 def _scrap(entry: Path) -> bool:
     """True for what a process that was killed while it wrote its first files may leave."""
     return entry.name.endswith(".part") or entry.name == "process.json"
-
-
-def _claim(path: Path) -> None:
-    """Notes that this process is at work on the folder.
-
-    Raises:
-        ValueError: Another living process on this machine is.
-    """
-    note = path / "process.json"
-    mine = {"pid": os.getpid(), "host": socket.gethostname()}
-    if note.exists():
-        other = files.read_json(note)
-        if other["host"] == mine["host"] and other["pid"] != mine["pid"] and _alive(other["pid"]):
-            raise ValueError(f"process {other['pid']} is at work on {path}: stop it first")
-    files.write_json(note, mine)
-
-
-def is_at_work(path: Path) -> bool:
-    """True where a process works on the folder; one on another machine is taken to live."""
-    note = Path(path) / "process.json"
-    if not note.exists() or is_finished(path):
-        return False
-    other = files.read_json(note)
-    return bool(other["host"] != socket.gethostname() or _alive(other["pid"]))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _under(arrays: Arrays, prefix: str) -> Arrays:

@@ -8,10 +8,10 @@ from typing import Literal
 
 import sqlalchemy as sa
 
+from qdfeedback.claims import is_at_work
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.tables import trials
 from qdfeedback.run_settings import read_settings
-from qdfeedback.runs import is_at_work
 from qdfeedback.shown import Shown
 from qdfeedback.study.settings import Study, read_study
 
