@@ -10,7 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-SCHEMA = 2
+SCHEMA = 2  # of the tables
+RECORD = 1  # of a judgment as exported files hold it
 
 meta = sa.MetaData()
 _INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up plain integers only

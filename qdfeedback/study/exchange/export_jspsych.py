@@ -10,7 +10,7 @@ from string import Template
 from typing import Any
 
 from qdfeedback import files
-from qdfeedback.feedback.tables import SCHEMA
+from qdfeedback.feedback.tables import RECORD
 from qdfeedback.files import digest
 from qdfeedback.study.exchange.material import Material, Row, copy_files, new_folder
 
@@ -114,7 +114,7 @@ def _content(material: Material, asked: list[Row], names: dict[str, tuple[str, .
     }  # fmt: skip
     fields = ("trial_id", "question", "kind", "anchor_id", "a_id", "b_id", "expected")
     return settings | {
-        "schema_version": SCHEMA,
+        "schema_version": RECORD,
         "questions": questions,
         "trials": [
             {field: trial[field] for field in fields} | {"sensitive": material.is_sensitive(trial)} for trial in asked

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from qdfeedback import files
-from qdfeedback.feedback.tables import SCHEMA
+from qdfeedback.feedback.tables import RECORD
 from qdfeedback.shown import MEDIA
 from qdfeedback.study.exchange.layout import CHOICES, Placed, has_prompt, media_of, questions
 from qdfeedback.study.exchange.material import Material, Row, copy_files, new_folder
@@ -125,7 +125,7 @@ def export_potato(material: Material, out: Path) -> int:
 
 def _task(material: Material, question: Question, one: Placed, prefix: str) -> Row:
     data: Row = {
-        "schema_version": SCHEMA,
+        "schema_version": RECORD,
         "study_id": material.study.study_id,
         "trial_id": one.trial["trial_id"],
         "kind": one.kind,

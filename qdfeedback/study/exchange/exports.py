@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from qdfeedback import files
 from qdfeedback.feedback.database import Database
-from qdfeedback.feedback.tables import SCHEMA, judgments
+from qdfeedback.feedback.tables import RECORD, judgments
 from qdfeedback.study.analysis.answers import read_answers
 from qdfeedback.study.analysis.conduct import excluded
 from qdfeedback.study.exchange.export_jspsych import export_jspsych
@@ -121,7 +121,7 @@ def _export_records(material: Material, out: Path, *, fmt: RecordFormat) -> int:
             write_records(folder, name, fmt, records(name, rows))
         copy_files(material.shown, there, folder / "shown")
         manifest = {
-            "schema_version": SCHEMA,
+            "schema_version": RECORD,
             "study_id": material.study.study_id,
             "format": fmt,
             "public": material.public,

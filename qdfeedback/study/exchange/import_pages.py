@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from qdfeedback.feedback.tables import SCHEMA
+from qdfeedback.feedback.tables import RECORD
 from qdfeedback.study.exchange.material import Row
 from qdfeedback.study.exchange.records import csv_lines, read_text
 from qdfeedback.study.settings import Study
@@ -183,8 +183,8 @@ def check_study(row: Row, where: str, study: Study) -> None:
     """
     if row.get("study_id") != study.study_id:
         raise ValueError(f"{where} belongs to study {row.get('study_id')!r}, not to {study.study_id!r}")
-    if str(row.get("schema_version")) != str(SCHEMA):
-        raise ValueError(f"{where} has schema version {row.get('schema_version')}, this version reads {SCHEMA}")
+    if str(row.get("schema_version")) != str(RECORD):
+        raise ValueError(f"{where} has schema version {row.get('schema_version')}, this version reads {RECORD}")
 
 
 def number(value: Any, kind: Callable[[Any], Any], where: str) -> Any:

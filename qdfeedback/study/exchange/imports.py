@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from qdfeedback import files
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.store import append_judgments
-from qdfeedback.feedback.tables import SCHEMA, empty, identities, items, judgments, removed, trials
+from qdfeedback.feedback.tables import RECORD, empty, identities, items, judgments, removed, trials
 from qdfeedback.shown import is_name
 from qdfeedback.study.erase import removed_name
 from qdfeedback.study.exchange.formats import IMPORT_FORMATS, RECORD_FORMATS, ImportFormat, RecordFormat
@@ -132,9 +132,9 @@ def _read_folder(path: Path, study: Study, fmt: RecordFormat) -> _Batch:
     if not (path / "export.json").exists():
         raise ValueError(f"{path} is no finished export: there is no export.json in it")
     manifest = files.read_json(path / "export.json")
-    if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA:
+    if not isinstance(manifest, dict) or manifest.get("schema_version") != RECORD:
         found = manifest.get("schema_version") if isinstance(manifest, dict) else None
-        raise ValueError(f"{path}/export.json has schema version {found}, this version reads {SCHEMA}")
+        raise ValueError(f"{path}/export.json has schema version {found}, this version reads {RECORD}")
     _is_of(study, manifest.get("study_id"), f"{path}/export.json")
     if manifest.get("format") != fmt:
         raise ValueError(f"{path} is an export as {manifest.get('format')}, not as {fmt}")
