@@ -36,6 +36,8 @@ class Serve:
 
     def run(self) -> None:
         """Serves until it is stopped."""
+        # before anything is loaded, and not where others read the address from
+        print(f"opening the study in {self.study}; its address comes in a few seconds", file=sys.stderr, flush=True)
         from qdfeedback.study.place import open_study
         from qdfeedback.study.web.serve import serve
 
@@ -316,3 +318,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(1) from error
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
+        if not isinstance(found, Serve):  # which ends in no other way
+            raise SystemExit(130) from None

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 import uvicorn
 
 from qdfeedback import files
+from qdfeedback.__main__ import main as from_shell
 from qdfeedback.cli import main
 from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.tables import items, trials
@@ -38,6 +39,11 @@ def _state(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
 
 
+def told(err: str) -> str:
+    """What a command said beside its results, but for what it does now."""
+    return "".join(line for line in err.splitlines(keepends=True) if not line.startswith("opening the study in "))
+
+
 @pytest.fixture
 def call(capsys) -> Callable[..., str]:
     """Runs a command that goes well; returns what it printed."""
@@ -45,7 +51,7 @@ def call(capsys) -> Callable[..., str]:
     def run(*arguments: object) -> str:
         main(["study", *map(str, arguments)])
         out, err = capsys.readouterr()
-        assert err == ""
+        assert told(err) == ""
         return out
 
     return run
@@ -59,6 +65,7 @@ def fail(capsys) -> Callable[..., str]:
         with pytest.raises(SystemExit) as stopped:
             main(["study", *map(str, arguments)])
         out, err = capsys.readouterr()
+        err = told(err)
         assert (stopped.value.code, out) == (1, "")
         assert err.startswith("error: ")
         assert err.endswith("\n")
@@ -561,8 +568,39 @@ def test_who_stops_it_sees_no_traceback(tmp_path: Path, monkeypatch, capsys) -> 
         main(["study", "serve", str(tmp_path / "s"), "--port", "0"])
     except (KeyboardInterrupt, SystemExit) as error:  # the first would stop the tests
         stopped = error
-    assert not isinstance(stopped, KeyboardInterrupt)
-    assert capsys.readouterr().err == "stopped\n"
+    assert stopped is None, "this is how serving ends"
+    assert told(capsys.readouterr().err) == "stopped\n"
+
+
+def test_serve_says_what_it_does_before_anything_is_loaded(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "qdfeedback.study.place", None)  # cannot be imported
+    with pytest.raises(SystemExit):
+        main(["study", "serve", str(tmp_path)])
+    assert capsys.readouterr().err.startswith(f"opening the study in {tmp_path}; its address comes in")
+
+
+def test_who_stops_another_command_gets_a_status_that_says_so(small: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("qdfeedback.study.exchange.exports.export", _stop)
+    with pytest.raises(SystemExit) as stopped:
+        main(["study", "export", str(small), str(small / "out")])
+    assert (stopped.value.code, *capsys.readouterr()) == (130, "", "stopped\n")
+
+
+@pytest.mark.parametrize("module", ["qdfeedback.cli", "tyro"])
+def test_who_stops_it_while_modules_load_sees_no_traceback(module: str, monkeypatch, capsys) -> None:
+    class Stopping:
+        find_spec = staticmethod(lambda name, *_: _stop() if name == module else None)
+
+    for name in ("qdfeedback.cli", "tyro"):
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Stopping, *sys.meta_path])
+    with pytest.raises(SystemExit) as stopped:
+        from_shell()
+    assert (stopped.value.code, *capsys.readouterr()) == (130, "", "stopped\n")
+
+
+def _stop(*_, **__) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -609,4 +647,4 @@ def test_served_in_a_process_of_its_own(server: subprocess.Popen[str], fail, tmp
     os.kill(server.pid, signal.SIGINT)
     out, err = server.communicate(timeout=30)
     assert out == ""
-    assert err == "stopped\n"
+    assert told(err) == "stopped\n"
