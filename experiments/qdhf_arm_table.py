@@ -8,7 +8,6 @@ labels make one row. Writes table.md, table.csv and table.png.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import tyro
 from experiments.command import run_main
 from experiments.tables import Summary, collect
 from qdfeedback import viz
+from qdfeedback.csv_files import write_csv
 
 Key = tuple[str, int, float]
 FIGURES = ("qd_score_all", "coverage_all", "qd_score_archive", "coverage_archive")
@@ -144,13 +144,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = ordered(collect(args.runs, row_of, alike=str, may_differ=OF_A_ROW))
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "table.md").write_text(markdown(rows))
-    with (args.out / "table.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            ["method", "judgments", "flipped", "seeds", *(f"{f}_{x}" for f in FIGURES for x in ("mean", "sd"))]
-        )
-        for key, found in rows.items():
-            writer.writerow([*key, len(found), *(value for f in FIGURES for value in mean_sd(found, f))])
+    names = ["method", "judgments", "flipped", "seeds", *(f"{f}_{x}" for f in FIGURES for x in ("mean", "sd"))]
+    cells = [
+        [*key, len(found), *(value for f in FIGURES for value in mean_sd(found, f))] for key, found in rows.items()
+    ]
+    write_csv(args.out / "table.csv", names, cells)
     draw(rows, args.out / "table.png")
     print(markdown(rows))
     print(f"written: {args.out}/table.md, table.csv, table.png")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from qdfeedback import files
+from qdfeedback.csv_files import write_csv_records
 from qdfeedback.run_settings import read_settings
 from qdfeedback.types import Floats
 
@@ -118,7 +118,4 @@ def write_table(out: Path, rows: Sequence[Mapping[str, str]], text: str) -> None
     """Writes rows as table.csv, and what is said of them as table.md."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "table.md").write_text(text)
-    with (out / "table.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv_records(out / "table.csv", rows)

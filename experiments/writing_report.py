@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +16,7 @@ from scipy.special import expit
 from domains.writing import Writing, words_of
 from experiments import writing_setup
 from qdfeedback import files, metrics, viz
+from qdfeedback.csv_files import write_csv
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.encoders.attributes import Attribute
 from qdfeedback.search import elites
@@ -261,16 +260,14 @@ def write_texts(path: Path, writing: Writing, bins: Bins, found: Elites) -> None
     dims = bins.dims
     cells = np.minimum(found.measures.astype(int), np.array(dims) - 1)
     names = [cell_names(axis, edges) for axis, edges in zip(writing.axes, bins.edges, strict=True)]
-    file = io.StringIO()
-    table = csv.writer(file)
-    table.writerow(["id", *(axis.name for axis in writing.axes), "quality", "text"])
+    rows = []
     there: dict[tuple[int, ...], int] = {}
     for i in np.lexsort(cells.T[::-1]):
         cell = tuple(int(number) for number in cells[i])
         there[cell] = int(i)
         where = [of_axis[number] for of_axis, number in zip(names, cell, strict=True)]
-        table.writerow([int(found.ids[i]), *where, f"{found.objective[i]:.4f}", str(found.solutions[i])])
-    files.write_atomic(path / "elites.csv", file.getvalue().encode())
+        rows.append([int(found.ids[i]), *where, round(float(found.objective[i]), 4), str(found.solutions[i])])
+    write_csv(path / "elites.csv", ["id", *(axis.name for axis in writing.axes), "quality", "text"], rows)
     files.write_atomic(path / "texts.html", _page(writing, dims, names, there, found).encode())
 
 

@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qdfeedback.text_files import read_text
+
 _META = "meta.json"
 _PART = re.compile(r"\.(\d+)\.part")
 _STALE_SECONDS = 3600  # nothing here takes so long to write
@@ -85,13 +87,15 @@ def read_json(path: Path, want: type = object) -> Any:
         want: what the whole file must hold: dict for an object, list for a list.
 
     Raises:
-        ValueError: The file is not JSON, is nested too deeply, or holds something else; the message names it.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no text, not JSON, nested too deeply, or holds something else; the message names it.
     """
+    text = read_text(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(text)
     except RecursionError as error:
         raise ValueError(f"{path} is not valid JSON: it is nested too deeply") from error
-    except ValueError as error:  # not JSON, not UTF-8, a number of thousands of digits
+    except ValueError as error:  # not JSON, a number of thousands of digits
         raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(value, want):
         raise ValueError(f"{path} must hold {called(want)}, it holds {called(type(value))}")

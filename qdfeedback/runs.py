@@ -11,8 +11,6 @@ DIR/archive.npz, curves.csv, summary.json, *.png
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import shutil
@@ -27,6 +25,7 @@ from numpy.typing import NDArray
 
 from qdfeedback import files
 from qdfeedback.claims import claim
+from qdfeedback.csv_files import write_csv_records
 from qdfeedback.generators import pyribs_state
 from qdfeedback.history import History, Position
 from qdfeedback.run_settings import BEST, read_settings, write_settings
@@ -203,11 +202,7 @@ class Run:
 
     def save_curves(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes the figures logged along the run as `curves.csv`."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
-        writer.writeheader()
-        writer.writerows(rows)
-        files.write_atomic(self.path / "curves.csv", text.getvalue().encode())
+        write_csv_records(self.path / "curves.csv", rows)
 
     def save_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes `summary.json`: a run that has one is finished."""

@@ -64,7 +64,8 @@ def test_read_json_names_the_file(tmp_path: Path) -> None:
     [
         (b"[" * 100_000, "nested too deeply"),
         (b"1" * 5000, "not valid JSON"),
-        (b"\xff\xfe{", "not valid JSON"),
+        (b"\xff\xfe{", "ends in the middle of a character"),
+        (b"\xe9", "not in UTF-8"),
         (b"[1]", r"must hold an object, it holds a list"),
         (b"null", r"must hold an object, it holds nothing"),
     ],

