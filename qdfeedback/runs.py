@@ -146,17 +146,25 @@ class Run:
     def show(self, search: Search, ids: Ints) -> dict[int, str]:
         """Returns the file that shows each candidate, and writes those that are not there yet.
 
+        Candidates that failed are left out: there is nothing to show.
+
         Args:
             search: renders them again, under their own seeds.
             ids: of candidates in the history.
+
+        Raises:
+            RuntimeError: A candidate that could be rendered before cannot be now.
         """
         there = self.shown.names()
         missing = np.array([candidate for candidate in ids if int(candidate) not in there], dtype=np.int64)
+        if len(missing):  # what failed has an error, and no feature: what lacks a score alone can be shown
+            failed = self.history.take(missing, "error") != None  # noqa: E711 - of each
+            missing = missing[~failed | np.isfinite(self.history.take(missing, "features")).any(axis=1)]
         if len(missing):
             presented = present(search, self.history.take(missing, "solution"), missing)
             self.shown.note(zip(missing.tolist(), map(self.shown.add, presented), strict=True))
             there = self.shown.names()
-        return {int(candidate): there[int(candidate)] for candidate in ids}
+        return {int(candidate): there[int(candidate)] for candidate in ids if int(candidate) in there}
 
     def show_batch(self, search: Search, batch: Batch) -> None:
         """Keeps what every candidate of a batch looks like, so that `show` renders none of them again.

@@ -34,6 +34,7 @@ from qdfeedback.types import (
     Scores,
     Solutions,
     first,
+    listed,
 )
 
 if TYPE_CHECKING:
@@ -276,12 +277,12 @@ def present(search: Search, solutions: Solutions, ids: Ints) -> list[str | bytes
     """Returns what people look at, one per candidate, rendered again under the candidates' own seeds.
 
     Raises:
-        RuntimeError: A candidate that could be rendered before cannot be now.
+        RuntimeError: One cannot be rendered; says which.
     """
     artifacts, errors = render(search.domain, solutions, candidate_seeds(search.seed, ids))
-    failed = [f"{candidate}: {error}" for candidate, error in zip(ids, errors, strict=True) if error is not None]
+    failed = [row for row, error in enumerate(errors) if error is not None]
     if failed:
-        raise RuntimeError(f"candidate {failed[0]} (it could be rendered before)")
+        raise RuntimeError(f"candidates {listed(ids[failed])} cannot be rendered; the first: {errors[failed[0]]}")
     return [search.domain.present(artifact) for artifact in artifacts]
 
 

@@ -31,6 +31,12 @@ ID_FIELD = {"id": ((), np.int64)}
 """The extra field that every archive carries: `GridArchive(…, extra_fields=ID_FIELD)`."""
 
 
+def listed(numbers: Ints, most: int = 5) -> str:
+    """Returns the first few of some numbers as text, and how many more there are: for messages that name rows."""
+    named, more = ", ".join(str(int(one)) for one in numbers[:most]), len(numbers) - most
+    return f"{named} and {more} more" if more > 0 else named
+
+
 @dataclass(frozen=True)
 class Scores:
     """How good n candidates are, higher is better; NaN = could not be scored.
@@ -160,6 +166,10 @@ class Queries:
 
     def __len__(self) -> int:
         return len(self.uids)
+
+    def where(self, rows: Bools | Ints) -> Queries:
+        """Returns those of some rows."""
+        return Queries(self.uids[rows], self.items[rows], self.purpose[rows])
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,13 @@ class Bins:
     edges: tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
-        """Refuses edges that are out of order."""
+        """Refuses edges that are out of order, and columns that cannot be."""
+        if not self.indices or min(self.indices) < 0:
+            raise ValueError(f"indices must be numbers of columns from 0, one at least, got {self.indices}")
         if len(self.indices) != len(self.edges):
             raise ValueError(f"edges must be given for {len(self.indices)} columns, got {len(self.edges)}")
         for edges in self.edges:
-            if len(edges) < 3 or (np.diff(np.asarray(edges, dtype=np.float32)) <= 0).any():
+            if len(edges) < 3 or not (np.diff(np.asarray(edges, dtype=np.float32)) > 0).all():  # NaN does not rise
                 raise ValueError(f"edges must rise, and make two cells or more, got {edges}")
 
     @property

@@ -13,7 +13,13 @@ from qdfeedback.types import Diversity, Floats
 
 @lru_cache
 def _selection(indices: tuple[int, ...]) -> slice | list[int]:
-    """Returns a slice, which copies nothing, where the columns lie side by side."""
+    """Returns a slice, which copies nothing, where the columns lie side by side.
+
+    Raises:
+        ValueError: There is none, or one below 0.
+    """
+    if not indices or min(indices) < 0:
+        raise ValueError(f"indices must be numbers of columns from 0, one at least, got {indices}")
     run = range(indices[0], indices[0] + len(indices))
     return slice(run.start, run.stop) if tuple(run) == indices else list(indices)
 

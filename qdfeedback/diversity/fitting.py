@@ -13,8 +13,9 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from qdfeedback.diversity.variation import FLAT, check_directions, varying
 from qdfeedback.parallel import on_one_thread
-from qdfeedback.types import Bools, Floats, Ints
+from qdfeedback.types import Bools, Floats, Ints, listed
 
 HINGE_MARGIN = 0.05  # Ding 2024, released code
 FLIP_PRIOR = 20.0  # exponential prior on the flip rate: worth 20 clean judgments
@@ -55,13 +56,27 @@ class Fit:
     by_item: bool = False
     steps: int = 200
 
+    def __post_init__(self) -> None:
+        """Refuses numbers that cannot be."""
+        for name, least in (("starts", 1), ("members", 0), ("steps", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.components is not None and self.components < 1:
+            raise ValueError(f"components must be at least 1, or None, got {self.components}")
+        if not 0 <= self.ridge < np.inf or (self.members and not self.ridge):  # members' priors are 1 / ridge wide
+            raise ValueError(f"ridge must be above 0 (0 is for fits without members), got {self.ridge}")
+        if self.flip is not None and not 0 <= self.flip < 0.5:
+            raise ValueError(f"flip must lie in [0, 0.5), got {self.flip}")
+        if not 0 <= self.validation < 1:
+            raise ValueError(f"validation must lie in [0, 1), got {self.validation}")
+
 
 def check_triplets(features: Floats, triplets: Ints, *, degenerate: bool = False) -> tuple[Floats, Ints]:
     """Returns features as float64 and triplets as int64, checked.
 
     Raises:
         ValueError: The shapes are wrong, triplets point outside the features or name an item twice, fewer
-            than two triplets came, or a feature is not finite.
+            than two triplets came, or a feature is not finite: says of which rows.
     """
     features, triplets = np.asarray(features, dtype=np.float64), np.asarray(triplets)
     if features.ndim != 2:
@@ -75,8 +90,12 @@ def check_triplets(features: Floats, triplets: Ints, *, degenerate: bool = False
         raise ValueError(f"triplets must be rows of the {len(features)} features, they reach from {low} to {high}")
     if not degenerate and (triplets == np.roll(triplets, 1, axis=1)).any():
         raise ValueError("triplets must name three different items each")
-    if not np.isfinite(features[np.unique(triplets)]).all():
-        raise ValueError("features of judged items must be finite")
+    judged = np.unique(triplets)
+    missing = judged[~np.isfinite(features[judged]).all(axis=1)]
+    if len(missing):
+        raise ValueError(
+            f"features of judged items must be finite, rows {listed(missing)} are not: leave out triplets about them"
+        )
     return features, triplets.astype(np.int64)
 
 
@@ -103,6 +122,7 @@ class Prepared:
         offset: (d,) and
         scale: (d, c): prepared = (features - offset) @ scale.
         items: (t, 3) which of the items judged, counted from 0.
+        constant: how many of the d columns are the same for all items.
     """
 
     near: Floats
@@ -110,34 +130,41 @@ class Prepared:
     offset: Floats
     scale: Floats
     items: Ints
+    constant: int
 
     def __len__(self) -> int:
         return len(self.near)
 
 
-def prepare(features: Floats, triplets: Ints, how: Fit) -> Prepared:
+def prepare(features: Floats, triplets: Ints, how: Fit, dim: int) -> Prepared:
     """Returns checked triplets with the features of the items judged made ready for a ridge prior.
 
     Raises:
-        ValueError: As `check_triplets`.
+        ValueError: As `check_triplets`; the items are all alike, or differ in fewer than `dim` directions; or no
+            triplet has two sides that differ.
     """
+    given = np.asarray(features)
     features, triplets = check_triplets(features, triplets)
     used, items = np.unique(triplets, return_inverse=True)
     items = items.reshape(triplets.shape)
-    offset, scale = _scale(features[used], how)
+    differ = varying(given[used])
+    offset, scale = _scale(features[used], differ, how)
     ready = (features[used] - offset) @ scale
+    check_directions(ready, dim)
     anchor, near, far = (ready[items[:, i]] for i in range(3))
-    return Prepared(anchor - near, anchor - far, offset, scale, items)
+    if (near == far).all():
+        raise ValueError("triplets must tell something: near and far have the same features in each of them")
+    return Prepared(anchor - near, anchor - far, offset, scale, items, int((~differ).sum()))
 
 
-def _scale(items: Floats, how: Fit) -> tuple[Floats, Floats]:
-    """Returns the (d,) offset and (d, c) scale that the settings ask for."""
+def _scale(items: Floats, differ: Bools, how: Fit) -> tuple[Floats, Floats]:
+    """Returns the (d,) offset and (d, c) scale that the settings ask for; columns that do not differ get none."""
     offset = items.mean(axis=0)
     if how.prepare == "standardize":
         std = items.std(axis=0)
-        return offset, np.diag(np.divide(1.0, std, out=np.zeros_like(std), where=std > 1e-9))
-    _, size, axes = np.linalg.svd(items - offset, full_matrices=False)
-    keep = min(how.components or len(size), int((size > 1e-6 * size[0]).sum()))
+        return offset, np.diag(np.divide(1.0, std, out=np.zeros_like(std), where=differ))
+    _, size, axes = np.linalg.svd(np.where(differ, items - offset, 0.0), full_matrices=False)
+    keep = min(how.components or len(size), int((size > FLAT * size[0]).sum()))
     spread = size[:keep] / np.sqrt(len(items))
     return offset, axes[:keep].T / (spread if how.prepare == "whiten" else spread[0])
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from qdfeedback.diversity.fitting import check_triplets, hinge_loss
-from qdfeedback.diversity.similarity import Similarity
+from qdfeedback.diversity.similarity import Similarity, constant_note
+from qdfeedback.diversity.variation import varying
 from qdfeedback.parallel import on_one_thread
 from qdfeedback.types import Floats, Ints
 
@@ -34,11 +35,16 @@ def fit_published(features: Floats, triplets: Ints, *, dim: int = 2, rng: np.ran
         rng: draws the starting weights and the mini-batches.
 
     Raises:
-        ValueError: Fewer than four triplets, or triplets that point outside the features.
+        ValueError: Fewer than four triplets, triplets that point outside the features, items that are all alike, or
+            a dim below 1.
     """
+    given = np.asarray(features)
     features, triplets = check_triplets(features, triplets, degenerate=True)
     if len(triplets) < 4:
         raise ValueError(f"triplets must hold at least 4 judgments to split, got {len(triplets)}")
+    if dim < 1:
+        raise ValueError(f"dim must be at least 1, got {dim}")
+    differ = varying(given[np.unique(triplets)])
     weight, bias = linear_start(features.shape[1], dim, rng)
     items = torch.from_numpy(features.astype(np.float32))
     n_train = int(len(triplets) * 0.75)
@@ -54,6 +60,7 @@ def fit_published(features: Floats, triplets: Ints, *, dim: int = 2, rng: np.ran
 
     history = train([weight, bias], lambda rows: hinge_loss(*squared(rows)).mean(), accuracy, n=n_train, rng=rng)
     note = {"triplets": float(len(triplets)), "epochs": float(len(history)), "validation_accuracy": history[-1]}
+    note |= constant_note(int((~differ).sum()))
     weights = weight.detach().numpy().astype(np.float64)
     return Similarity(np.zeros(features.shape[1]), weights, weights[None], 1.0, 0.0, note)
 

@@ -44,7 +44,8 @@ class Similarity:
         members: (m, d, k): the ensemble, whose disagreement says what is not known yet.
         temperature: of the answers; 1 where the likelihood set the scale already.
         flip: the share of answers that say the opposite, whatever the distances.
-        note: what the fit reports: number of triplets, validation figures.
+        note: what the fit reports: number of triplets, validation figures, and of how many feature columns it knows
+            nothing, because they were the same for all items.
     """
 
     offset: Floats
@@ -125,11 +126,11 @@ def fit_similarity(
         rng: draws the ensemble, the validation split and the starting weights.
 
     Raises:
-        ValueError: Triplets point outside the features, are degenerate or fewer than two, or features are
-            not finite.
+        ValueError: Triplets point outside the features, are degenerate, fewer than two or tell nothing; features are
+            not finite, all alike, or differ in fewer than `dim` directions.
     """
     how = how or Fit()
-    data = prepare(features, triplets, how)
+    data = prepare(features, triplets, how, dim)
     held_out = validation_rows(data.items, how, rng)
     fits = plain_fits(np.ones((how.starts, len(data))), np.full(how.starts, how.ridge), data, dim)
     fits.weights[:, held_out] = 0
@@ -141,9 +142,8 @@ def fit_similarity(
         fits.weights[:, held_out] = 0
         near, briefly = maps[np.arange(how.members) % how.starts], replace(how, flip=flip, steps=MEMBER_STEPS)
         members, _ = optimise(data, fits, briefly, rng=rng, watch=held_out, begin=near)
-    model = Similarity(
-        data.offset, data.scale @ whole, data.scale @ members, flip=flip, note={"triplets": float(len(data))}
-    )
+    note = {"triplets": float(len(data))} | constant_note(data.constant)
+    model = Similarity(data.offset, data.scale @ whole, data.scale @ members, flip=flip, note=note)
     if how.loss == "ste" and not held_out.any():
         return model  # the likelihood has set the scale
     return _calibrated(model, evidence(data, whole[None])[0], held_out)
@@ -173,7 +173,7 @@ def cross_fitted(
         rng: draws the parts.
     """
     how = how or Fit()
-    data = prepare(features, triplets, how)
+    data = prepare(features, triplets, how, dim)
     fold = rng.permutation(len(tested)) % folds
     weights = np.ones((folds, len(data)))
     weights[fold, tested] = 0
@@ -221,7 +221,7 @@ def choose_ridge(
         rng: draws the folds.
     """
     how = how or Fit()
-    data = prepare(features, triplets, how)
+    data = prepare(features, triplets, how, dim)
     if how.by_item:
         touched = (rng.permutation(data.items.max() + 1) % 4)[data.items]
         out = np.stack([(touched == fold).any(axis=1) for fold in range(4)])
@@ -233,6 +233,11 @@ def choose_ridge(
     loss = -np.log(np.maximum(likelihood(evidence(data, maps), flip), 1e-12))
     missed = (loss * out).sum(axis=1) / np.maximum(out.sum(axis=1), 1)
     return replace(how, ridge=float(grid[int(missed.reshape(4, -1).mean(axis=0).argmin())]))
+
+
+def constant_note(columns: int) -> dict[str, float]:
+    """Returns what a model notes of feature columns that were the same for all items judged: nothing of none."""
+    return {"constant_columns": float(columns)} if columns else {}
 
 
 def _calibrated(model: Similarity, margins: Floats, held_out: Bools) -> Similarity:

@@ -15,6 +15,7 @@ from sklearn.decomposition import PCA
 from qdfeedback import files
 from qdfeedback.diversity.linear import Linear, check_map
 from qdfeedback.diversity.published import linear_start, train
+from qdfeedback.diversity.variation import check_directions, varying
 from qdfeedback.types import Floats
 
 
@@ -22,9 +23,12 @@ def fit_pca(features: Floats, *, dim: int = 2) -> Linear:
     """Returns the projection on the first `dim` principal components of (n, d) features; rows with NaN do not count.
 
     Raises:
-        ValueError: Fewer finite rows than components.
+        ValueError: Fewer finite rows than components, rows that are all alike, or that differ in fewer directions.
     """
     features = _finite(features, dim)
+    varying(features)
+    features = features.astype(np.float64)
+    check_directions(features - features.mean(axis=0), dim)
     found = PCA(n_components=dim, svd_solver="full").fit(features)
     return Linear(found.mean_, found.components_.T.copy())
 
@@ -92,9 +96,12 @@ def fit_autoencoder(
         rng: draws the starting weights and the mini-batches.
 
     Raises:
-        ValueError: Fewer than four finite rows.
+        ValueError: Fewer than four finite rows, rows that are all alike, or a dim below 1.
     """
     features = _finite(features, 4)
+    if dim < 1:
+        raise ValueError(f"dim must be at least 1, got {dim}")
+    varying(features)
     widths = [features.shape[1], *hidden, dim, *reversed(hidden), features.shape[1]]
     layers = [linear_start(a, b, rng) for a, b in itertools.pairwise(widths)]
     data = torch.from_numpy(features.astype(np.float32))
@@ -117,7 +124,9 @@ def fit_autoencoder(
 
 
 def _finite(features: Floats, least: int) -> Floats:
-    features = np.asarray(features, dtype=np.float64)
+    features = np.asarray(features)
+    if features.ndim != 2:
+        raise ValueError(f"features must have shape (n, d), got {features.shape}")
     features = features[np.isfinite(features).all(axis=1)]
     if len(features) < least:
         raise ValueError(f"features must have at least {least} finite rows, got {len(features)}")

@@ -38,24 +38,29 @@ class Simulated:
         return f"simulated-flip{self.flip:g}-temperature{self.temperature:g}-seed{self.seed}"
 
     def answer(self, queries: Queries, shown: Floats) -> Answers:
-        """Returns an answer to every query; a draw goes to right, as in the released QDHF code.
+        """Returns an answer to every query whose places are known; a draw goes to right, as in the released QDHF code.
 
         Args:
             queries: t questions.
-            shown: (t, 3, d) features of anchor, left, right.
+            shown: (t, 3, d) features of anchor, left, right. Where the truth about one of them is not finite, there is
+                no answer.
 
         Raises:
             ValueError: The shapes do not fit.
         """
         if shown.ndim != 3 or shown.shape[:2] != (len(queries), 3):
             raise ValueError(f"shown must have shape ({len(queries)}, 3, d), got {shown.shape}")
-        places = self.truth(shown)
+        places = np.asarray(self.truth(shown))
+        if places.shape[:2] != shown.shape[:2] or places.ndim != 3:
+            raise ValueError(f"truth must give places of shape ({len(queries)}, 3, k), got {places.shape}")
+        known = np.flatnonzero(np.isfinite(places).all(axis=(1, 2)))
+        places, uids = places[known], queries.uids[known]
         left, right = (np.square(places[:, 0] - places[:, side]).sum(axis=1) for side in (1, 2))
-        chance = np.array([_uniform(self.seed, uid) for uid in queries.uids]).reshape(len(queries), 2)
+        chance = np.array([_uniform(self.seed, uid) for uid in uids]).reshape(len(uids), 2)
         blurred = expit((left - right) / self.temperature) if self.temperature else left >= right
         says_right = chance[:, 0] < blurred
         says_right = says_right ^ (chance[:, 1] < self.flip)
-        return Answers(np.arange(len(queries)), says_right.astype(np.int8), np.full(len(queries), np.nan))
+        return Answers(known, says_right.astype(np.int8), np.full(len(known), np.nan))
 
 
 def _uniform(seed: int, uid: str) -> tuple[float, float]:

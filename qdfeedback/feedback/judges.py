@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from qdfeedback.feedback.people import can_be_shown
 from qdfeedback.models.language import LEAST_MASS, SeeingModel
 from qdfeedback.types import Answers, Ints, Queries
 
@@ -25,7 +26,7 @@ class Judge:
 
     Attributes:
         model: answers.
-        show: candidate ids → the PNG file of each.
+        show: candidate ids → the PNG file of each; what cannot be shown is left out, and not asked about.
         question: about picture 1, to be answered with 2 or 3.
         counts: of questions asked, of those with no clear answer, of those whose answer went with the places, and of
             each reason why a call had none.
@@ -54,6 +55,10 @@ class Judge:
             shown: is not looked at.
         """
         pictures = self.show(np.unique(queries.items))
+        asked = np.flatnonzero(can_be_shown(queries, pictures))
+        queries = queries.where(asked)
+        if not len(queries):
+            return Answers(asked, np.empty(0, dtype=np.int8), np.empty(0))
         rows = [row for anchor, left, right in queries.items for row in ((anchor, left, right), (anchor, right, left))]
         said = self.model.look(
             [self.question] * len(rows), [SIDES] * len(rows), [[pictures[int(one)] for one in row] for row in rows]
@@ -68,4 +73,4 @@ class Judge:
         right = (first + second) / 2
         query = np.flatnonzero(np.isfinite(right))
         choice = np.where(right[query] == 0, -1, right[query] > 0).astype(np.int8)
-        return Answers(query, choice, 1 / (1 + np.exp(-right[query])))
+        return Answers(asked[query], choice, 1 / (1 + np.exp(-right[query])))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from tqdm import tqdm
 
 from qdfeedback.feedback.store import Store, utc_now
 from qdfeedback.feedback.tables import empty, trials
-from qdfeedback.types import Answers, Ints, Queries
+from qdfeedback.types import Answers, Bools, Ints, Queries, listed
 
 QUESTION = "similarity"
 CHECKS = {"practice": 5, "catch": 16}
@@ -61,7 +62,8 @@ class People:
     Attributes:
         store: where questions and answers meet.
         study: which study.
-        show: candidate ids → the file that shows each; it writes what is not there yet.
+        show: candidate ids → the file that shows each; it writes what is not there yet, and leaves out what cannot be
+            shown.
         question: which of the study's questions.
     """
 
@@ -81,9 +83,34 @@ class People:
         return "people"
 
     def answer(self, queries: Queries, shown: Any) -> Answers:  # noqa: ARG002 - people look at what `show` wrote
-        """Publishes the queries and returns no answer: people put theirs into the store themselves."""
+        """Publishes the queries and returns no answer: people put theirs into the store themselves.
+
+        A question about something that cannot be shown is not published; a warning names it.
+        """
         contents = self.show(np.unique(queries.items))
-        self.store.publish(self.study, queries, contents, question=self.question)
-        self.store.add_trials([], obvious_triplets(self.study, sorted(contents), question=self.question))
+        asked = queries.where(can_be_shown(queries, contents))
+        if len(asked):
+            self.store.publish(self.study, asked, contents, question=self.question)
+            seen = {contents[int(item)]: int(item) for item in np.unique(asked.items)[::-1]}
+            if len(seen) > 1:  # what looks alike makes no obvious question
+                checks = obvious_triplets(self.study, sorted(seen.values()), question=self.question)
+                self.store.add_trials([], checks)
         nothing = np.empty(0)
         return Answers(nothing.astype(np.int64), nothing.astype(np.int8), nothing)
+
+
+def can_be_shown(queries: Queries, contents: Collection[int]) -> Bools:
+    """Returns (t,) bool, True for questions whose three items are all there to be looked at; a warning names others.
+
+    Args:
+        queries: t questions.
+        contents: the candidates that can be shown.
+    """
+    missing: Bools = ~np.isin(queries.items, list(contents))
+    if missing.any():
+        warnings.warn(
+            f"{int(missing.any(axis=1).sum())} of {len(queries)} questions are not asked: candidates "
+            f"{listed(np.unique(queries.items[missing]))} cannot be shown",
+            stacklevel=3,
+        )
+    return np.asarray(~missing.any(axis=1))

@@ -34,12 +34,14 @@ def alignment(names: Sequence[str], columns: Sequence[str], text: Floats, *, sca
     """Returns the score of named columns.
 
     Raises:
-        ValueError: A column is not there, or the text has another width.
+        ValueError: A column is not there, the text has another width, or it says the same of everything.
     """
     if missing := [name for name in columns if name not in names]:
         raise ValueError(f"there is no column {missing[0]!r}")
     if np.shape(text) != (len(columns),):
         raise ValueError(f"text must have shape {(len(columns),)}, got {np.shape(text)}")
+    if not np.isfinite(text).all() or not np.any(text):
+        raise ValueError("text must be a finite embedding that is not 0: everything would have one score")
     return Alignment(tuple(list(names).index(name) for name in columns), np.asarray(text), scale)
 
 

@@ -76,7 +76,7 @@ def read_head(path: str | Path, *, width: int | None = None, activation: Activat
 
     Raises:
         OSError: There is no such file.
-        ValueError: Its tensors are no such layers, or do not take embeddings of that width.
+        ValueError: Its tensors are no such layers, do not take embeddings of that width, or say the same of everything.
     """
     path = Path(path)
     if not path.is_file():
@@ -115,3 +115,8 @@ def _check(path: Path, layers: Sequence[tuple[Floats, Floats]], width: int | Non
         wanted = len(weight)
     if not layers or wanted != 1:
         raise ValueError(f"{path}: the last layer must have one output")
+    for weight, bias in layers:
+        if not np.isfinite(weight).all() or not np.isfinite(bias).all():
+            raise ValueError(f"{path}: weights must be finite numbers")
+        if not weight.any():
+            raise ValueError(f"{path}: a layer's weights are all 0, so that everything has one score")

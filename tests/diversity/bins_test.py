@@ -29,7 +29,9 @@ def test_several_columns_and_what_is_missing() -> None:
     check_diversity(bins, np.random.default_rng(0).random((7, 3)).astype(np.float32))
 
 
-@pytest.mark.parametrize("edges", [((0, 1),), ((0, 0, 1),), ((0, 2, 1),), ((0, 1, 2), (0, 1, 2))])
+@pytest.mark.parametrize(
+    "edges", [((0, 1),), ((0, 0, 1),), ((0, 2, 1),), ((0, 1, 2), (0, 1, 2)), ((0, float("nan"), 1),)]
+)
 def test_edges_must_rise(edges) -> None:
     with pytest.raises(ValueError, match="edges must"):
         Bins((0,), edges)

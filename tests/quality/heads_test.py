@@ -12,6 +12,11 @@ from qdfeedback.quality.heads import OnEmbedding, read_head
 from tests.contracts import check_quality
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
 def laion(widths: tuple[int, ...], numbers: tuple[int, ...]) -> torch.nn.Sequential:
     """Layers with gaps between their numbers, as dropouts leave them."""
     layers: list[torch.nn.Module] = [torch.nn.Identity() for _ in range(numbers[-1] + 1)]
@@ -60,6 +65,12 @@ def test_what_is_no_head_is_refused(tmp_path: Path) -> None:
         read_head(path, width=8)
     save_file(dict(torch.nn.Linear(4, 2).state_dict()), path)
     with pytest.raises(ValueError, match="must have one output"):
+        read_head(path)
+    save_file({"weight": torch.zeros(1, 4), "bias": torch.ones(1)}, path)
+    with pytest.raises(ValueError, match="everything has one score"):
+        read_head(path)
+    save_file({"weight": torch.full((1, 4), torch.nan), "bias": torch.ones(1)}, path)
+    with pytest.raises(ValueError, match="must be finite"):
         read_head(path)
     save_file({"weight": torch.zeros(1, 4)}, path)
     with pytest.raises(ValueError, match="a weight and a bias"):

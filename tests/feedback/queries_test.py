@@ -1,0 +1,232 @@
+"""Nobody is asked about what could not be measured or shown, whoever writes the loop."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from domains.arm import Arm, ArmEncoder
+from qdfeedback import runs
+from qdfeedback.diversity.published import fit_published
+from qdfeedback.diversity.similarity import fit_similarity
+from qdfeedback.feedback.annotators import Simulated
+from qdfeedback.feedback.judges import Judge
+from qdfeedback.feedback.people import People
+from qdfeedback.feedback.queries import ask, askable, bald_triplets, choose_triplets, uniform_triplets
+from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.tables import items, trials
+from qdfeedback.models.language import Choices, Usage
+from qdfeedback.search import start
+from qdfeedback.types import Queries
+from tests.conftest import arm_search, on_the_arm
+
+RANDOM = np.full(1, "random")
+
+
+class Lengths:
+    """An ensemble of two members, each of which looks at one column; it refuses what is not finite."""
+
+    def member_probability(self, features, triplets):
+        assert np.isfinite(features).all()
+        a, b, c = (features[triplets[:, i]] for i in range(3))
+        return 1 / (1 + np.exp(-(np.abs(a - c) - np.abs(a - b)).T))
+
+
+@pytest.fixture
+def features(rng) -> np.ndarray:
+    found = rng.standard_normal((30, 2))
+    found[::3] = np.nan
+    found[1, 1] = np.inf
+    return found
+
+
+def test_rows_that_cannot_be_asked_about(features) -> None:
+    good = [i for i in range(30) if i % 3 and i != 1]
+    assert askable(features).tolist() == good
+    hidden = np.arange(30) != 29
+    assert askable(features, hidden).tolist() == good[:-1]
+    with pytest.raises(ValueError, match=r"may_show must be bool of shape \(30,\), got \(3,\)"):
+        askable(features, hidden[:3])
+    with pytest.raises(ValueError, match="may_show must be bool"):
+        askable(features, np.arange(30))
+    with pytest.raises(ValueError, match=r"features must have shape \(i, d\)"):
+        askable(features[:, 0])
+
+
+@pytest.mark.parametrize("model", [None, Lengths()], ids=["random", "bald"])
+def test_only_what_was_measured_and_can_be_shown_is_chosen(model, features, rng) -> None:
+    may_show = np.ones(30, dtype=bool)
+    may_show[[2, 5]] = False
+    rows, purpose = choose_triplets(model, features, 40, rng=rng, pool=400, may_show=may_show)
+    assert rows.shape == (40, 3)
+    assert set(purpose) == ({"random"} if model is None else {"random", "bald"})
+    assert set(rows.ravel()) <= set(askable(features, may_show))
+    assert len(set(rows.ravel())) > 10
+    assert all(len(set(row)) == 3 for row in rows.tolist())
+    for few in (np.isin(np.arange(30), [2, 5]), np.zeros(30, dtype=bool)):
+        with pytest.raises(
+            ValueError, match=f"at least 3 rows that are finite and may be shown, got {few.sum()} of 30"
+        ):
+            choose_triplets(model, features, 4, rng=rng, may_show=few)
+
+
+def test_rows_left_out_change_nothing_else(features) -> None:
+    """What is chosen among good rows is what would be chosen if the others had never been there."""
+    good = askable(features)
+    for choose in (partial(choose_triplets, Lengths(), pool=300), partial(choose_triplets, None)):
+        whole, _ = choose(features, 12, rng=np.random.default_rng(3))
+        alone, _ = choose(features[good], 12, rng=np.random.default_rng(3))
+        np.testing.assert_array_equal(whole, good[alone])
+    whole = bald_triplets(Lengths(), features, 5, rng=np.random.default_rng(3), pool=300)
+    alone = bald_triplets(Lengths(), features[good], 5, rng=np.random.default_rng(3), pool=300)
+    np.testing.assert_array_equal(whole, good[alone])
+
+
+def test_uniform_triplets_of_given_rows(rng) -> None:
+    rows = np.array([4, 9, 11])
+    drawn = uniform_triplets(rows, 50, rng)
+    assert {tuple(sorted(row)) for row in drawn.tolist()} == {(4, 9, 11)}
+    assert set(uniform_triplets(rows[:1], 5, rng, degenerate=True).ravel()) == {4}
+    for few, degenerate, least in ((rows[:2], False, 3), (0, True, 1), (rows[:0], True, 1)):
+        with pytest.raises(ValueError, match=f"items must be at least {least} to make a triplet"):
+            uniform_triplets(few, 1, rng, degenerate=degenerate)
+
+
+def test_a_question_about_what_was_not_measured_is_refused_by_its_id(features) -> None:
+    rows, ids = np.array([[2, 3, 4], [4, 5, 7], [1, 0, 3]]), np.arange(30) + 100
+    with pytest.raises(
+        ValueError, match="2 of 3 questions are about candidates that could not be measured, 100, 101, 103"
+    ):
+        ask(rows, ids, np.full(3, "random"), batch="b", shown=features[rows])
+    assert len(ask(rows[1:2], ids, RANDOM, batch="b", shown=features[rows[1:2]])) == 1
+    texts = np.array([["one", "two", "three"]])
+    assert len(ask(rows[:1], ids, RANDOM, batch="b", shown=texts)) == 1
+    with pytest.raises(ValueError, match="shown must be numbers or text, got objects"):
+        ask(rows[:1], ids, RANDOM, batch="b", shown=texts.astype(object))
+    for wrong in ({"rows": rows[:, :2]}, {"purpose": RANDOM}, {"shown": features[rows][:2]}):
+        given = {"rows": rows, "ids": ids, "purpose": np.full(3, "random"), "shown": np.zeros((3, 3, 2))} | wrong
+        with pytest.raises(ValueError, match=r"rows must have shape \(t, 3\)"):
+            ask(**given, batch="b")
+
+
+def asked(rows: np.ndarray) -> Queries:
+    """Questions as a loop of somebody's own makes them, without `ask`."""
+    return Queries(np.array([f"q{i}" for i in range(len(rows))]), rows, np.full(len(rows), "random"))
+
+
+def test_a_simulation_leaves_open_what_it_cannot_know(features) -> None:
+    rows = np.array([[2, 4, 5], [2, 3, 4], [7, 8, 10], [11, 13, 1]])
+    found = Simulated(truth=lambda shown: shown).answer(asked(rows), features[rows])
+    assert found.query.tolist() == [0, 2]
+    whole = Simulated(truth=lambda shown: np.nan_to_num(shown, posinf=9)).answer(asked(rows), features[rows])
+    assert found.choice.tolist() == whole.choice[[0, 2]].tolist()
+    assert len(found.probability) == 2
+    with pytest.raises(ValueError, match=r"truth must give places of shape \(4, 3, k\), got \(4, 3\)"):
+        Simulated(truth=lambda shown: shown[..., 0]).answer(asked(rows), features[rows])
+
+
+class Some(Arm):
+    """Fails for every second candidate."""
+
+    def render(self, solutions, seeds):
+        artifacts, _ = super().render(solutions, seeds)
+        return artifacts, ["bent" if i % 2 else None for i in range(len(solutions))]
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    """A run of ten arms, of which every second one failed, and one has only no score."""
+    search = arm_search(domain=Some())
+    run = runs.create(tmp_path / "run", {}, ArmEncoder.names)
+    batch = start(search, on_the_arm().quality, 10, rng=np.random.default_rng(0))
+    batch.features[8, -1], batch.errors[8] = np.nan, "could not be measured: straightness"
+    run.history.append(batch)
+    object.__setattr__(search.domain, "render", Arm().render)
+    yield run, search
+    run.history.flush()
+
+
+def test_a_run_shows_what_there_is_to_show(run) -> None:
+    run, search = run
+    assert list(run.show(search, np.arange(10))) == [0, 2, 4, 6, 8]
+    assert run.show(search, np.array([1, 3])) == {}
+    object.__setattr__(search.domain, "render", lambda solutions, seeds: (solutions, ["broke"] * len(solutions)))
+    assert run.show(search, np.array([0, 1])).keys() == {0}, "what was shown before is there"
+
+
+def test_people_are_asked_about_what_can_be_shown(run, tmp_path: Path) -> None:
+    run, search = run
+    store = Store(tmp_path / "j.db")
+    people = People(store, "s", partial(run.show, search))
+    with pytest.warns(UserWarning, match="2 of 4 questions are not asked: candidates 1, 3 cannot be shown"):
+        answers = people.answer(asked(np.array([[0, 2, 4], [0, 1, 2], [3, 1, 4], [2, 4, 8]])), None)
+    assert len(answers) == 0
+    rows = store.database.rows(sa.select(trials))
+    assert {row["trial_id"] for row in rows if row["kind"] == "main"} == {"q0", "q3"}
+    published = {row["item_id"] for row in store.database.rows(sa.select(items))}
+    assert published == {"0", "2", "4", "8"}
+    assert {row[side] for row in rows for side in ("anchor_id", "a_id", "b_id")} == published
+    with pytest.warns(UserWarning, match="1 of 1 questions are not asked"):
+        people.answer(asked(np.array([[0, 1, 2]])), None)
+    assert store.asked("s") == 2
+    store.close()
+
+
+def test_what_looks_alike_makes_no_obvious_question(tmp_path: Path) -> None:
+    """Somebody who takes one copy for the other is not careless."""
+    store = Store(tmp_path / "j.db")
+    looks = {0: "a.png", 1: "a.png", 2: "b.png", 3: "a.png"}
+    People(store, "s", lambda ids: {int(i): looks[int(i)] for i in ids}).answer(
+        asked(np.array([[0, 1, 2], [3, 1, 0]])), None
+    )
+    obvious = store.database.rows(sa.select(trials).where(trials.c.kind != "main"))
+    assert len(obvious) == 21
+    assert all(looks[int(row["a_id"])] != looks[int(row["b_id"])] for row in obvious)
+    alike = People(store, "t", lambda ids: {int(i): "a.png" for i in ids})
+    alike.answer(asked(np.array([[0, 1, 2]])), None)
+    assert len(store.database.rows(sa.select(trials).where(trials.c.study_id == "t"))) == 1
+    store.close()
+
+
+class Looks:
+    """A model that finds the first picture more alike, and keeps what it saw."""
+
+    name = "looks"
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+
+    def look(self, prompts, options, pictures) -> Choices:
+        self.seen += [one for row in pictures for one in row]
+        odds = np.array([1.0, -1.0] * (len(prompts) // 2))
+        return Choices(-np.logaddexp(0, np.stack([-odds, odds], axis=1)), (None,) * len(prompts), Usage(len(prompts)))
+
+
+def test_a_judge_is_shown_what_can_be_shown() -> None:
+    judge = Judge(Looks(), lambda ids: {int(i): bytes([i]) for i in ids if i != 3})
+    with pytest.warns(UserWarning, match="1 of 3 questions are not asked: candidates 3 cannot be shown"):
+        found = judge.answer(asked(np.array([[0, 3, 1], [0, 1, 2], [4, 2, 1]])), None)
+    assert found.query.tolist() == [1, 2]
+    assert len(found.choice) == len(found.probability) == 2
+    assert judge.counts["questions"] == 2
+    seen = len(judge.model.seen)
+    with pytest.warns(UserWarning, match="1 of 1 questions"):
+        assert len(judge.answer(asked(np.array([[0, 3, 1]])), None)) == 0
+    assert len(judge.model.seen) == seen, "a model is not called about nothing"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(judge.answer(asked(np.array([[0, 2, 1]])), None)) == 1
+
+
+def test_fits_name_the_rows_that_are_not_finite(features, rng) -> None:
+    triplets = np.array([[2, 3, 4], [4, 5, 7], [1, 0, 3], [2, 4, 5]])
+    for fit in (fit_similarity, fit_published):
+        with pytest.raises(ValueError, match="rows 0, 1, 3 are not: leave out triplets about them"):
+            fit(features, triplets, rng=rng)
+    with pytest.raises(ValueError, match="rows 0, 1, 3, 6, 9 and 6 more are not"):
+        fit_similarity(features, np.arange(30).reshape(10, 3), rng=rng)
