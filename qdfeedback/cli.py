@@ -29,6 +29,9 @@ class Serve:
     """URL of the database, if it is not in the folder."""
     public_url: str = ""
     """Address under which people reach the page, e.g. https://study.example.org."""
+    proxy: tuple[str, ...] = ()
+    """Addresses or networks of proxies that are believed when they say where a request comes from; if not given,
+    those that FORWARDED_ALLOW_IPS names in the environment, or this machine."""
     new_token: bool = False
     """Make a new token for the owner's pages; the old one is void."""
     new_key: bool = False
@@ -49,6 +52,7 @@ class Serve:
             public_url=self.public_url,
             fresh_token=self.new_token,
             fresh_key=self.new_key,
+            proxies=self.proxy,
         )
 
 

@@ -39,7 +39,7 @@ from qdfeedback.study.register import (
 )
 from qdfeedback.study.web import visit
 from qdfeedback.study.web.errors import AppError, explainer, message
-from qdfeedback.study.web.guard import Guard, Limits
+from qdfeedback.study.web.guard import Buckets, Guard, Limits
 from qdfeedback.study.web.owner import Owner
 from qdfeedback.study.web.pages import Pages
 from qdfeedback.study.web.still import still
@@ -74,7 +74,8 @@ def create_app(
     name = visit.cookie_name("rater", place.study.study_id)
     register = Register(place.database, place.study, key, clock=clock)
     site = Site(place, Desk(register), visit.Cookies(name, secure, place.study.mturk and secure))
-    owner = Owner(place, site.pages, public_url, secure=secure, logins=limits.logins)
+    wrong = Buckets(limits.logins / 60, limits.logins, clock)
+    owner = Owner(place, site.pages, public_url, secure=secure, wrong=wrong)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     for method, path, page in (*site.routes(), *owner.routes()):
         app.add_api_route(path, page, methods=[method], response_model=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -29,7 +30,7 @@ class Limits:
         person_burst: and how many at once.
         per_host: requests a second of one network address, behind which many people may be.
         host_burst: and how many at once.
-        logins: attempts at the owner's token in a minute, of one network address.
+        logins: wrong tokens for the owner's pages in a minute, of one network address.
     """
 
     body: int = 16_384
@@ -58,14 +59,21 @@ class Buckets:
 
     def take(self, key: str) -> bool:
         """True where the request is within the limit."""
-        now = self.clock()
-        left, since = self._left.get(key, (self.burst, now))
-        left = min(self.burst, left + max(now - since, 0.0) * self.rate)
+        now, left = self.clock(), self._now(key)
         if len(self._left) > 20_000:  # full ones say nothing
             full = self.burst / self.rate
             self._left = {name: entry for name, entry in self._left.items() if now - entry[1] < full}
         self._left[key] = (left - 1 if left >= 1 else left, now)
         return left >= 1
+
+    def wait(self, key: str) -> float:
+        """Returns the seconds until a request is within the limit again, 0 where one is now."""
+        return max(1 - self._now(key), 0.0) / self.rate
+
+    def _now(self, key: str) -> float:
+        now = self.clock()
+        left, since = self._left.get(key, (self.burst, now))
+        return min(self.burst, left + max(now - since, 0.0) * self.rate)
 
 
 class Guard:
@@ -86,6 +94,7 @@ class Guard:
         self.people = Buckets(limits.per_person, limits.person_burst)
         self.hosts = Buckets(limits.per_host, limits.host_burst)
         self.headers = headers(embedded=embedded, secure=secure)
+        self._warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers, or refuses to."""
@@ -115,6 +124,7 @@ class Guard:
         length = request.headers.get("content-length", "0")
         if not re.fullmatch("[0-9]{1,9}", length) or int(length) > self.limits.body:
             return PlainTextResponse("This is too much for one form.", 413)
+        self._warn_of_a_proxy(request)
         host = network_of(request)
         cookie = request.cookies.get(self.cookie, "")
         is_page = not request.scope["path"].startswith(("/static/", "/shown/", "/still/"))
@@ -122,10 +132,24 @@ class Guard:
             return PlainTextResponse("Too many requests: wait a little and try again.", 429, {"Retry-After": "5"})
         return None
 
+    def _warn_of_a_proxy(self, request: Request) -> None:
+        """Says once that people are counted together because the proxy before them is not believed."""
+        said = request.headers.get("x-forwarded-for")
+        if said and not self._warned and request.client and request.client.host not in said:
+            self._warned = True
+            logging.getLogger(__name__).warning(
+                "requests come through a proxy that is not known, so that all behind it count as one address: "
+                "name its address with --proxy"
+            )
+
 
 def network_of(request: Request) -> str:
+    """Returns what counts as the address of who asks."""
+    return network(request.client.host if request.client else "")
+
+
+def network(host: str) -> str:
     """Returns what counts as one address: of IPv6, whose users have 2^64 and more, the first half."""
-    host = request.client.host if request.client else ""
     try:
         address = ipaddress.IPv6Address(host.partition("%")[0])
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -31,7 +32,7 @@ PROLIFIC = "PROLIFIC_PID={{%PROLIFIC_PID%}}&STUDY_ID={{%STUDY_ID%}}&SESSION_ID={
 class Owner:
     """The pages for whoever made the study."""
 
-    def __init__(self, place: Place, pages: Pages, public_url: str, *, secure: bool, logins: int) -> None:
+    def __init__(self, place: Place, pages: Pages, public_url: str, *, secure: bool, wrong: Buckets) -> None:
         self.place = place
         self.pages = pages
         self.public_url = public_url
@@ -39,7 +40,7 @@ class Owner:
         self._secure = secure
         self._making = threading.Lock()
         self._made: tuple[Any, dict[str, Any]] | None = None
-        self._logins = Buckets(logins / 60, logins)
+        self._wrong = wrong
 
     def routes(self) -> list[tuple[str, str, Callable[..., Response]]]:
         """Returns method, path and page."""
@@ -51,7 +52,7 @@ class Owner:
     def overview(self, request: Request) -> Response:
         """Shows how far the study is."""
         if not self._knows(request):
-            return self.pages("login.html", status=401, wrong=False)
+            return self.pages("login.html", status=401, problem="")
         base = (self.public_url or str(request.base_url)).rstrip("/")
         links = {"link": f"{base}/", "prolific": f"{base}/?{PROLIFIC}"}
         return self.pages(
@@ -59,11 +60,18 @@ class Owner:
         )
 
     def login(self, request: Request, token: Annotated[str, Form(max_length=128)]) -> Response:
-        """Opens the pages to whoever has the token."""
-        if not self._logins.take(network_of(request)) or not is_owner(
-            self.place.database, self.place.study.study_id, token
-        ):
-            return self.pages("login.html", status=401, wrong=True)
+        """Opens the pages to whoever has the token; after many wrong ones, their address has to wait."""
+        address = network_of(request)
+        seconds = math.ceil(self._wrong.wait(address))
+        if seconds:
+            wait = f"{seconds} second{'s' * (seconds != 1)}"
+            problem = f"Too many wrong tokens came from your network address: wait {wait}, then try again."
+            page = self.pages("login.html", status=429, problem=problem)
+            page.headers["Retry-After"] = str(seconds)
+            return page
+        if not is_owner(self.place.database, self.place.study.study_id, token):
+            self._wrong.take(address)
+            return self.pages("login.html", status=401, problem="That is not the token.")
         response = RedirectResponse("owner", 303)
         response.set_cookie(self._cookie, token, httponly=True, samesite="strict", secure=self._secure)
         return response

@@ -474,9 +474,33 @@ def test_the_owners_pages_need_the_token(tmp_path: Path) -> None:
             status, _, body = raw(app, path, ("cookie", cookie))
             assert (status, b"Report" in body) == (401 if path == "/owner" else 303, False)
             assert path == "/owner" or not body
-    limited = site(place.folder, limits=replace(AMPLE, logins=4))[1]
-    assert [login(limited, one).status_code for one in (*wrong[:3], token)] == [401] * 3 + [200]
-    assert login(limited, token).status_code == 401  # too soon
+
+
+def test_wrong_tokens_make_their_own_address_wait(tmp_path: Path) -> None:
+    now = [1_000.0]
+    plain_study(tmp_path / "s")
+    place, app = site(tmp_path / "s", limits=Limits(), clock=lambda: now[0])
+    token = str(secrets.new_token(place.database, "s"))
+    kind = ("content-type", URLENCODED)
+
+    def tried(given: str, host: str = "192.0.2.1") -> tuple[int, Headers, bytes]:
+        return raw(app, "/owner-login", kind, body=f"token={given}".encode(), method="POST", client=(host, 1))
+
+    assert [tried(token)[0] for _ in range(20)] == [303] * 20, "who has the token may come as often as they like"
+    assert [tried("x")[0] for _ in range(10)] == [401] * 10
+    status, headers, body = tried(token)
+    assert (status, headers["retry-after"]) == (429, "6")
+    assert b"Too many wrong tokens came from your network address: wait 6 seconds" in body
+    assert b"That is not the token" not in body
+    assert "set-cookie" not in headers
+    assert tried(token, "192.0.2.2")[0] == 303, "from another address it opens"
+    now[0] += 5.5
+    assert b"wait 1 second," in tried(token)[2]
+    now[0] += 0.5
+    assert tried(token)[0] == 303, "and from the same one after the wait"
+    assert [tried("x")[0] for _ in range(2)] == [401, 429]
+    now[0] += 3_600
+    assert [tried("x")[0] for _ in range(11)] == [401] * 10 + [429], "what was long ago is forgotten"
 
 
 def test_the_environments_key_is_used(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
