@@ -160,6 +160,8 @@ class Export:
     """trl, hf-triplets, nights, things: whose judgments to train on."""
     exclude: bool = False
     """trl, hf-triplets, nights, things: leave out people whom the report's rules exclude."""
+    question: str = ""
+    """trl, hf-triplets, nights, things: the answers to which question; needed where several are of the same kind."""
     database: str | None = None
     """URL of the database, if it is not in the folder."""
 
@@ -178,7 +180,7 @@ class Export:
             fmt=self.format,
             public=self.public,
             jspsych=page,
-            training=Training(self.by, self.exclude),
+            training=Training(self.by, self.exclude, self.question),
         )
         print(f"{n} records in {self.out}")
 

@@ -85,7 +85,7 @@ def export_jspsych(material: Material, out: Path, *, packages: Path | None = Non
         shutil.copyfile(PARTS / "study.css", folder / "study.css")
         if packages is not None:
             _copy_library(Path(packages), folder)
-        page = Template((PARTS / "index.html").read_text())
+        page = Template((PARTS / "index.html").read_text(encoding="utf-8"))
         title = html.escape(material.study.title)
         files.write_atomic(
             folder / "index.html", page.substitute(title=title, library=_tags(copied=packages is not None)).encode()

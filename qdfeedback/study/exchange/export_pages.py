@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 from qdfeedback import files
 from qdfeedback.feedback.tables import RECORD
 from qdfeedback.shown import MEDIA
-from qdfeedback.study.exchange.layout import CHOICES, Placed, has_prompt, media_of, questions
+from qdfeedback.study.exchange.layout import CHOICES, Placed, asked, has_prompt, media_of, questions, told
 from qdfeedback.study.exchange.material import Material, Row, copy_files, new_folder
 from qdfeedback.study.exchange.records import write_jsonl
 from qdfeedback.study.settings import SIDED, Question, Study
@@ -57,7 +57,7 @@ def export_label_studio(material: Material, out: Path) -> int:
             if media == "image":
                 copy_files(material.shown, _shown(material, placed), folder / "media")
             n += len(placed)
-        files.write_atomic(top / "README.md", _LABEL_STUDIO.encode())
+        files.write_atomic(top / "README.md", (_LABEL_STUDIO + told(material.study)).encode())
     return n
 
 
@@ -119,7 +119,7 @@ def export_potato(material: Material, out: Path) -> int:
             config = _potato_config(material.study, question, media, len(placed), len(checks), prompt=prompt)
             files.write_atomic(folder / "config.yaml", _yaml(config).encode())
             n += len(placed)
-        files.write_atomic(top / "README.md", _POTATO.encode())
+        files.write_atomic(top / "README.md", (_POTATO + told(material.study)).encode())
     return n
 
 
@@ -130,7 +130,7 @@ def _task(material: Material, question: Question, one: Placed, prefix: str) -> R
         "trial_id": one.trial["trial_id"],
         "kind": one.kind,
         "question": question.name,
-        "question_text": question.text,
+        "question_text": asked(question),
     }
     for side, item in (("ref", one.trial["anchor_id"]), ("left", one.left), ("right", one.right)):
         if item is not None:
@@ -180,7 +180,7 @@ def _potato_config(
     two, per_user = question.task in SIDED, min(n, study.trials_per_rater)
     sides = (*(("ref",) if question.task == "triplet" or prompt else ()), "left", *(("right",) if two else ()))
     shows = {side: "text" if side == "ref" and prompt else media for side in sides}
-    scheme: dict[str, Any] = {"name": "choice", "description": question.text, "label_requirement": {"required": True}}
+    scheme: dict[str, Any] = {"name": "choice", "description": asked(question), "label_requirement": {"required": True}}
     if two:
         scheme |= {
             "annotation_type": "pairwise", "mode": "binary", "items_key": "responses", "labels": ["Left", "Right"],

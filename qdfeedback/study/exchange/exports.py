@@ -43,10 +43,12 @@ class Training:
     Attributes:
         by: kinds of annotators: person, model, simulation.
         exclude: leave out people whom the report's rules exclude.
+        question: name of the one that was answered; "" = the only one of its task that the study asks.
     """
 
     by: tuple[str, ...] = ("person",)
     exclude: bool = False
+    question: str = ""
 
 
 def export(
@@ -92,22 +94,48 @@ def export(
         raise ValueError(f"fmt must be one of {', '.join(FORMATS)}, got {fmt!r}")
     material = read_material(folder, database, study, public=public)
     if fmt in TRAINING_FORMATS:
-        material = _chosen(material, training, database)
+        material = _chosen(material, training, database, task="pair" if fmt == "trl" else "triplet")
     return writers[fmt](material, Path(out))
 
 
-def _chosen(material: Material, training: Training, database: Database) -> Material:
-    """Returns the material with the judgments that are trained on."""
+def _chosen(material: Material, training: Training, database: Database, *, task: str) -> Material:
+    """Returns the material with the judgments that are trained on, of one question: none of these files names it."""
     if unknown := set(training.by) - {"person", "model", "simulation"}:
         raise ValueError(f"training.by must name person, model or simulation, got {', '.join(sorted(unknown))}")
+    asked = _questions(material)
+    name = training.question or _only_question(material, asked, task)
+    if name and (found := material.study.question(name).task) != task:
+        raise ValueError(f"training.question must be a question of {task}s, {name!r} is one of {found}s")
     left_out: set[int] = set()
     if training.exclude:
         out = excluded(read_answers(database, material.study), material.study)
         person = judgments.c.annotator_kind == "person", judgments.c.study_id == material.study.study_id
         theirs = sa.select(judgments.c.id).where(*person, judgments.c.annotator_id.in_(out))
         left_out = {row["id"] for row in database.rows(theirs)}
-    kept = [row for row in material.judgments if row["annotator_kind"] in training.by and row["id"] not in left_out]
+    kept = [
+        row
+        for row in material.judgments
+        if row["annotator_kind"] in training.by and row["id"] not in left_out and asked[row["id"]] == name
+    ]
     return replace(material, judgments=kept)
+
+
+def _questions(material: Material) -> dict[int, str]:
+    """Returns judgment id → question; where a search's own annotator noted none, that of the trial, or the first."""
+    trials = {row["trial_id"]: row["question"] for row in material.trials}
+    first = material.study.questions[0].name
+    return {row["id"]: row["question"] or trials.get(row["trial_id"], first) for row in material.judgments}
+
+
+def _only_question(material: Material, asked: dict[int, str], task: str) -> str:
+    """Returns the one question of a task that was answered, "" where there is none."""
+    found = sorted({asked[row["id"]] for row in material.judgments if row["task"] == task})
+    if len(found) > 1:
+        raise ValueError(
+            f"{', '.join(map(repr, found))} are different questions of {task}s, which this format cannot tell apart: "
+            "choose one of them"
+        )
+    return found[0] if found else ""
 
 
 def _export_records(material: Material, out: Path, *, fmt: RecordFormat) -> int:

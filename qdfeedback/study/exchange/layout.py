@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from qdfeedback.study.exchange.material import Material, Row
 from qdfeedback.study.plan import plan, rng_of
-from qdfeedback.study.settings import Question
+from qdfeedback.study.settings import Question, Study
 
 CHOICES = ("left", "right", "tie", "skip")
 
@@ -94,6 +94,23 @@ def questions(material: Material, rater: str) -> dict[str, tuple[Question, list[
 def has_prompt(placed: Placed) -> bool:
     """Whether what stands beside the sides is what was asked for, and not a reference that is compared with them."""
     return placed.trial["anchor_id"] is not None and placed.trial["task"] != "triplet"
+
+
+def asked(question: Question) -> str:
+    """Returns the question as people read it, with what the ends of a scale mean."""
+    if question.task != "rating":
+        return question.text
+    ends = [f"{step} = {end}" for step, end in zip(question.scale, question.ends, strict=True) if end]
+    return f"{question.text} ({', '.join(ends)})" if ends else question.text
+
+
+def told(study: Study) -> str:
+    """Returns what the study's own page tells people before the first question, as the end of a README."""
+    parts = {"Consent": study.consent, "Instructions": study.instructions, "Warning": study.sensitive}
+    if study.retention:
+        parts["Consent"] += f"\n\nThe data are kept until {study.retention}."
+    head = "\nTell people before they begin, and let them agree, for this page does not:\n"
+    return head + "".join(f"\n## {name}\n\n{text}\n" for name, text in parts.items() if text)
 
 
 def media_of(material: Material, placed: list[Placed], fmt: str) -> str:

@@ -1,7 +1,8 @@
 """Judgments as the training data that others read: TRL, sentence-transformers, NIGHTS, THINGS.
 
-Only decided main answers of the annotators who are asked for go in; ties are dropped, but for NIGHTS, where a tie is
-half a vote for either side. These files name neither raters nor trials, so they cannot be imported again.
+Only decided main answers to one question, of the annotators who are asked for, go in; ties are dropped, but for
+NIGHTS, where a tie is half a vote for either side. These files name neither raters nor trials, so they cannot be
+imported again.
 """
 
 from __future__ import annotations
@@ -31,13 +32,19 @@ are asked for).
 def export_trl(material: Material, out: Path) -> int:
     """Writes one JSON line {chosen, rejected} for each decided pair of texts; returns how many.
 
+    Where people saw what a text was made for, it is the line's "prompt" (TRL's explicit form); in a line without one
+    it is "" then, since all lines of a data set have the same columns.
+
     Raises:
-        ValueError: A pair is not of texts, there is no pair, or the file is there already.
+        ValueError: A pair or its prompt is not of texts, there is no pair, or the file is there already.
     """
+    rows = _decided(material, "pair")
+    has_prompts = any(row["anchor_id"] is not None for row in rows)
     found = []
-    for row in _decided(material, "pair"):
+    for row in rows:
         chosen, rejected = (_text(material, item) for item in _sides(row))
-        found.append({"chosen": chosen, "rejected": rejected})
+        prompt = "" if row["anchor_id"] is None else _text(material, row["anchor_id"])
+        found.append(({"prompt": prompt} if has_prompts else {}) | {"chosen": chosen, "rejected": rejected})
     if not found:
         raise ValueError(f"study {material.study.study_id} has no decided pair; trl is for pairs of texts")
     if Path(out).exists():
@@ -89,7 +96,8 @@ def export_nights(material: Material, out: Path) -> int:
         copy_files(material.shown, files, folder / "media")
         write_csv(folder / "data.csv", list(NIGHTS), found)
         enough = sum(len(rows) >= NIGHTS_VOTES for rows in by_trial.values())
-        (folder / "README.md").write_text(_NIGHTS_README.format(n=len(found), enough=enough, votes=NIGHTS_VOTES))
+        readme = _NIGHTS_README.format(n=len(found), enough=enough, votes=NIGHTS_VOTES)
+        (folder / "README.md").write_text(readme, encoding="utf-8")
     return len(found)
 
 
@@ -108,7 +116,8 @@ def export_things(material: Material, out: Path) -> int:
         copy_files(material.shown, [name for item in ids for name in material.names(item)], folder / "media")
         write_csv(folder / "items.csv", ["number", "item_id", "path"], contents)
         write_csv(folder / "triplets.csv", ["similar_1", "similar_2", "odd"], counted)
-        (folder / "triplets.txt").write_text("".join(" ".join(map(str, row)) + "\n" for row in counted))
+        lines = [" ".join(map(str, row)) + "\n" for row in counted]
+        (folder / "triplets.txt").write_text("".join(lines), encoding="utf-8")
     return len(rows)
 
 

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
-from qdfeedback.feedback.tables import identities, raters
+from qdfeedback.feedback.tables import empty, identities, items, raters
 from qdfeedback.shown import Shown
+from qdfeedback.study.exchange import training
 from qdfeedback.study.exchange.export_jspsych import LIBRARY
 from qdfeedback.study.exchange.exports import FORMATS, Jspsych, Training, export
+from qdfeedback.study.settings import Question
 from tests.study.small_study import HOSTILE, Small, small_study
 
 
@@ -82,10 +86,17 @@ def test_public_numbers_people_but_not_models(small: Small, tmp_path: Path) -> N
 
 
 def test_no_cell_of_a_csv_is_a_formula(small: Small, tmp_path: Path) -> None:
+    names = [f"{first}SUM(1)" for first in ("=", "+", "-", "@", "\t", "\r", "'=", "''@")]
+    rows = [row | {"annotator_kind": "model", "annotator_id": name, "position": -2} for name in names
+            for row in small.store.records("s-1")[:1]]  # fmt: skip
+    small.store.append([{name: value for name, value in row.items() if name != "id"} for row in rows])
     run(small, tmp_path / "out", "csv")
-    for path in (tmp_path / "out").glob("*.csv"):
-        with path.open(newline="") as file:
-            assert not any(cell.startswith(("=", "+", "-", "@")) for row in csv.reader(file) for cell in row), path
+    with (tmp_path / "out" / "responses.csv").open(newline="") as file:
+        found = [row for row in csv.DictReader(file) if row["annotator_kind"] == "model"]
+    assert [row["rater_id"] for row in found] == [f"'{name}" for name in names]
+    assert [row["position"] for row in found] == ["-2"] * len(names), "a number stays one"
+    with (tmp_path / "out" / "responses.csv").open(newline="") as file:
+        assert any(row["label"] == "'=happy" for row in csv.DictReader(file))
 
 
 def test_an_export_overwrites_nothing_and_leaves_no_half(small: Small, tmp_path: Path) -> None:
@@ -104,6 +115,70 @@ def test_an_export_overwrites_nothing_and_leaves_no_half(small: Small, tmp_path:
 def test_trl_is_chosen_and_rejected_without_ties(small: Small, tmp_path: Path) -> None:
     assert run(small, tmp_path / "pairs.jsonl", "trl") == 1
     assert lines(tmp_path / "pairs.jsonl") == [{"chosen": "=cmd|calc", "rejected": HOSTILE}]
+
+
+def asked_for(small: Small, *trials: str, prompt: str | np.ndarray) -> None:
+    """Gives trials, and the answers to them, something that was asked for."""
+    name = Shown(small.folder / "shown").add(prompt)
+    row = {"study_id": "s-1", "item_id": f"prompt/{name}", "content": name}
+    small.store.add_trials([empty(items) | row], [])
+    with small.database.writing() as connection:
+        for table in ("trials", "judgments"):
+            for trial in trials:
+                values = (f"prompt/{name}", trial)
+                connection.exec_driver_sql(f"UPDATE {table} SET anchor_id = ? WHERE trial_id = ?", values)
+
+
+def test_trl_keeps_the_prompt_that_people_saw(small: Small, tmp_path: Path) -> None:
+    asked_for(small, "p/0", prompt="=Write a tale. é")
+    assert run(small, tmp_path / "pairs.jsonl", "trl") == 1
+    assert lines(tmp_path / "pairs.jsonl") == [
+        {"prompt": "=Write a tale. é", "chosen": "=cmd|calc", "rejected": HOSTILE}
+    ]
+
+
+def test_trl_has_the_same_columns_in_all_lines(small: Small, tmp_path: Path) -> None:
+    row = next(one for one in small.store.records("s-1") if one["trial_id"] == "p/0" and one["winner_id"])
+    other = {"trial_id": "p/1", "left_id": "t1", "right_id": "t2", "winner_id": "t2", "choice": "right"}
+    small.store.append([{name: value for name, value in row.items() if name != "id"} | other])
+    asked_for(small, "p/1", prompt="A tale.")
+    assert run(small, tmp_path / "pairs.jsonl", "trl") == 2
+    assert lines(tmp_path / "pairs.jsonl") == [
+        {"prompt": "", "chosen": "=cmd|calc", "rejected": HOSTILE},
+        {"prompt": "A tale.", "chosen": "+two", "rejected": "=cmd|calc"},
+    ]
+
+
+def test_a_picture_is_no_prompt_of_trl(small: Small, tmp_path: Path) -> None:
+    asked_for(small, "p/0", prompt=np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"trl is for pairs of texts; item 'prompt/.*' is .*\.png"):
+        run(small, tmp_path / "pairs.jsonl", "trl")
+    assert not (tmp_path / "pairs.jsonl").exists()
+
+
+def test_answers_to_different_questions_are_not_mixed(small: Small, tmp_path: Path) -> None:
+    questions = (*small.study.questions, Question("longer", "pair", "Which is longer?"))
+    small = replace(small, study=replace(small.study, questions=questions))
+    row = next(one for one in small.store.records("s-1") if one["trial_id"] == "p/0" and one["winner_id"])
+    other = {"trial_id": "p/1", "question": "longer", "left_id": "t3", "right_id": "t4", "winner_id": "t3"}
+    small.store.append([{name: value for name, value in row.items() if name != "id"} | other])
+    with pytest.raises(ValueError, match="'better', 'longer' are different questions of pairs"):
+        run(small, tmp_path / "x", "trl")
+    run(small, tmp_path / "better", "trl", training=Training(question="better"))
+    run(small, tmp_path / "longer", "trl", training=Training(question="longer"))
+    assert [row["chosen"] for row in lines(tmp_path / "better")] == ["=cmd|calc"]
+    assert [row["chosen"] for row in lines(tmp_path / "longer")] == ["three"]
+    assert run(small, tmp_path / "triplets", "hf-triplets") == 2, "one question of triplets needs no name"
+    with pytest.raises(ValueError, match="must be a question of triplets, 'better' is one of pairs"):
+        run(small, tmp_path / "x", "nights", training=Training(question="better"))
+    with pytest.raises(ValueError, match="asks no question 'best'"):
+        run(small, tmp_path / "x", "trl", training=Training(question="best"))
+
+
+def test_what_a_search_asked_without_naming_a_question_counts_by_its_trial(small: Small, tmp_path: Path) -> None:
+    with small.database.writing() as connection:
+        connection.exec_driver_sql("UPDATE judgments SET question = NULL WHERE annotator_kind = 'simulation'")
+    assert run(small, tmp_path / "out", "things", training=Training(("simulation",))) == 1
 
 
 def test_trl_replaces_nothing(small: Small, tmp_path: Path) -> None:
@@ -166,7 +241,47 @@ def test_nights_has_its_columns_in_their_places(small: Small, tmp_path: Path) ->
     names = contents(small)
     assert first[:7] == ["0", "0.5", "0.5", "2", *(f"media/{names[item]}" for item in ("i0", "i1", "i2"))]
     assert second[1:4] == ["1.0", "0.0", "1"]
-    assert first[7] in ("train", "val", "test")
+    # by the hash of the reference: that of i0 begins with byte 0xa4, that of i2 with 0x42
+    assert [first[7], second[7]] == ["train", "train"]
+
+
+def test_a_tie_is_half_a_vote_for_either_side_in_nights(small: Small, tmp_path: Path) -> None:
+    row = small.store.records("s-1")[0]
+    assert (row["trial_id"], row["left_id"], row["choice"]) == ("b/0-x", "i1", "left")
+    more = {"1": "tie", "2": "tie", "3": "right", "4": "skip"}  # besides "left" of one person and "right" of another
+    small.store.append(
+        [
+            {name: value for name, value in row.items() if name != "id"}
+            | {"annotator_id": who, "choice": said, "winner_id": "i2" if said == "right" else None}
+            for who, said in more.items()
+        ]
+    )
+    run(small, tmp_path / "out", "nights")
+    with (tmp_path / "out" / "data.csv").open(newline="") as file:
+        (first,) = list(csv.DictReader(file))
+    # 1 left, 2 right, 2 ties of 5 votes: left 2 of 5, right 3 of 5
+    assert (float(first["left_vote"]), float(first["right_vote"])) == pytest.approx((0.4, 0.6))
+    assert first["votes"] == "5"
+    assert "0 of these have as many" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_votes_count_for_what_was_chosen_whatever_side_it_stood_on(small: Small, tmp_path: Path) -> None:
+    row = small.store.records("s-1")[0]
+    swapped = {"left_id": "i2", "right_id": "i1", "choice": "right", "winner_id": "i1", "annotator_id": "other"}
+    small.store.append([{name: value for name, value in row.items() if name != "id"} | swapped])
+    run(small, tmp_path / "out", "nights")
+    with (tmp_path / "out" / "data.csv").open(newline="") as file:
+        (first,) = list(csv.DictReader(file))
+    assert float(first["left_vote"]) == pytest.approx(2 / 3)  # i1 by two people, i2 by one
+
+
+@pytest.mark.parametrize(
+    ("byte", "part"), [(0x00, "train"), (0xCC, "train"), (0xCD, "val"), (0xE6, "val"), (0xE7, "test"), (0xFF, "test")]
+)
+def test_eight_of_ten_references_train(byte: int, part: str) -> None:
+    names = (f"item {i}" for i in range(100_000))
+    name = next(name for name in names if hashlib.sha256(name.encode()).digest()[0] == byte)
+    assert training._split(name) == part
 
 
 def test_things_names_the_odd_one_last(small: Small, tmp_path: Path) -> None:
@@ -190,8 +305,10 @@ def test_label_studio_has_a_folder_per_question(small: Small, tmp_path: Path) ->
     assert sum(task["data"]["kind"] == "repeat" for task in tasks[0]) == 2
     assert all(task["data"]["left"].startswith("/data/local-files/?d=1-alike/media/") for task in tasks[0])
     assert len(list((folders[0] / "media").iterdir())) == 5
-    mine = {task["data"]["left_id"]: task["data"]["left"] for task in tasks[1]}
-    assert mine.get("t0", HOSTILE) == HOSTILE
+    mine = {task["data"][f"{side}_id"]: task["data"][side] for task in tasks[1] for side in ("left", "right")}
+    assert mine == {"t0": HOSTILE, "t1": "=cmd|calc", "t2": "+two", "t3": "three", "t4": "four"}
+    assert tasks[2][0]["data"]["question_text"] == "How good? (0 = bad, 4 = good)", "people know what the ends mean"
+    assert tasks[1][0]["data"]["question_text"] == "=Which is better?"
 
 
 def test_label_studio_sides_are_balanced_and_repeats_are_the_other_way_round(tmp_path: Path) -> None:
@@ -226,8 +343,19 @@ def test_potato_config_is_yaml(small: Small, tmp_path: Path) -> None:
     assert all(row["ref"].startswith("data:image/png;base64,") for row in images)
     checks = json.loads((tmp_path / "out" / "4-mood" / "attention_checks.json").read_text())
     assert [check["expected_answer"] for check in checks] == [{"choice": "sad & blue"}]
+    grade = json.loads((tmp_path / "out" / "3-grade" / "config.yaml").read_text())
+    assert grade["annotation_schemes"][0]["description"] == "How good? (0 = bad, 4 = good)"
     yaml = pytest.importorskip("yaml")
     assert yaml.safe_load(text) == config
+
+
+@pytest.mark.parametrize("fmt", ["label-studio", "potato"])
+def test_what_people_must_be_told_goes_along(small: Small, tmp_path: Path, fmt: str) -> None:
+    small = replace(small, study=replace(small.study, sensitive="Some are sad.", retention="2030-01-01"))
+    run(small, tmp_path / "out", fmt)
+    text = (tmp_path / "out" / "README.md").read_text()
+    for part in (small.study.consent, small.study.instructions, "Some are sad.", "kept until 2030-01-01"):
+        assert part in text
 
 
 def test_jspsych_is_one_static_folder(small: Small, tmp_path: Path) -> None:
