@@ -103,7 +103,7 @@ identities = sa.Table(
     sa.Column("rater_id", sa.String, primary_key=True),
     sa.Column("platform", sa.String, nullable=False),
     sa.Column("platform_id", sa.String, nullable=False),
-    sa.Column("session_id", sa.String),
+    sa.Column("session_id", sa.String),  # of the platform: the first and the newest one, or the only one
     sa.Column("submit_to", sa.String),  # MTurk: where the form goes at the end
 )
 

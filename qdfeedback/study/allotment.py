@@ -162,6 +162,19 @@ class Allotment:
             ]
         return conditions
 
+    def hide(self, rater: Rater) -> None:
+        """Takes back what was planned for a person, and not answered, that they do not want to see any more."""
+        seen = [sa.and_(*self.visible(rater, kind)) for kind in ("main", "catch")]
+        with self.database.writing(lock=self.study.study_id) as connection:
+            connection.execute(
+                sa.delete(assignments).where(
+                    assignments.c.study_id == self.study.study_id,
+                    assignments.c.rater_id == rater.rater_id,
+                    sa.not_(assignments.c.answered),
+                    assignments.c.trial_id.not_in(sa.select(trials.c.trial_id).where(sa.or_(*seen))),
+                )
+            )
+
     def is_full(self, connection: sa.Connection, rater: Rater, trial_id: str) -> bool:
         """True where others have answered a trial, or hold it, as often as it is wanted."""
         held = self._holding(trial_id).subquery()

@@ -7,13 +7,14 @@ import hmac
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.store import utc_now
 from qdfeedback.feedback.tables import empty, identities, raters
+from qdfeedback.study import sessions
 from qdfeedback.study.secrets import token_hash
 from qdfeedback.study.settings import Study
 
@@ -57,10 +58,6 @@ class StudyFullError(Exception):
     """The study has as many people as it wants."""
 
 
-class OtherSessionError(Exception):
-    """A person comes back with another session than the one they began with: it may be somebody who knows their id."""
-
-
 class CookieTakenError(Exception):
     """The cookie belongs to somebody else."""
 
@@ -98,66 +95,95 @@ class Register:
     def join(self, platform: Platform, token: str) -> Rater:
         """Takes in a person who has agreed, or finds one who comes back; the cookie is theirs from now on.
 
+        Who comes with a new session of their platform goes on where they were, as the same person; who had left the
+        study before takes part again.
+
         Raises:
             StudyFullError: No more people are wanted.
             CookieTakenError: The cookie is another person's.
-            OtherSessionError: They began with another session of their platform.
+            NoSessionError: They began with a session of their platform, and name none.
         """
         rater_id = self.pseudonym(platform, token)
         this = self._is(rater_id)
         with self.database.writing(lock=self.study.study_id) as connection:
-            owner = sa.select(raters.c.rater_id).where(*self._has(token))
-            if connection.scalar(owner) not in (None, rater_id):
+            owner = connection.scalar(sa.select(raters.c.rater_id).where(*self._has(token)))
+            if owner not in (None, rater_id):
                 raise CookieTakenError("the cookie is another person's")
-            if connection.scalar(sa.select(raters.c.rater_id).where(*this)) is not None:
-                if platform.person and not self._same_session(connection, rater_id, platform):
-                    raise OtherSessionError
-                connection.execute(sa.update(raters).where(*this).values(token_hash=token_hash(token)))
-            else:
-                if self.study.max_raters is not None and self._taking_part(connection) >= self.study.max_raters:
-                    raise StudyFullError
+            stage = connection.scalar(sa.select(raters.c.stage).where(*this))
+            if stage is None:
+                self._refuse_if_full(connection)
                 self._add(connection, rater_id, platform, token)
+            else:
+                values = self._come_back(connection, rater_id, platform, stage, known=owner is not None)
+                connection.execute(sa.update(raters).where(*this).values(values | {"token_hash": token_hash(token)}))
         rater = self.rater(token)
         assert rater is not None, "it was written just now"
         return rater
 
-    def _same_session(self, connection: sa.Connection, rater_id: str, platform: Platform) -> bool:
-        stored = sa.select(identities.c.session_id).where(
+    def _refuse_if_full(self, connection: sa.Connection) -> None:
+        if self.study.max_raters is not None and self._taking_part(connection) >= self.study.max_raters:
+            raise StudyFullError
+
+    def _come_back(
+        self, connection: sa.Connection, rater_id: str, platform: Platform, stage: str, *, known: bool
+    ) -> dict[str, Any]:
+        """Notes with which session a person comes back; returns the columns of theirs that this changes."""
+        if not platform.person:
+            return {}
+        noted = connection.scalar(self._sessions(rater_id))
+        values = {"session_id": sessions.after(noted, platform.session, known=known)}
+        if platform.submit_to:
+            values["submit_to"] = platform.submit_to
+        this = identities.c.study_id == self.study.study_id, identities.c.rater_id == rater_id
+        connection.execute(sa.update(identities).where(*this).values(values))
+        if stage != "withdrawn" or not sessions.is_new(noted, platform.session):
+            return {}
+        self._refuse_if_full(connection)
+        return self._agreed() | {"active_until": 0.0, "finished_utc": None}  # what they held went to others meanwhile
+
+    def _sessions(self, rater_id: str) -> sa.Select[Any]:
+        return sa.select(identities.c.session_id).where(
             identities.c.study_id == self.study.study_id, identities.c.rater_id == rater_id
         )
-        return connection.scalar(stored) == platform.session
+
+    def is_proven(self, rater: Rater) -> bool:
+        """False for who may be somebody else that knows the person's id on their platform."""
+        return sessions.is_proven(self.database.value(self._sessions(rater.rater_id)))
+
+    def _agreed(self) -> dict[str, Any]:
+        """Returns the columns of who has just agreed to take part."""
+        stage = "warning" if self.study.sensitive else "practice"
+        return {
+            "consent_utc": utc_now(), "consent_sha256": self.study.consent_sha256, "stage": stage, "filtered": False,
+        }  # fmt: skip
 
     def _add(self, connection: sa.Connection, rater_id: str, platform: Platform, token: str) -> None:
-        now = utc_now()
-        connection.execute(
-            sa.insert(raters).values(
-                empty(raters)
-                | {
-                    "study_id": self.study.study_id,
-                    "rater_id": rater_id,
-                    "token_hash": token_hash(token),
-                    "platform": platform.name,
-                    "joined_utc": now,
-                    "consent_utc": now,
-                    "consent_sha256": self.study.consent_sha256,
-                    "stage": "warning" if self.study.sensitive else "practice",
-                    "filtered": False,
-                    "active_until": self.lease(),
-                }
-            )
-        )
+        row = {
+            "study_id": self.study.study_id,
+            "rater_id": rater_id,
+            "token_hash": token_hash(token),
+            "platform": platform.name,
+            "joined_utc": utc_now(),
+            "active_until": self.lease(),
+        }
+        connection.execute(sa.insert(raters).values(empty(raters) | row | self._agreed()))
         if platform.person:
             connection.execute(self.database.insert_new(identities).values(identity(self.study, rater_id, platform)))
 
     def returning(self, platform: Platform, token: str) -> Rater | None:
-        """Returns the person who agreed before, to whom the cookie now belongs; None for one who has not agreed.
+        """Returns the person who agreed before, to whom the cookie now belongs; None for one who is to agree first.
 
         Raises:
             CookieTakenError: The cookie is another person's.
-            OtherSessionError: They began with another session of their platform.
+            NoSessionError: They began with a session of their platform, and name none.
         """
-        known = sa.select(raters.c.rater_id).where(*self._is(self.pseudonym(platform, token)))
-        return None if self.database.value(known) is None else self.join(platform, token)
+        rater_id = self.pseudonym(platform, token)
+        stage = self.database.value(sa.select(raters.c.stage).where(*self._is(rater_id)))
+        if stage is None:
+            return None
+        if stage == "withdrawn" and sessions.is_new(self.database.value(self._sessions(rater_id)), platform.session):
+            return None
+        return self.join(platform, token)
 
     def rater(self, token: str | None) -> Rater | None:
         """Returns the person with this cookie."""
@@ -168,7 +194,7 @@ class Register:
         return None
 
     def identity(self, rater: Rater) -> Platform:
-        """Returns how the person came; only the last page needs it."""
+        """Returns how the person came, the last time; only the last page needs it."""
         found = self.database.rows(
             sa.select(identities).where(
                 identities.c.study_id == self.study.study_id, identities.c.rater_id == rater.rater_id
@@ -177,7 +203,8 @@ class Register:
         if not found:
             return Platform(rater.platform)
         row = found[0]
-        return Platform(row["platform"], row["platform_id"], row["session_id"] or "", row["submit_to"] or "")
+        session = sessions.newest(row["session_id"])
+        return Platform(row["platform"], row["platform_id"], session, row["submit_to"] or "")
 
     def leave(self, rater: Rater) -> None:
         """Lets a person stop; what they have not answered is free for others."""

@@ -31,12 +31,12 @@ from qdfeedback.study.place import Place, pace
 from qdfeedback.study.register import (
     ENDED,
     CookieTakenError,
-    OtherSessionError,
     Platform,
     Rater,
     Register,
     StudyFullError,
 )
+from qdfeedback.study.sessions import NoSessionError
 from qdfeedback.study.web import visit
 from qdfeedback.study.web.errors import AppError, explainer, message
 from qdfeedback.study.web.guard import Buckets, Guard, Limits
@@ -121,10 +121,10 @@ class Site:
         other = rater and platform.person and rater.rater_id != self.register.pseudonym(platform, token)
         if other or (params.get("new") and rater and rater.stage in ENDED):
             token, rater = visit.new_token(), None
-        if rater is None and platform.person:
+        if platform.person:
             try:
                 rater = self.register.returning(platform, token)
-            except (CookieTakenError, OtherSessionError) as error:
+            except (CookieTakenError, NoSessionError) as error:
                 raise self._refusal(error) from error
         if rater is not None:
             return self.cookies.give(self._to("task"), token)
@@ -155,7 +155,7 @@ class Site:
             rater = known or self.register.join(who, cookie)
         except StudyFullError as error:
             raise AppError(409, "The study is full", "Thank you for your interest: it has all its people.") from error
-        except (CookieTakenError, OtherSessionError) as error:
+        except (CookieTakenError, NoSessionError) as error:
             raise self._refusal(error) from error
         return self._to("warning" if rater.stage == "warning" else "instructions")
 
@@ -173,7 +173,7 @@ class Site:
         if see not in ("all", "filtered"):
             raise AppError(400, "Please choose", "There is no such choice.", ("warning", "Go back"))
         if rater.stage == "warning":
-            self.register.warned(rater, filtered=see == "filtered")
+            self.desk.allotment.hide(self.register.warned(rater, filtered=see == "filtered"))
         return self._to("instructions")
 
     def instructions(self, request: Request) -> Response:
@@ -231,7 +231,7 @@ class Site:
         rater = self._rater(request)
         if rater.stage in ENDED:
             return self._to("done")
-        return self._page(request, "stop.html", rater=rater)
+        return self._page(request, "stop.html", rater=rater, proven=self.register.is_proven(rater))
 
     def finish(self, request: Request, token: Text) -> Response:
         """Ends a person's part of a live study, which has no last question."""
@@ -249,6 +249,9 @@ class Site:
         self._cookie(request, token)
         rater = self._rater(request)
         if answers == "delete":
+            if not self.register.is_proven(rater):
+                text = "Some of the answers were given with another link. Please ask those who make the study."
+                raise AppError(403, "These answers cannot be deleted from here", text, ("stop", "Go back"))
             delete_rater(self.place.folder, self.place.database, self.study, rater.rater_id)
             return message(
                 self.pages, 200, "You have left the study", "All your answers are deleted. Thank you for your time."
@@ -316,9 +319,9 @@ class Site:
         )
 
     def _refusal(self, error: Exception) -> AppError:
-        if isinstance(error, OtherSessionError):
-            text = "Please open the link with which you began, on the platform that you came from."
-            return AppError(403, "This is not the link with which you began", text)
+        if isinstance(error, NoSessionError):
+            text = "Please open the study from the platform that you came from: the link has to be as it is there."
+            return AppError(403, "A part of the link is missing", text)
         return AppError(409, "Please begin again", "This form was somebody else's.", ("./", "Begin"))
 
     def _platform(self, platform: Platform | None) -> Platform:

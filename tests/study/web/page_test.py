@@ -94,17 +94,6 @@ def test_prolific(tmp_path: Path) -> None:
     assert again.get("/", **PROLIFIC).url.path == "/done", "another browser, the same person"
 
 
-def test_who_knows_a_platform_id_cannot_take_a_person_over(tmp_path: Path) -> None:
-    place, app = opened(tmp_path, practice=0)
-    person = Visitor(app).join(**PROLIFIC)
-    stranger = Visitor(app)
-    assert stranger.get("/", **(PROLIFIC | {"SESSION_ID": "guessed"})).status_code == 403
-    assert stranger.get("/", PROLIFIC_PID="5f3c0d").status_code == 403
-    assert stranger.get("/task").status_code == 401
-    assert person.get("/task").status_code == 200
-    assert len(place.database.rows(sa.select(raters))) == 1
-
-
 def test_a_live_study_gives_no_code_for_nothing(tmp_path: Path) -> None:
     _, app = opened(tmp_path, live=True, practice=0)
     person = Visitor(app).join()
