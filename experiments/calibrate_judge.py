@@ -27,13 +27,13 @@ from experiments.qdaif_writing import Args as WritingArgs
 from experiments.writing_report import qd
 from qdfeedback import files
 from qdfeedback.diversity.columns import Calibrated
+from qdfeedback.feedback.answers import read_answers
 from qdfeedback.feedback.calibration import Curve, Marks, cross_entropy, fit_isotonic, fit_temperature, marks
+from qdfeedback.feedback.conduct import excluded
 from qdfeedback.feedback.store import Store
 from qdfeedback.history import History
 from qdfeedback.quality.columns import column
 from qdfeedback.search import refresh
-from qdfeedback.study.analysis.answers import read_answers
-from qdfeedback.study.analysis.conduct import excluded
 from qdfeedback.study.place import open_study
 from qdfeedback.types import Floats, Ints, Placement
 

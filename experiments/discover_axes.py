@@ -33,6 +33,8 @@ from qdfeedback import files, metrics
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.diversity.columns import Columns
 from qdfeedback.encoders.attributes import Attribute, Attributes
+from qdfeedback.feedback.answers import read_answers
+from qdfeedback.feedback.conduct import excluded
 from qdfeedback.feedback.queries import uniform_triplets
 from qdfeedback.feedback.store import Store
 from qdfeedback.history import History, names_of
@@ -41,8 +43,6 @@ from qdfeedback.models.language import LanguageModel, Sampling
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import open_model
 from qdfeedback.parallel import compute_on, threads
-from qdfeedback.study.analysis.answers import read_answers
-from qdfeedback.study.analysis.conduct import excluded
 from qdfeedback.study.place import open_study
 from qdfeedback.types import Floats, Ints
 

@@ -27,10 +27,11 @@ from tqdm import tqdm
 from domains.arm import FEATURES, Arm, ArmEncoder
 from experiments import arm_published, arm_report, arm_setup
 from experiments.command import for_each_seed, run_main, run_seeds
+from experiments.people import judgments_of
 from qdfeedback import archives, runs
 from qdfeedback.diversity import models
 from qdfeedback.diversity.columns import Columns, Joined, OnColumns
-from qdfeedback.diversity.linear import rotation_onto
+from qdfeedback.diversity.linear import Linear, rotation_onto
 from qdfeedback.diversity.similarity import Fit, Similarity, fit_and_test
 from qdfeedback.diversity.unsupervised import fit_pca
 from qdfeedback.feedback.annotators import Simulated
@@ -162,7 +163,7 @@ class ArmSearch:
         self.model: models.Model | None = None
         self.placement: Placement | None = None
         self.accuracy: float | None = None
-        self.judgments = 0
+        self.judgments = self.last = 0  # how many answers the axes know, and the newest of them
         self.least_new = args.refit_after if args.annotator == "study" else 0
         self.clipped = 0.0
 
@@ -175,6 +176,7 @@ class ArmSearch:
         state = found.state
         self.model = models.load(self.run.path / self.run.saved["axes"]) if "axes" in self.run.saved else None
         self.accuracy, self.judgments, self.clipped = state["accuracy"], state["judgments"], state["clipped"]
+        self.last = state.get("last", 0)
         archive = self.build(np.array(state["ranges"]), 0)
         self.placement = Placement(self.quality, self.diversity(), archive)
         runs.restore(found, self.placement, self.search.generator, self.rng)
@@ -189,6 +191,7 @@ class ArmSearch:
             "ranges": archives.bounds(self.placement.archive).tolist(),
             "accuracy": self.accuracy,
             "judgments": self.judgments,
+            "last": self.last,
             "clipped": self.clipped,
             "log": log.state(),
         }
@@ -198,11 +201,16 @@ class ArmSearch:
         """Asks for judgments, learns axes from all of them, and places the candidates on the new axes."""
         if self.args.method == "qdhf-active":
             triplets = self.judge(iteration, count)
-            if len(triplets) - self.judgments >= self.least_new:
+            new = int((triplets.ids > self.last).sum())
+            withdrawn = (
+                len(triplets) - new != self.judgments
+            )  # of somebody who does not count any more, or counts again
+            if (new >= self.least_new or withdrawn) and len(triplets) >= max(self.least_new, 2):
                 self.model = self.learn(triplets)
-                self.judgments = len(triplets)
-            elif self.placement is None:  # nobody has said much yet
-                self.model = fit_pca(self.history.take(self.current(), "features")[:, LEARNED], dim=self.args.dim)
+                self.judgments, self.last = len(triplets), int(triplets.ids.max())
+            elif withdrawn or self.placement is None:  # nobody who counts has said much
+                self.model = self.components()
+                self.judgments, self.last, self.accuracy = 0, 0, None
             else:
                 return
             self.place()
@@ -210,6 +218,14 @@ class ArmSearch:
             arm_published.refit(self, iteration, count)
         if self.model is not None:
             self.run.save_model("axes", f"axes-{iteration:06d}", self.model)
+
+    def components(self) -> Linear:
+        """Returns the principal components of today's elites, turned to lie as the axes before."""
+        points = self.history.take(self.current(), "features")[:, LEARNED]
+        found = fit_pca(points, dim=self.args.dim)
+        if self.model is None:
+            return found
+        return found.rotated(rotation_onto(found.project(points), self.model.project(points)))
 
     def current(self) -> Ints:
         """Returns the ids of today's elites; before there is an archive, of all first arms that could be measured."""
@@ -240,7 +256,7 @@ class ArmSearch:
         """Returns every judgment so far; with --wait-for, when so many are there."""
         if self.args.wait_for:
             wait_for_answers(self.store, self.study, self.args.wait_for)
-        return self.store.triplets(self.study, until=self.run.last_judgment(iteration, self.store.last(self.study)))
+        return judgments_of(self.run, self.store, iteration, people=self.args.annotator == "study")
 
     def learn(self, triplets: Triplets) -> Similarity:
         """Returns axes fitted to all judgments, turned to lie as those before."""

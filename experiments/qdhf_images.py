@@ -32,6 +32,7 @@ from tqdm import tqdm
 from domains.images import CLIP, MODEL
 from experiments import images_report, images_setup
 from experiments.command import run_main, run_seeds
+from experiments.people import judgments_of
 from experiments.resuming import jobs
 from qdfeedback import archives, runs
 from qdfeedback.diversity import models
@@ -284,8 +285,7 @@ class ImageSearch:
         self.store.ask(self.study, queries, self.truth(features), self.annotator)
         if self.args.annotator == "study":
             wait_for_answers(self.store, self.study, self.store.asked(self.study))
-        until = self.run.last_judgment(iteration, self.store.last(self.study))
-        triplets = self.store.triplets(self.study, until=until)
+        triplets = judgments_of(self.run, self.store, iteration, people=self.args.annotator == "study")
         self.judgments = len(triplets)
         asked = sum(count for when, count in self.schedule.items() if when <= iteration)
         if isinstance(self.annotator, Judge) and len(triplets) < LEAST_ANSWERED * asked - 2:
@@ -294,19 +294,29 @@ class ImageSearch:
 
     def learn(self, triplets: Any, before: models.Model, *, last: bool) -> None:
         """Fits axes to all answers, turned to lie as those before; the last ones are tested too."""
-        self.model = before
-        if len(triplets) >= LEAST_TO_LEARN:
-            points, local = self.judged(triplets)
-            tested = np.flatnonzero((triplets.purpose == RANDOM) & last)
-            model, self.accuracy = fit_and_test(points, local, tested, dim=2, how=HOW, rng=self.rng)
-            self.model = model.rotated(rotation_onto(model.project(points), before.project(points)))
+        if len(triplets) < LEAST_TO_LEARN:
+            self.model, self.accuracy = self.not_learned(before), None
+            return
+        points, local = self.judged(triplets)
+        tested = np.flatnonzero((triplets.purpose == RANDOM) & last)
+        model, self.accuracy = fit_and_test(points, local, tested, dim=2, how=HOW, rng=self.rng)
+        self.model = model.rotated(rotation_onto(model.project(points), before.project(points)))
 
     def learn_published(self, triplets: Any, before: models.Model) -> None:
         """Fits axes as the paper does."""
-        self.model = before
-        if len(triplets) >= LEAST_TO_LEARN:
-            self.model = fit_published(*self.judged(triplets), dim=2, rng=self.rng)
-            self.accuracy = self.model.note["validation_accuracy"]
+        if len(triplets) < LEAST_TO_LEARN:
+            self.model, self.accuracy = self.not_learned(before), None
+            return
+        self.model = fit_published(*self.judged(triplets), dim=2, rng=self.rng)
+        self.accuracy = self.model.note["validation_accuracy"]
+
+    def not_learned(self, before: models.Model) -> models.Model:
+        """Returns the axes before, or components in place of some that were learned from people who do not count."""
+        if not isinstance(before, Similarity):
+            return before
+        _, points = self.current()
+        found = fit_pca(points, dim=2)
+        return found.rotated(rotation_onto(found.project(points), before.project(points)))
 
     def judged(self, triplets: Any) -> tuple[Floats, Ints]:
         """Returns the embeddings of all that was judged, and the triplets as their rows."""

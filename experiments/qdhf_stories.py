@@ -25,13 +25,14 @@ from tqdm import tqdm
 
 from domains.stories import MODEL, STORIES
 from experiments.command import run_main
+from experiments.people import judgments_of
 from experiments.resuming import give_up
 from experiments.writing_setup import remember
 from qdfeedback import archives, metrics, runs, viz
 from qdfeedback.diversity import models
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.diversity.columns import Columns, OnColumns
-from qdfeedback.diversity.linear import rotation_onto
+from qdfeedback.diversity.linear import Linear, rotation_onto
 from qdfeedback.diversity.similarity import Fit, Similarity, fit_and_test
 from qdfeedback.diversity.unsupervised import fit_pca
 from qdfeedback.encoders.attributes import Attributes
@@ -53,6 +54,7 @@ from qdfeedback.study.settings import begin_study, end_study, similarity_study
 from qdfeedback.types import Annotator, Floats, Ints, Placement
 
 RIDGE = 30.0  # with 384 columns and as many answers, a weaker prior lets chance in
+LEAST_TO_LEARN = 2  # answers
 TRUE = Bins((1, 2), (tuple(np.linspace(0, 1, 11)),) * 2)
 
 
@@ -163,10 +165,17 @@ class StorySearch:
         self.store.ask(self.study, queries, shown, self.annotator)
         if self.args.annotator == "study":
             wait_for_answers(self.store, self.study, self.store.asked(self.study))
-        until = self.run.last_judgment(iteration, self.store.last(self.study))
-        self.model = self.learn(self.store.triplets(self.study, until=until))
+        triplets = judgments_of(self.run, self.store, iteration, people=self.args.annotator == "study")
+        self.model = self.learn(triplets) if len(triplets) >= LEAST_TO_LEARN else self.components(points)
         self.run.save_model("axes", f"axes-{iteration:06d}", self.model)
         self.place()
+
+    def components(self, points: Floats) -> Linear:
+        """Returns the principal components of elites, turned to lie as the axes before, while too few answers count."""
+        found, self.accuracy = fit_pca(points, dim=2), None
+        if self.model is None:
+            return found
+        return found.rotated(rotation_onto(found.project(points), self.model.project(points)))
 
     def learn(self, triplets: Any) -> Similarity:
         """Returns axes fitted to all answers, turned to lie as those before."""

@@ -3,6 +3,7 @@
 DIR/settings.json           what was asked for
 DIR/history.arrows          every evaluated candidate
 DIR/judgments.db            every question and answer
+DIR/left_out.json           people whose answers did not count at each refit, and why
 DIR/shown/                  what people and judges look at
 DIR/models/                 each learned model, named by the iteration it was fitted at
 DIR/checkpoints/            the last two, from which a run goes on exactly

@@ -12,7 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from domains.arm import ArmEncoder
-from experiments import qdhf_arm
+from experiments import arm_report, qdhf_arm
+from qdfeedback.diversity import models, similarity
+from qdfeedback.feedback.left_out import LEFT_OUT, read_left_out
 from qdfeedback.feedback.store import Store, utc_now
 from qdfeedback.feedback.tables import items, trials
 from qdfeedback.history import History
@@ -23,6 +25,12 @@ from qdfeedback.study.settings import read_study
 
 HAND = [ArmEncoder.names.index("x"), ArmEncoder.names.index("y")]
 TINY = ["--annotator", "study", "--iterations", "24", "--batch-size", "20", "--judgments", "24", "--rounds", "4"]
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch) -> None:
+    """They are tested elsewhere, and take longer than the searches here."""
+    monkeypatch.setattr(arm_report, "_pictures", lambda *given: None)
 
 
 class Crowd(threading.Thread):
@@ -125,6 +133,72 @@ def test_a_search_stopped_while_it_waits_goes_on_with_the_same_questions(tmp_pat
     assert store.asked(study) == 24
     assert summary(run)["judgments"] == 24
     store.close()
+
+
+def answer_in_turn(store: Store, study: str, n: int, *, people: tuple[str, str] = ("crowd", "careless")) -> None:
+    """Stands for waiting: two people answer what is open in turn; "careless" does not look."""
+    done, crowd = store.answered(study), Crowd(Path(store.database.name).parent)
+    rows = store.database.rows(sa.select(trials).where(trials.c.kind == "main").order_by(trials.c.number))
+    for i, row in enumerate(rows):
+        if row["trial_id"] not in done:
+            who, side = people[i % 2], "ab"[i // 2 % 2]
+            said = {"choice": {"a": "left", "b": "right"}[side], "winner_id": row[f"{side}_id"]}
+            store.append([crowd.answer(study, row) | (said if who == "careless" else {}) | {"annotator_id": who}])
+    if not n:
+        return
+    for row in store.database.rows(sa.select(trials).where(trials.c.kind == "catch").limit(8)):
+        for who in set(people):
+            side = "right" if who == "careless" else "left"
+            caught = {"kind": "catch", "choice": side, "winner_id": row["b_id" if side == "right" else "a_id"]}
+            store.append([crowd.answer(study, row) | caught | {"annotator_id": who}])
+
+
+def test_a_search_learns_nothing_from_who_fails_the_catch_trials(tmp_path: Path, monkeypatch, capsys) -> None:
+    """Nor does one that is stopped and goes on, which ends up where the other does."""
+    arguments = [*TINY, "--wait-for", "24", "--refit-after", "2", "--iterations", "5", "--no-present"]
+    monkeypatch.setattr(qdhf_arm, "wait_for_answers", answer_in_turn)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    qdhf_arm.main([*arguments, "--run", str(whole)])
+    said = capsys.readouterr().out
+    assert said.count("the answers of careless do not count: 0 of 8 obvious trials right, 7 are wanted") == 1
+    noted = read_left_out(whole / LEFT_OUT)
+    assert len(noted) >= 3
+    assert all(set(out) == {"careless"} for out in noted.values())
+    store, study = Store(whole / "judgments.db"), read_study(whole).study_id
+    counted = store.triplets(study, without=noted[5])
+    assert 0 < len(counted) < len(store.triplets(study)) == 24
+    store.close()
+    found = summary(whole)
+    assert found["judgments"] == len(counted)
+    model = similarity.load(sorted((whole / "models").glob("*.npz"))[-1])
+    assert model.note["triplets"] == len(counted)
+
+    def killed(*given) -> None:
+        if given[0].asked(given[1]) > 12:
+            raise KeyboardInterrupt
+        answer_in_turn(*given)
+
+    monkeypatch.setattr(qdhf_arm, "wait_for_answers", killed)
+    with pytest.raises(KeyboardInterrupt):
+        qdhf_arm.main([*arguments, "--run", str(stopped)])
+    monkeypatch.setattr(qdhf_arm, "wait_for_answers", answer_in_turn)
+    qdhf_arm.main(["--run", str(stopped), "--resume"])
+    assert (stopped / "archive.npz").read_bytes() == (whole / "archive.npz").read_bytes()
+    assert read_left_out(stopped / LEFT_OUT) == noted
+
+
+def test_axes_that_only_a_careless_person_taught_are_given_up(tmp_path: Path, monkeypatch) -> None:
+    """At the first look nobody has seen a catch trial; at the next, what was learned turns out to be worth nothing."""
+
+    def careless(store: Store, study: str, n: int) -> None:
+        answer_in_turn(store, study, store.count(study), people=("careless", "careless"))
+
+    monkeypatch.setattr(qdhf_arm, "wait_for_answers", careless)
+    run = tmp_path / "r"
+    qdhf_arm.main([*TINY, "--iterations", "4", "--rounds", "2", "--wait-for", "24", "--no-present", "--run", str(run)])
+    kinds = [type(models.load(path)).__name__ for path in sorted((run / "models").glob("*.npz"))]
+    assert kinds == ["Similarity", "Linear"]
+    assert (summary(run)["judgments"], summary(run)["judgment_accuracy"]) == (0, None)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,11 @@ def proportion(successes: int, n: int, *, confidence: float = 0.95) -> Interval:
     return Interval(successes / n, float(found.low), float(found.high))
 
 
+def chance(k: int, n: int) -> float:
+    """Returns how likely k of n, or something further from half, is by chance; NaN where n is 0."""
+    return float(binomtest(k, n, 0.5).pvalue) if n else float("nan")
+
+
 def bootstrap(
     values: Floats,
     *,

@@ -161,7 +161,13 @@ class Store:
             return append_judgments(self.database, connection, rows)
 
     def triplets(
-        self, study: str, *, until: int | None = None, source: str = "", people_without: Collection[str] | None = None
+        self,
+        study: str,
+        *,
+        until: int | None = None,
+        source: str = "",
+        people_without: Collection[str] | None = None,
+        without: Collection[str] = (),
     ) -> Triplets:
         """Returns the decided triplet judgments of a study; ties, repeats, practice and catch trials are left out.
 
@@ -172,6 +178,7 @@ class Store:
                 candidates of others are left out.
             people_without: people who are left out, with whatever models and simulations said; None = all who answered
                 count.
+            without: people who are left out, and nobody else.
         """
         query = sa.select(judgments).where(
             judgments.c.study_id == study,
@@ -183,12 +190,12 @@ class Store:
             query = query.where(judgments.c.id <= until)
         if people_without is not None:
             query = query.where(judgments.c.annotator_kind == "person")
-        left_out = set(people_without or ())
+        left_out = {("person", rater) for rater in (*(people_without or ()), *without)}
         found, sides = [], []
         for row in self.database.rows(query.order_by(judgments.c.id)):
             loser = row["right_id"] if row["choice"] == "left" else row["left_id"]
             items = [candidate_of(source, item) for item in (row["anchor_id"], row["winner_id"], loser)]
-            if None not in items and row["annotator_id"] not in left_out:
+            if None not in items and (row["annotator_kind"], row["annotator_id"]) not in left_out:
                 found.append(row)
                 sides.append(items)
         return Triplets(

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from qdfeedback import files
 from qdfeedback.feedback.database import Database
+from qdfeedback.feedback.left_out import LEFT_OUT, forget
 from qdfeedback.feedback.store import utc_now
 from qdfeedback.feedback.tables import assignments, empty, erased, identities, judgments, raters, removed, tombstones
 from qdfeedback.study.settings import Study
@@ -54,6 +55,7 @@ def delete_rater(folder: Path, database: Database, study: Study, rater_id: str) 
         gone = [{"study_id": study.study_id, "name_hash": removed_name(study, name)} for name in names]
         connection.execute(database.insert_new(removed), gone)
     database.forget()
+    forget(Path(folder) / LEFT_OUT, names)
     reports = [path for path in (Path(folder) / "report.json", Path(folder) / "report.html") if path.exists()]
     for path in reports:
         path.unlink()

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from qdfeedback import files
+from qdfeedback.feedback.answers import SIDED as SIDED  # whoever reads settings may need it
 
 FORMAT = 1
 LONGEST_OPTION = 200
 Task = Literal["triplet", "pair", "rating", "label"]
 TASKS: tuple[Task, ...] = ("triplet", "pair", "rating", "label")
-SIDED: tuple[Task, ...] = ("triplet", "pair")
-"""Tasks in which two things stand side by side."""
 
 CONSENT = (
     "You are asked to compare or rate things that a computer program made. Your answers, the time that each took and a "

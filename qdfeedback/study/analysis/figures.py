@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from qdfeedback.feedback.agreement import krippendorff_alpha, raw_agreement
+from qdfeedback.feedback.agreement import chance, krippendorff_alpha, raw_agreement
+from qdfeedback.feedback.answers import Answer
 from qdfeedback.study.analysis import human_model
-from qdfeedback.study.analysis.answers import Answer, Item, code, numbers, table
+from qdfeedback.study.analysis.answers import Item, code, numbers, table
 from qdfeedback.study.analysis.findings import findings
 from qdfeedback.study.analysis.statistics import (
     agreement_over,
-    chance,
     fleiss,
     flip_rate,
     mean_entropy,

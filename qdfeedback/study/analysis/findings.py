@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from qdfeedback.study.analysis.answers import Answer, Item, code, numbers
+from qdfeedback.feedback.answers import Answer
+from qdfeedback.study.analysis.answers import Item, code, numbers
 from qdfeedback.study.analysis.ranking import parts, ranking
 from qdfeedback.study.analysis.statistics import answers_needed, clustered_p, mean_over, shares
 from qdfeedback.study.settings import Question

@@ -12,7 +12,8 @@ from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score, log_loss
 
 from qdfeedback.feedback.agreement import proportion
-from qdfeedback.study.analysis.answers import Answer, Item, code, numbers
+from qdfeedback.feedback.answers import Answer
+from qdfeedback.study.analysis.answers import Item, code, numbers
 from qdfeedback.study.analysis.findings import majority
 from qdfeedback.study.analysis.statistics import mean_over
 from qdfeedback.study.settings import Question

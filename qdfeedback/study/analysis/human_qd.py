@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from qdfeedback.feedback.agreement import Interval
-from qdfeedback.study.analysis.answers import Answer, Item, code
+from qdfeedback.feedback.answers import Answer
+from qdfeedback.study.analysis.answers import Item, code
 from qdfeedback.study.analysis.statistics import both, widened
 from qdfeedback.study.settings import SIDED, Question, Study
 from qdfeedback.types import Floats

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from qdfeedback import files
 from qdfeedback.diversity import models
+from qdfeedback.feedback.answers import published
 from qdfeedback.feedback.tables import judgments
 from qdfeedback.history import History, names_of
 from qdfeedback.run_settings import read_settings
-from qdfeedback.study.analysis.answers import published
 from qdfeedback.study.analysis.human_model import nearer
 from qdfeedback.study.place import Place
 from qdfeedback.types import Floats

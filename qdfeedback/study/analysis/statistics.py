@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import binomtest, entropy, t
+from scipy.stats import entropy, t
 
-from qdfeedback.feedback.agreement import Interval, bootstrap, cohen_kappa, proportion
+from qdfeedback.feedback.agreement import Interval, bootstrap, chance, cohen_kappa, proportion
 from qdfeedback.types import Floats, Ints
 
 NOTHING = Interval(math.nan, math.nan, math.nan)
@@ -245,11 +245,6 @@ def flip_rate(same: Interval) -> Interval:
 
 
 # --- shares
-
-
-def chance(k: int, n: int) -> float:
-    """Returns how likely k of n, or something further from half, is by chance; NaN where n is 0."""
-    return float(binomtest(k, n, 0.5).pvalue) if n else math.nan
 
 
 def shares(counts: dict[str, int]) -> dict[str, Interval]:

@@ -10,10 +10,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from qdfeedback import files
+from qdfeedback.feedback.answers import read_answers
+from qdfeedback.feedback.conduct import excluded
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.tables import RECORD, judgments
-from qdfeedback.study.analysis.answers import read_answers
-from qdfeedback.study.analysis.conduct import excluded
 from qdfeedback.study.exchange.export_jspsych import export_jspsych
 from qdfeedback.study.exchange.export_pages import export_label_studio, export_potato
 from qdfeedback.study.exchange.formats import FORMATS, TRAINING_FORMATS, Format, RecordFormat

@@ -13,9 +13,9 @@ from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss_kappa
 
 from qdfeedback.diversity.columns import Columns
+from qdfeedback.feedback.answers import published
+from qdfeedback.feedback.conduct import wanted
 from qdfeedback.feedback.store import Store
-from qdfeedback.study.analysis.answers import published
-from qdfeedback.study.analysis.conduct import wanted
 from qdfeedback.study.analysis.human_model import nearer
 from qdfeedback.study.analysis.page import page, place
 from qdfeedback.study.settings import Question, Study

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from qdfeedback.feedback.answers import published
 from qdfeedback.feedback.tables import items
-from qdfeedback.study.analysis.answers import published
 from qdfeedback.study.erase import delete_rater, name_on_static_page
 from qdfeedback.study.exchange.exports import export
 from qdfeedback.study.exchange.imports import Imported, import_answers

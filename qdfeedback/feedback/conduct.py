@@ -1,4 +1,4 @@
-"""How each person answered, and whom the stated rules leave out."""
+"""How each person answered, and whom a study's rules leave out: of its report, and of what a search learns from."""
 
 from __future__ import annotations
 
@@ -6,17 +6,38 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
-from qdfeedback.study.analysis.answers import Answer
-from qdfeedback.study.analysis.statistics import chance
-from qdfeedback.study.settings import SIDED, Study
+from qdfeedback.feedback.agreement import chance
+from qdfeedback.feedback.answers import SIDED, Answer, Asked, read_answers
+from qdfeedback.feedback.database import Database
+from qdfeedback.feedback.left_out import LeftOut, read_left_out, write_left_out
 
 BAND = 0.001  # a share of left answers that chance alone gives more rarely is flagged
 SAME_SHARE = 0.95
 SAME_ANSWERS = 20
+
+
+class Rules(Asked, Protocol):
+    """What of a study's settings decides whose answers count."""
+
+    @property
+    def catch_per_rater(self) -> int:
+        """Trials with an obvious answer that each person gets."""
+        ...
+
+    @property
+    def catch_pass(self) -> int:
+        """How many of them must be right."""
+        ...
+
+    @property
+    def fast_ms(self) -> float:
+        """What a median response time must not be below."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +77,7 @@ class Conduct:
     reasons: tuple[str, ...]
 
 
-def conduct(answers: Sequence[Answer], study: Study) -> list[Conduct]:
+def conduct(answers: Sequence[Answer], study: Rules) -> list[Conduct]:
     """Returns how each person answered, in the order of their pseudonyms."""
     by_rater = defaultdict(list)
     for answer in answers:
@@ -65,12 +86,34 @@ def conduct(answers: Sequence[Answer], study: Study) -> list[Conduct]:
     return [_of(rater, by_rater[rater], study) for rater in sorted(by_rater)]
 
 
-def excluded(answers: Sequence[Answer], study: Study) -> set[str]:
-    """Returns who is left out by the study's rules."""
-    return {person.rater for person in conduct(answers, study) if person.reasons}
+def excluded(answers: Sequence[Answer], study: Rules) -> LeftOut:
+    """Returns who is left out by the study's rules, and why."""
+    return {person.rater: person.reasons for person in conduct(answers, study) if person.reasons}
 
 
-def rules(study: Study) -> list[str]:
+def left_out(database: Database, study: Rules, *, until: int, refit: int, noted: Path) -> LeftOut:
+    """Returns whom a refit of a search leaves out, and why, and notes it; what was noted before stands.
+
+    So a search that goes on repeats its refits, whatever has been answered or edited since.
+
+    Args:
+        database: where the answers are.
+        study: its rules.
+        until: the last judgment that the refit uses: people are judged by what they had answered by then.
+        refit: its number, the iteration as a rule.
+        noted: the file of all refits.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    before = read_left_out(noted)
+    if refit not in before:
+        before[refit] = excluded(read_answers(database, study, until=until), study)
+        write_left_out(noted, before)
+    return before[refit]
+
+
+def rules(study: Rules) -> list[str]:
     """Returns the rules, each as a sentence."""
     share = f"{min(study.catch_pass, study.catch_per_rater)} of {study.catch_per_rater}"
     return [
@@ -83,13 +126,13 @@ def rules(study: Study) -> list[str]:
     ]
 
 
-def wanted(seen: int, study: Study) -> int:
+def wanted(seen: int, study: Rules) -> int:
     """Returns how many of the catch trials seen must be right: the study's share of them, rounded up."""
     share = min(study.catch_pass / study.catch_per_rater, 1.0) if study.catch_per_rater else 0.0
     return math.ceil(share * seen - 1e-9)
 
 
-def _of(rater: str, answers: Sequence[Answer], study: Study) -> Conduct:
+def _of(rater: str, answers: Sequence[Answer], study: Rules) -> Conduct:
     caught = [answer.right for answer in answers if answer.kind == "catch" and answer.right is not None]
     times = np.array([answer.response_ms for answer in answers if answer.response_ms is not None], dtype=float)
     free = [answer for answer in answers if answer.kind != "catch"]
@@ -123,7 +166,7 @@ def _most_frequent(answers: Sequence[Answer]) -> tuple[int, int]:
     return max(long, key=lambda pair: pair[0] / pair[1], default=(0, 0))
 
 
-def _reasons(found: dict[str, Any], study: Study) -> tuple[str, ...]:
+def _reasons(found: dict[str, Any], study: Rules) -> tuple[str, ...]:
     reasons = []
     if found["catch_right"] < found["catch_wanted"]:
         reasons.append(

@@ -1,0 +1,35 @@
+"""What the experiments share that people answer: whose answers count at a refit."""
+
+from __future__ import annotations
+
+from tqdm import tqdm
+
+from qdfeedback.feedback.conduct import left_out
+from qdfeedback.feedback.left_out import LEFT_OUT, last_before
+from qdfeedback.feedback.store import Store, Triplets
+from qdfeedback.runs import Run
+from qdfeedback.study.settings import read_study
+
+
+def judgments_of(run: Run, store: Store, iteration: int, *, people: bool) -> Triplets:
+    """Returns the judgments that the refit before an iteration uses, the same whenever it is repeated.
+
+    Args:
+        run: the run.
+        store: where its answers are.
+        iteration: which.
+        people: people answer: those whom the study's rules leave out do not count. They are noted in the run folder,
+            and a line tells when they change.
+    """
+    study = run.settings["study"]
+    until = run.last_judgment(iteration, store.last(study))
+    if not people:
+        return store.triplets(study, until=until)
+    noted = run.path / LEFT_OUT
+    out = left_out(store.database, read_study(run.path), until=until, refit=iteration, noted=noted)
+    before = last_before(iteration, noted)
+    for who in sorted(out.keys() - before.keys()):
+        tqdm.write(f"iteration {iteration}: the answers of {who} do not count: {'; '.join(out[who])}")
+    for who in sorted(before.keys() - out.keys()):
+        tqdm.write(f"iteration {iteration}: the answers of {who} count again")
+    return store.triplets(study, until=until, without=out)
