@@ -1,7 +1,8 @@
 """Every evaluated candidate, on disk, append-only.
 
-The file is an Arrow IPC stream: one schema message, then record batches. It is read through a memory map, a
-batch at a time, so memory does not grow with the run, and pyarrow, polars or duckdb open it as it is.
+The file is an Arrow IPC stream: one schema message, then record batches, its parts. It is read through a memory map,
+a part at a time, so memory does not grow with the run, and pyarrow, polars or duckdb open it as it is. `history.sums`
+beside it holds the checksum of every part: it is compared when the part is first read.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from qdfeedback.files import sync_folder
-from qdfeedback.history_rows import FORMAT, Waiting, in_memory, schema_of
+from qdfeedback.files import sync_folder, write_atomic
+from qdfeedback.history_asides import keep_damaged, keep_tail
+from qdfeedback.history_parts import (
+    UNREADABLE,
+    Part,
+    Sums,
+    find_parts,
+    is_whole,
+    missing_rows,
+    read_sums,
+    schema_line,
+)
+from qdfeedback.history_rows import FORMAT, Waiting, array_of, in_memory, schema_of
 from qdfeedback.types import Batch, Ints
 
 FLUSH_ROWS = 8192
@@ -32,6 +45,10 @@ class Position:
 
     rows: int
     bytes: int
+
+
+class DamagedHistoryError(ValueError):
+    """A part of a history is not what was written; the message says which candidates it held."""
 
 
 class History:
@@ -53,16 +70,24 @@ class History:
         self._commit = commit
         self._schema: pa.Schema | None = None
         self._like: tuple[Any, ...] | None = None  # type and shape of a solution, once seen
-        self._starts: list[int] = []  # first row of each record batch
-        self._offsets: list[int] = []  # where its bytes begin
+        self._parts: list[Part] = []  # row after row, as far as all are there
+        self._starts: list[int] = []  # first row of each
+        self._checked: set[int] = set()  # offsets of those that were compared with their checksums
+        self._damaged: list[Part] = []  # not what was written
+        self._beyond: list[Part] = []  # whole, after what is damaged
         self._rows = 0  # on disk
         self._bytes = 0
         self._filling: Waiting | None = None  # rows in memory
         self._leaving: Waiting | None = None  # rows on their way to the disk, and
-        self._task: Future[tuple[int, int]] | None = None  # who takes them there
+        self._task: Future[Part] | None = None  # who takes them there
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
         if path.exists() and path.stat().st_size:
             self._scan()
+
+    @property
+    def sums(self) -> Path:
+        """The file of checksums."""
+        return self.path.with_suffix(".sums")
 
     def __len__(self) -> int:
         return self._rows + sum(len(part) for part in (self._leaving, self._filling) if part is not None)
@@ -112,9 +137,10 @@ class History:
         self._hand_over()
         self._settle()
         if sync and self._bytes:
-            handle = os.open(self.path, os.O_RDONLY)
-            os.fsync(handle)
-            os.close(handle)
+            for path in (self.path, self.sums):
+                handle = os.open(path, os.O_RDONLY)
+                os.fsync(handle)
+                os.close(handle)
             sync_folder(self.path.parent)
         return Position(self._rows, self._bytes)
 
@@ -129,14 +155,15 @@ class History:
         """Waits until what is on its way has arrived; what failed to arrive is sent again by the next call."""
         if self._leaving:
             task, self._task = self._task or self._send(), None
-            offset, size = task.result()
-            self._starts.append(self._rows)
-            self._offsets.append(offset)
-            self._bytes = offset + size
-            self._rows += len(self._leaving)
+            self._take_in(task.result())
             self._leaving.clear()
 
-    def _send(self) -> Future[tuple[int, int]]:
+    def _take_in(self, part: Part) -> None:
+        self._parts.append(part)
+        self._starts.append(part.start)
+        self._rows, self._bytes = part.start + part.rows, part.offset + part.size
+
+    def _send(self) -> Future[Part]:
         assert self._leaving is not None
         return self._writer.submit(self._write, self._leaving.record_batch(self._rows))
 
@@ -159,40 +186,86 @@ class History:
             )
         self._like = like
 
-    def _write(self, rows: pa.RecordBatch) -> tuple[int, int]:
-        """Appends the rows; returns where their bytes begin and how many there are."""
+    def _write(self, rows: pa.RecordBatch) -> Part:
+        """Appends the rows, then their checksum."""
         head = b"" if self._bytes else rows.schema.serialize().to_pybytes()
         body = rows.serialize()
         if self.path.exists() and self.path.stat().st_size != self._bytes:
-            os.truncate(self.path, self._bytes)  # what a crash left behind
+            self._set_aside(self._bytes)  # what a crash left behind
+            os.truncate(self.path, self._bytes)
+        part = Part(self._rows, rows.num_rows, self._bytes + len(head), body.size, zlib.crc32(memoryview(body)))
+        noted = self.sums.stat().st_size if self.sums.exists() else 0
         try:
             with self.path.open("ab") as file:
                 file.write(head)
                 file.write(body)
+            with self.sums.open("ab") as file:
+                file.write(((schema_line(head) if head else "") + part.line()).encode())
         except OSError as error:
-            if self.path.exists():
-                os.truncate(self.path, self._bytes)
+            for path, size in ((self.path, self._bytes), (self.sums, noted)):
+                if path.exists():
+                    os.truncate(path, size)
             raise OSError(error.errno, f"cannot append to {self.path}: {error.strerror}") from error
-        return self._bytes + len(head), body.size
+        return part
 
     def cut(self, position: Position) -> None:
-        """Drops every row after a position that `flush` gave.
+        """Drops every row after a position that `flush` gave; what is dropped is kept in a file of its own.
 
         Raises:
-            ValueError: The history is shorter than that.
+            ValueError: The history is shorter than that, or damaged before it.
         """
         self._settle()
-        if position.bytes > self._bytes:
-            raise ValueError(
-                f"{self.path} holds {self._rows} candidates, the checkpoint needs {position.rows}: "
-                "the file was cut or replaced"
-            )
+        if position.bytes > self._bytes or position.rows > self._rows:
+            why = self.damage() or "the file was cut or replaced"
+            raise ValueError(f"{self.path} holds {self._rows} candidates, the checkpoint needs {position.rows}: {why}")
+        if position.bytes not in (0, *(part.offset + part.size for part in self._parts)):
+            raise ValueError(f"{self.path} has no part that ends at byte {position.bytes}: the file was replaced")
         self._filling = None
+        keep = [part for part in self._parts if part.start < position.rows]
         if self.path.exists():
-            os.truncate(self.path, position.bytes)
-        keep = sum(1 for start in self._starts if start < position.rows)
-        self._starts, self._offsets = self._starts[:keep], self._offsets[:keep]
+            self._set_aside(position.bytes)
+            if self.path.stat().st_size > position.bytes:
+                os.truncate(self.path, position.bytes)
+        self._parts, self._starts = keep, [part.start for part in keep]
+        self._damaged, self._beyond = [], []
         self._rows, self._bytes = position.rows, position.bytes
+        if not keep:
+            self._schema = self._like = None
+        self._write_sums()
+
+    def _write_sums(self) -> None:
+        """Writes the checksums anew, those that nobody noted among them: from here on, damage is noticed."""
+        if self._schema is None:
+            self.sums.unlink(missing_ok=True)
+            return
+        lines = [schema_line(self._schema.serialize().to_pybytes())]
+        for i, part in enumerate(self._parts):
+            if part.crc is None:
+                with pa.memory_map(str(self.path)) as file:
+                    file.seek(part.offset)
+                    self._parts[i] = replace(part, crc=zlib.crc32(memoryview(file.read_buffer(part.size))))
+            lines.append(self._parts[i].line())
+        write_atomic(self.sums, "".join(lines).encode())
+
+    def _set_aside(self, keep: int) -> None:
+        """Copies what the file holds after so many bytes, before it is cut."""
+        damage = self.damage()
+        if damage and self.path.stat().st_size > keep:
+            keep_damaged(self.path, self._schema, [*self._parts, *self._beyond], damage)
+        else:
+            keep_tail(self.path, self._schema, keep)
+
+    def rows(self, start: int, rows: int) -> pa.Table:
+        """Returns some rows as an Arrow table.
+
+        Raises:
+            DamagedHistoryError: A part that holds one of them is not what was written.
+        """
+        self.flush()
+        first = int(np.searchsorted(self._starts, start, side="right")) - 1
+        last = int(np.searchsorted(self._starts, start + rows, side="left"))
+        table = pa.Table.from_batches([self._batch(part) for part in self._parts[first:last]], self._schema)
+        return table.slice(start - self._starts[first], rows)
 
     # --- reading
 
@@ -203,22 +276,26 @@ class History:
             columns: of id, iteration, origin, solution (n, …), features (n, d), error.
             start: the first row.
             rows: at most so many rows at a time.
+
+        Raises:
+            DamagedHistoryError: A part is not what was written.
         """
         self.flush()
-        ends = [*self._starts[1:], self._rows] if self._starts else []
-        for first, offset, end in zip(self._starts, self._offsets, ends, strict=True):
-            if end <= start:
+        self._check_all_there()
+        for part in self._parts:
+            if part.start + part.rows <= start:
                 continue
-            batch = self._batch(offset)
-            for low in range(max(start - first, 0), batch.num_rows, rows):
-                part = batch.slice(low, rows)
-                yield {name: self._array(part, name) for name in columns}
+            batch = self._batch(part)
+            for low in range(max(start - part.start, 0), batch.num_rows, rows):
+                some = batch.slice(low, rows)
+                yield {name: array_of(some, name) for name in columns}
 
     def take(self, ids: Ints, column: str) -> NDArray[Any]:
         """Returns one column of the given candidates, in their order.
 
         Raises:
             IndexError: An id lies outside the history.
+            DamagedHistoryError: A part that holds one of them is not what was written.
         """
         self.flush()
         ids = np.asarray(ids, dtype=np.int64)
@@ -226,9 +303,9 @@ class History:
             raise IndexError(f"ids must lie in [0, {self._rows}), got {ids.min()} to {ids.max()}")
         where = np.searchsorted(self._starts, ids, side="right") - 1
         found: NDArray[Any] | None = None
-        for index in np.unique(where) if len(ids) else range(min(1, len(self._offsets))):  # none has a shape too
+        for index in np.unique(where) if len(ids) else range(min(1, len(self._parts))):  # none has a shape too
             mask = where == index
-            values = self._array(self._batch(self._offsets[index]), column)[ids[mask] - self._starts[index]]
+            values = array_of(self._batch(self._parts[index]), column)[ids[mask] - self._starts[index]]
             if found is None:
                 found = np.empty(
                     (len(ids), *values.shape[1:]), dtype=object if values.dtype.kind == "O" else values.dtype
@@ -251,62 +328,102 @@ class History:
             parts.append(chunk[column][chunk["id"] % every == 0])
         return np.concatenate(parts) if parts else np.empty((0,))
 
-    def _batch(self, offset: int) -> pa.RecordBatch:
+    def _batch(self, part: Part) -> pa.RecordBatch:
+        if part.offset not in self._checked:
+            if not is_whole(self.path, part):
+                last = part.start + part.rows - 1
+                raise DamagedHistoryError(
+                    f"{self.path} is damaged where it holds the candidates {part.start} to {last}"
+                )
+            self._checked.add(part.offset)
         with pa.memory_map(str(self.path)) as file:
-            file.seek(offset)
+            file.seek(part.offset)
             return pa.ipc.read_record_batch(pa.ipc.read_message(file), self._schema)
 
-    def _array(self, batch: pa.RecordBatch, name: str) -> NDArray[Any]:
-        column = batch.column(name)
-        kind = column.type
-        array: NDArray[Any]
-        if pa.types.is_struct(kind):
-            return self._parts(column)
-        if pa.types.is_fixed_size_list(kind):
-            shape = self.solution_shape if name == "solution" else (len(self.names),)
-            array = column.flatten().to_numpy(zero_copy_only=True).reshape(len(batch), *(shape or ()))
-        else:
-            array = column.to_numpy(zero_copy_only=not (pa.types.is_string(kind) or pa.types.is_list(kind)))
-        return array
+    # --- what is whole
 
-    def _parts(self, column: pa.StructArray) -> NDArray[Any]:
-        """Returns a structured array of solutions with several named parts, text as objects."""
-        assert self._schema is not None
-        shapes = json.loads(self._schema.metadata[b"solution_shape"])
-        parts = dict(zip(shapes, column.flatten(), strict=True))
-        values = {
-            name: part.to_numpy(zero_copy_only=False) if shapes[name] is None
-            else (part.flatten() if shapes[name] else part).to_numpy().reshape(len(column), *shapes[name])
-            for name, part in parts.items()
-        }  # fmt: skip
-        found = np.empty(len(column), dtype=[(name, one.dtype, one.shape[1:]) for name, one in values.items()])
-        for name, one in values.items():
-            found[name] = one
-        return found
+    def check(self) -> None:
+        """Compares every part with its checksum; what comes after a damaged one counts no longer as held.
+
+        `damage` then says what was lost, and `cut` keeps what is there in files of its own.
+        """
+        self._settle()
+        for i, part in enumerate(self._parts):
+            if part.offset not in self._checked and not is_whole(self.path, part):
+                self._damaged.append(part)
+                self._beyond = [*(one for one in self._parts[i + 1 :] if is_whole(self.path, one)), *self._beyond]
+                self._damaged += [one for one in self._parts[i + 1 :] if one not in self._beyond]
+                self._keep(self._parts[:i])
+                return
+            self._checked.add(part.offset)
+
+    def damage(self) -> str | None:
+        """Returns a sentence that says which candidates are lost; None where no damage is known of."""
+        if not self._damaged and not self._beyond:
+            return None
+        gaps = missing_rows([*self._parts, *self._beyond], self._damaged)
+        if not gaps:
+            return f"{self.path} is damaged where it names its columns: no row is lost"
+        rows = sum(last - first + 1 for first, last in gaps)
+        ids = ", ".join(f"{first} to {last}" for first, last in gaps)
+        return f"{self.path} is damaged: {rows} rows are lost, the candidates {ids}"
+
+    def _check_all_there(self) -> None:
+        if damage := self.damage():
+            raise DamagedHistoryError(damage)
+
+    def _keep(self, parts: list[Part]) -> None:
+        self._parts, self._starts = [], []
+        self._rows = 0
+        for part in parts:
+            self._take_in(part)
+        if not parts:
+            self._bytes = 0 if self._schema is None else self._schema.serialize().size
 
     def _scan(self) -> None:
-        with pa.memory_map(str(self.path)) as file:
-            try:
-                schema = pa.ipc.read_schema(pa.ipc.read_message(file))
-            except (pa.ArrowInvalid, OSError, EOFError) as error:
-                if not self.path.read_bytes()[:4].startswith(b"\xff\xff"):
-                    raise ValueError(f"{self.path} is not a history: {error}") from error
-                warnings.warn(f"{self.path} is torn in its first message: it counts as empty", stacklevel=3)
-                return
-            self._check(schema)
-            self._schema, self._bytes = schema, file.tell()
-            while self._bytes < file.size():
-                try:
-                    batch = pa.ipc.read_record_batch(pa.ipc.read_message(file), schema)
-                except (pa.ArrowInvalid, OSError, EOFError):
-                    break
-                self._starts.append(self._rows)
-                self._offsets.append(self._bytes)
-                self._rows += batch.num_rows
-                self._bytes = file.tell()
-            torn = file.size() - self._bytes
-        if torn:
+        noted, size = read_sums(self.sums), self.path.stat().st_size
+        found = self._columns(noted)
+        if found is None:
+            warnings.warn(f"{self.path} is torn in its first message: it counts as empty", stacklevel=3)
+            return
+        self._schema, begin, damaged = found
+        parts = find_parts(self.path, self._schema, begin, noted.parts)
+        if damaged:
+            self._beyond, self._damaged = parts, [Part(0, 0, 0, begin, None)]
+            return
+        self._bytes = begin
+        for i, part in enumerate(parts):
+            if part.start != self._rows or part.offset != self._bytes:
+                self._beyond = parts[i:]
+                break
+            self._take_in(part)
+        if not self._beyond and (torn := size - self._bytes):
             warnings.warn(f"{self.path}: {torn} bytes after row {self._rows} are torn and left out", stacklevel=3)
+
+    def _columns(self, noted: Sums) -> tuple[pa.Schema, int, bool] | None:
+        """Returns the columns, the bytes that they take, and whether the file's own note of them is damaged.
+
+        None where a crash tore it.
+        """
+        try:
+            with pa.memory_map(str(self.path)) as file:
+                schema, begin = pa.ipc.read_schema(pa.ipc.read_message(file)), file.tell()
+        except (*UNREADABLE, KeyError, TypeError) as error:
+            with self.path.open("rb") as head:
+                ours = head.read(4) == b"\xff\xff\xff\xff"
+            if noted.schema and self.path.stat().st_size > len(noted.schema):  # they stand there a second time
+                schema = pa.ipc.read_schema(pa.py_buffer(noted.schema))
+                self._check(schema)
+                return schema, len(noted.schema), True
+            if not ours:
+                raise ValueError(f"{self.path} is not a history: {error}") from error
+            return None
+        with self.path.open("rb") as file:
+            damaged = bool(noted.schema) and file.read(len(noted.schema)) != noted.schema
+        if damaged:
+            schema = pa.ipc.read_schema(pa.py_buffer(noted.schema))
+        self._check(schema)
+        return schema, len(noted.schema) if damaged else begin, damaged
 
     def _check(self, schema: pa.Schema) -> None:
         found = (schema.metadata or {}).get(b"format", b"none").decode()

@@ -153,3 +153,34 @@ def _labels(parts: Sequence[NDArray[np.str_]]) -> pa.Array:
     if all(part[0] == one and part.tobytes() == part[:1].tobytes() * len(part) for part in looked_at.values()):
         return pa.repeat(one, sum(len(part) for part in parts))
     return pa.concat_arrays([pa.array(part, pa.string()) for part in parts])
+
+
+def array_of(rows: pa.RecordBatch, name: str) -> NDArray[Any]:
+    """Returns a column as an array, where it can be without a copy; solutions in their shape, text as objects."""
+    column = rows.column(name)
+    kind = column.type
+    if pa.types.is_struct(kind):
+        return _named_parts(column, _shape_of(rows))
+    if pa.types.is_fixed_size_list(kind):
+        shape = _shape_of(rows) if name == "solution" else (kind.list_size,)
+        array: NDArray[Any] = column.flatten().to_numpy(zero_copy_only=True).reshape(len(rows), *shape)
+        return array
+    return np.asarray(column.to_numpy(zero_copy_only=not (pa.types.is_string(kind) or pa.types.is_list(kind))))
+
+
+def _shape_of(rows: pa.RecordBatch) -> Any:
+    return json.loads(rows.schema.metadata[b"solution_shape"])
+
+
+def _named_parts(column: pa.StructArray, shapes: dict[str, Any]) -> NDArray[Any]:
+    """Returns a structured array of solutions with several named parts, text as objects."""
+    parts = dict(zip(shapes, column.flatten(), strict=True))
+    values = {
+        name: part.to_numpy(zero_copy_only=False) if shapes[name] is None
+        else (part.flatten() if shapes[name] else part).to_numpy().reshape(len(column), *shapes[name])
+        for name, part in parts.items()
+    }  # fmt: skip
+    found = np.empty(len(column), dtype=[(name, one.dtype, one.shape[1:]) for name, one in values.items()])
+    for name, one in values.items():
+        found[name] = one
+    return found

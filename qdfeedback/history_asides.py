@@ -1,0 +1,82 @@
+"""What is kept of a history before anything of it is cut: copies with names of their own, beside it.
+
+`history.cut-1.arrows`      rows after a checkpoint from which the run went on; removed once it has made them again
+`history.damaged-1.arrows`  the whole file, as it was when damage was found
+`history.saved-1.arrows`    all rows of that file that could be read, for any tool that reads Arrow
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from qdfeedback.files import beside, sync_folder
+from qdfeedback.history_parts import UNREADABLE, Part, find_parts
+
+if TYPE_CHECKING:
+    from qdfeedback.history import History
+
+
+def keep_damaged(path: Path, schema: pa.Schema | None, whole: Sequence[Part], damage: str) -> None:
+    """Keeps a damaged file, and all of it that can be read; a warning names both and says what is lost."""
+    aside, saved = beside(path, "damaged"), beside(path, "saved")
+    shutil.copyfile(path, aside)
+    _copy(path, schema, whole, saved)
+    _sync(aside, saved)
+    rows = sum(part.rows for part in whole)
+    warnings.warn(f"{damage}; the file is kept as {aside}, the {rows} rows that can be read as {saved}", stacklevel=5)
+
+
+def keep_tail(path: Path, schema: pa.Schema | None, keep: int) -> None:
+    """Keeps what a file holds after so many bytes."""
+    size = path.stat().st_size
+    if size > keep:
+        aside = beside(path, "cut")
+        _copy(path, schema if keep else None, [Part(0, 0, keep, size - keep, None)], aside)
+        _sync(aside)
+
+
+def forget_cuts(history: History) -> None:
+    """Removes copies of rows that were cut when a run went on, and that it has made again since, to the last bit."""
+    for aside in sorted(history.path.parent.glob(f"{history.path.stem}.cut-*{history.path.suffix}")):
+        if _was_made_again(history, aside):
+            aside.unlink()
+
+
+def _was_made_again(history: History, aside: Path) -> bool:
+    try:
+        with pa.memory_map(str(aside)) as file:
+            schema, begin = pa.ipc.read_schema(pa.ipc.read_message(file)), file.tell()
+    except UNREADABLE:
+        return False
+    for part in find_parts(aside, schema, begin, {}) if aside.stat().st_size > begin else ():
+        with pa.memory_map(str(aside)) as file:
+            file.seek(part.offset)
+            rows = pa.Table.from_batches([pa.ipc.read_record_batch(pa.ipc.read_message(file), schema)])
+        if part.start + part.rows > len(history):
+            return False
+        one, two = (table.combine_chunks().to_batches() for table in (rows, history.rows(part.start, part.rows)))
+        if len(one) != 1 or len(two) != 1 or not one[0].serialize().equals(two[0].serialize()):
+            return False
+    return True
+
+
+def _copy(path: Path, schema: pa.Schema | None, parts: Sequence[Part], target: Path) -> None:
+    with path.open("rb") as file, target.open("wb") as out:
+        out.write(b"" if schema is None else schema.serialize().to_pybytes())
+        for part in parts:
+            file.seek(part.offset)
+            out.write(file.read(part.size))
+
+
+def _sync(*paths: Path) -> None:
+    for path in paths:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    sync_folder(paths[0].parent)
