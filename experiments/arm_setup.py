@@ -12,8 +12,7 @@ import sqlalchemy as sa
 from ribs.emitters import EvolutionStrategyEmitter, IsoLineEmitter
 
 from domains.arm import FEATURES, Arm, ArmEncoder
-from experiments import arm_published
-from experiments.resuming import same_version
+from experiments import arm_published, resuming
 from qdfeedback import archives, runs
 from qdfeedback.generators.gaussian import Gaussian
 from qdfeedback.generators.pyribs import Pyribs
@@ -115,12 +114,8 @@ def make_build(args: Args) -> archives.Build:
 
 def open_run(args: Args) -> runs.Run:
     """Returns the run folder, new or to be resumed."""
-    if args.resume:
-        return runs.resume(args.run, ArmEncoder.names, commit=args.commit)
-    if args.overwrite:
-        runs.clear(args.run)
     settings = settings_of(args) | {"study": uuid.uuid4().hex, "learned": list(FEATURES)}
-    return runs.create(args.run, settings, ArmEncoder.names, commit=args.commit)
+    return resuming.open_run(args, settings, ArmEncoder.names, commit=args.commit)
 
 
 def settings_of(args: Args) -> dict[str, Any]:
@@ -136,7 +131,7 @@ def saved(args: Args) -> Args:
     found = read_settings(args.run)
     known = {name: value for name, value in found.items() if name not in ("study", "learned")}
     known |= {name: tuple(known[name]) for name in TUPLES}
-    same_version(args, known)
+    resuming.same_version(args, known)
     known["database"] = args.database or known["database"]
     if known["database"] and ":***@" in known["database"]:
         raise ValueError("give --database again: the run folder does not keep its password")

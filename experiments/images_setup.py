@@ -182,11 +182,7 @@ def make_generator(args: Args, domain: Images, writer: Recorded | None) -> Gener
 
 def open_run(args: Args, columns: tuple[str, ...]) -> runs.Run:
     """Returns the run folder, new or to be resumed."""
-    if args.resume:
-        return runs.resume(args.run, columns, commit=True)
-    if args.overwrite:
-        runs.clear(args.run)
-    return runs.create(args.run, settings_of(args) | {"study": uuid.uuid4().hex}, columns, commit=True)
+    return resuming.open_run(args, settings_of(args) | {"study": uuid.uuid4().hex}, columns)
 
 
 def settings_of(args: Args) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def judgments_of(run: Run, store: Store, iteration: int, *, people: bool) -> Tri
             and a line tells when they change.
     """
     study = run.settings["study"]
-    until = run.last_judgment(iteration, store.last(study))
+    until = run.last_judgment(iteration, store, study)
     if not people:
         return store.triplets(study, until=until)
     noted = run.path / LEFT_OUT

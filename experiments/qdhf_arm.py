@@ -37,7 +37,7 @@ from qdfeedback.diversity.unsupervised import fit_pca
 from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.people import People, wait_for_answers
 from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets
-from qdfeedback.feedback.store import Store, Triplets
+from qdfeedback.feedback.store import Triplets
 from qdfeedback.parallel import compute_on
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search, elites, rebuild, start, step
@@ -152,8 +152,8 @@ class ArmSearch:
         self.build = arm_setup.make_build(args)
         self.learned = LEARNED
         self.quality = column(NAMES, "straightness")
-        self.store = Store(args.database or self.run.path / "judgments.db")
         self.study = self.run.settings["study"]
+        self.store = self.run.open_store(self.study, args.database)
         self.annotator: Annotator = Simulated(
             truth=lambda shown: shown[..., HAND], flip=args.label_noise, seed=args.seed[0]
         )
@@ -180,6 +180,7 @@ class ArmSearch:
         archive = self.build(np.array(state["ranges"]), 0)
         self.placement = Placement(self.quality, self.diversity(), archive)
         runs.restore(found, self.placement, self.search.generator, self.rng)
+        self.run.redraw(self.search)
         log.restore(state["log"])
         return found.iteration + 1
 

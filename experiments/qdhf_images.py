@@ -45,7 +45,6 @@ from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.judges import Judge
 from qdfeedback.feedback.people import People, wait_for_answers
 from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets, uniform_triplets
-from qdfeedback.feedback.store import Store
 from qdfeedback.generators.latent import Fresh
 from qdfeedback.parallel import compute_on, threads
 from qdfeedback.quality.alignment import published_objective
@@ -195,7 +194,7 @@ class ImageSearch:
         self.objective = published_objective if args.published_objective else mean_objective
         self.history, self.study = self.run.history, self.run.settings["study"]
         self.rng = np.random.default_rng(args.seed[0])
-        self.store = Store(args.run / "judgments.db")
+        self.store = self.run.open_store(self.study)
         self.annotator: Annotator = Simulated(truth=lambda shown: shown, seed=args.seed[0])
         if args.annotator == "study":
             text = "Look at the picture at the top. Which of the two below is more like it?"
@@ -229,6 +228,7 @@ class ImageSearch:
             self.annotator.counts.update(found.state["judge"])
         self.placement = self.placed_on(self.build(np.array(found.state["ranges"])))
         runs.restore(found, self.placement, self.search.generator, self.rng)
+        self.run.redraw(self.search)
         return found.iteration + 1
 
     @cached_property

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from domains.stories import MODEL, STORIES
 from experiments.command import run_main
 from experiments.people import judgments_of
-from experiments.resuming import give_up
+from experiments.resuming import give_up, open_run
 from experiments.writing_setup import remember
 from qdfeedback import archives, metrics, runs, viz
 from qdfeedback.diversity import models
@@ -41,7 +41,6 @@ from qdfeedback.encoders.text import SentenceEmbeddings
 from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.people import People, wait_for_answers
 from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets, uniform_triplets
-from qdfeedback.feedback.store import Store
 from qdfeedback.generators.language import Beginning, Near, Seeds, Written
 from qdfeedback.generators.similar import Words
 from qdfeedback.models.ledger import Ledger
@@ -94,14 +93,8 @@ class StorySearch:
         embeddings = SentenceEmbeddings(args.embedder or _bundled())
         self.learned = tuple(range(1, 1 + len(embeddings.names)))
         names = ("quality", *embeddings.names)
-        if args.overwrite and not args.resume:
-            runs.clear(args.run)
         settings = {name: value for name, value in asdict(args).items() if name not in ("run", "resume", "overwrite")}
-        self.run = (
-            runs.resume(args.run, names, commit=True)
-            if args.resume
-            else runs.create(args.run, settings | {"study": uuid.uuid4().hex}, names, commit=True)
-        )
+        self.run = open_run(args, settings | {"study": uuid.uuid4().hex}, names)
         self.history, self.study = self.run.history, self.run.settings["study"]
         try:
             writer = open_model(args.writer, Ledger(args.run / "replies.db"))
@@ -114,7 +107,7 @@ class StorySearch:
         encoder = Join((Attributes((STORIES.quality,), (writer,)), embeddings))
         self.search = Search(STORIES, encoder, Beginning(first, then, n=args.batch_size), args.seed)
         self.quality = column(names, "quality")
-        self.store = Store(args.run / "judgments.db")
+        self.store = self.run.open_store(self.study)
         self.rng = np.random.default_rng(args.seed)
         self.annotator: Annotator = Simulated(truth=lambda shown: shown, seed=args.seed)
         if args.annotator == "study":
@@ -137,6 +130,7 @@ class StorySearch:
             archive = self.build(np.array(found.state["ranges"]))
             self.placement = self.placed_on(archive)
             runs.restore(found, self.placement, self.search.generator, self.rng)
+            self.run.redraw(self.search)
         remember(self.seen, self.history)
         return 1 if found is None else found.iteration + 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,30 @@ def arguments_of(run: Path, *, lists: Collection[str], paths: Collection[str]) -
     known = {name: value for name, value in read_settings(run).items() if name not in OF_A_RUN}
     known |= {name: tuple(known.get(name, ())) for name in lists}
     return known | {name: Path(known[name]) for name in paths if known.get(name) is not None}
+
+
+def open_run(args: Args, settings: Mapping[str, Any], names: Sequence[str], *, commit: bool = True) -> runs.Run:
+    """Returns the run folder: new, to be resumed, or in place of one that is there.
+
+    Args:
+        args: of this call.
+        settings: what a new one keeps.
+        names: the d feature columns.
+        commit: every batch is durable at once, as where candidates cost money.
+
+    Raises:
+        ValueError: It cannot be opened so.
+    """
+    if args.resume:
+        return runs.resume(args.run, names, commit=commit)
+    if args.overwrite:
+        runs.clear(args.run)
+    try:
+        return runs.create(args.run, settings, names, commit=commit)
+    except runs.NotEmptyError as error:
+        raise ValueError(
+            f"{error}: --resume goes on with it, --overwrite replaces it; or name another folder"
+        ) from error
 
 
 def find_ledger(args: Args) -> None:

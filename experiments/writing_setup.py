@@ -268,12 +268,8 @@ def note_what_is_used(
 
 def open_run(args: Args, names: tuple[str, ...]) -> runs.Run:
     """Returns the run folder, new or to be resumed; every batch is durable at once, since texts may cost money."""
-    if args.resume:
-        return runs.resume(args.run, names, commit=True)
-    if args.overwrite:
-        runs.clear(args.run)
-    run = runs.create(args.run, settings_of(args) | {"id": uuid.uuid4().hex}, names, commit=True)
-    if args.attributes is not None:
+    run = resuming.open_run(args, settings_of(args) | {"id": uuid.uuid4().hex}, names)
+    if args.attributes is not None and not args.resume:
         shutil.copyfile(args.attributes, args.run / "attributes.json")
     return run
 

@@ -137,6 +137,13 @@ def beside(path: Path, what: str) -> Path:
     return aside
 
 
+def put_aside(path: Path) -> None:
+    """Gives a damaged file a name of its own, under which nobody takes it for whole; one that is gone stays gone."""
+    if path.exists():
+        aside = path.with_name(f"{path.name}.damaged")
+        path.replace(beside(aside, "again") if aside.exists() else aside)
+
+
 def pack(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> bytes:
     """Returns an uncompressed `.npz` archive that also holds `meta.json`; the same input gives the same bytes."""
     stream = io.BytesIO()

@@ -208,8 +208,8 @@ class History:
             raise OSError(error.errno, f"cannot append to {self.path}: {error.strerror}") from error
         return part
 
-    def cut(self, position: Position) -> None:
-        """Drops every row after a position that `flush` gave; what is dropped is kept in a file of its own.
+    def cut(self, position: Position) -> Path | None:
+        """Drops every row after a position that `flush` gave; returns the file that keeps what is dropped.
 
         Raises:
             ValueError: The history is shorter than that, or damaged before it.
@@ -221,9 +221,9 @@ class History:
         if position.bytes not in (0, *(part.offset + part.size for part in self._parts)):
             raise ValueError(f"{self.path} has no part that ends at byte {position.bytes}: the file was replaced")
         self._filling = None
-        keep = [part for part in self._parts if part.start < position.rows]
+        keep, aside = [part for part in self._parts if part.start < position.rows], None
         if self.path.exists():
-            self._set_aside(position.bytes)
+            aside = self._set_aside(position.bytes)
             if self.path.stat().st_size > position.bytes:
                 os.truncate(self.path, position.bytes)
         self._parts, self._starts = keep, [part.start for part in keep]
@@ -232,6 +232,7 @@ class History:
         if not keep:
             self._schema = self._like = None
         self._write_sums()
+        return aside
 
     def _write_sums(self) -> None:
         """Writes the checksums anew, those that nobody noted among them: from here on, damage is noticed."""
@@ -247,13 +248,13 @@ class History:
             lines.append(self._parts[i].line())
         write_atomic(self.sums, "".join(lines).encode())
 
-    def _set_aside(self, keep: int) -> None:
-        """Copies what the file holds after so many bytes, before it is cut."""
-        damage = self.damage()
-        if damage and self.path.stat().st_size > keep:
-            keep_damaged(self.path, self._schema, [*self._parts, *self._beyond], damage)
-        else:
-            keep_tail(self.path, self._schema, keep)
+    def _set_aside(self, keep: int) -> Path | None:
+        """Copies what the file holds after so many bytes, before it is cut; returns the copy."""
+        if self.path.stat().st_size <= keep:
+            return None
+        if damage := self.damage():
+            return keep_damaged(self.path, self._schema, [*self._parts, *self._beyond], damage)
+        return keep_tail(self.path, self._schema, keep)
 
     def rows(self, start: int, rows: int) -> pa.Table:
         """Returns some rows as an Arrow table.

@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from qdfeedback.history import History
 
 
-def keep_damaged(path: Path, schema: pa.Schema | None, whole: Sequence[Part], damage: str) -> None:
-    """Keeps a damaged file, and all of it that can be read; a warning names both and says what is lost."""
+def keep_damaged(path: Path, schema: pa.Schema | None, whole: Sequence[Part], damage: str) -> Path:
+    """Returns a copy of a damaged file, and keeps all of it that can be read; a warning says what is lost."""
     aside, saved = beside(path, "damaged"), beside(path, "saved")
     shutil.copyfile(path, aside)
     _copy(path, schema, whole, saved)
     _sync(aside, saved)
     rows = sum(part.rows for part in whole)
     warnings.warn(f"{damage}; the file is kept as {aside}, the {rows} rows that can be read as {saved}", stacklevel=5)
+    return aside
 
 
-def keep_tail(path: Path, schema: pa.Schema | None, keep: int) -> None:
-    """Keeps what a file holds after so many bytes."""
-    size = path.stat().st_size
-    if size > keep:
-        aside = beside(path, "cut")
-        _copy(path, schema if keep else None, [Part(0, 0, keep, size - keep, None)], aside)
-        _sync(aside)
+def keep_tail(path: Path, schema: pa.Schema | None, keep: int) -> Path:
+    """Returns a copy of what a file holds after so many bytes."""
+    aside = beside(path, "cut")
+    _copy(path, schema if keep else None, [Part(0, 0, keep, path.stat().st_size - keep, None)], aside)
+    _sync(aside)
+    return aside
 
 
 def forget_cuts(history: History) -> None:

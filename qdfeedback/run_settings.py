@@ -10,6 +10,10 @@ from typing import Any
 from qdfeedback import files
 
 FORMAT = 1
+MAY_DIFFER = (
+    "at_once", "cap", "concurrency", "database", "device", "key_variable", "ledger", "prices", "timeout", "workers",
+)  # fmt: skip
+"""Settings that may be others when a run goes on: no candidate depends on them."""
 BEST = "best.npz"
 """In the folder of a run that has no map of its own: what it puts forward, the best first."""
 
@@ -45,3 +49,9 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ValueError(f"{file} must hold its settings as an object, they are {files.called(type(settings))}")
     return settings
+
+
+def digest_of(settings: Mapping[str, Any]) -> str:
+    """Returns a digest of the settings that a run keeps from its beginning to its end."""
+    fixed = {name: value for name, value in settings.items() if name not in MAY_DIFFER}
+    return files.digest(json.dumps(fixed, sort_keys=True).encode())

@@ -1,8 +1,8 @@
 """The run folder: settings, history, checkpoints, models, judgments, summary.
 
 DIR/settings.json           what was asked for
-DIR/history.arrows          every evaluated candidate
-DIR/judgments.db            every question and answer
+DIR/history.arrows          every evaluated candidate; history.sums, the checksums of its parts
+DIR/judgments.db            every question and answer; refits.json, which of them each refit used
 DIR/left_out.json           people whose answers did not count at each refit, and why
 DIR/shown/                  what people and judges look at
 DIR/models/                 each learned model, named by the iteration it was fitted at
@@ -25,15 +25,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdfeedback import files
-from qdfeedback.claims import claim
+from qdfeedback.claims import LOCK, OURS, claim, release
 from qdfeedback.csv_files import write_csv_records
+from qdfeedback.feedback.fingerprints import Fingerprint
+from qdfeedback.feedback.store import Store
 from qdfeedback.generators import pyribs_state
 from qdfeedback.history import History, Position
-from qdfeedback.run_settings import BEST, read_settings, write_settings
+from qdfeedback.history_asides import forget_cuts
+from qdfeedback.refits import NAME as REFITS
+from qdfeedback.refits import (
+    as_json,
+    note_refit,
+    notes_of,
+    read_refits,
+    readable_refits,
+    restore_refits,
+    verifiable,
+)  # fmt: skip
+from qdfeedback.run_settings import BEST, digest_of, read_settings, write_settings
 from qdfeedback.search import Search, present
 from qdfeedback.shown import Shown
 from qdfeedback.types import Batch, Floats, Generator, Ints, Placement
 
+REMOVING = "removing.json"
 KEPT = 2  # checkpoints: one may be damaged
 _NAME = re.compile(r"(\d{9})-([0-9a-f]{16})\.npz")
 
@@ -53,6 +67,14 @@ class Checkpoint:
     iteration: int
     arrays: Arrays
     state: dict[str, Any]
+
+
+class LostError(RuntimeError):
+    """Something that a run needs to go on is not there any more, and no crash takes it away."""
+
+
+class NotEmptyError(ValueError):
+    """The folder of a new run holds something already."""
 
 
 class Run:
@@ -88,6 +110,8 @@ class Run:
                 role: {"path": path, "digest": files.digest((self.path / path).read_bytes())}
                 for role, path in self.saved.items()
             },
+            "settings": digest_of(self.settings),
+            "refits": as_json(read_refits(self.path)),
             "state": dict(state),
         }
         content = files.pack(arrays, meta)
@@ -101,7 +125,11 @@ class Run:
 
         A damaged one, or one whose models or history do not fit it, is named in a warning and put aside, and the one
         before it is used. Where none is left, a history that is there is put aside too, never deleted.
+
+        Raises:
+            LostError: A model that the newest one needs is gone, or the settings are others than it knows.
         """
+        self.history.check()
         for path in _newest_first(self.path / "checkpoints"):
             content = path.read_bytes()
             match = _NAME.fullmatch(path.name)
@@ -109,63 +137,119 @@ class Run:
                 if match is None or files.digest(content) != match[2]:
                     raise ValueError(f"{path} is torn or was edited")
                 arrays, meta = files.unpack(content, str(path))
+                self._check_lost(meta)
                 self._check_models(meta["models"])
                 self.history.cut(Position(meta["rows"], meta["bytes"]))
             except ValueError as error:
                 warnings.warn(f"{error}; going back to the checkpoint before it", stacklevel=2)
-                path.replace(path.with_name(f"{path.name}.damaged"))
+                files.put_aside(path)
                 continue
             self.saved = {role: model["path"] for role, model in meta["models"].items()}
+            restore_refits(self.path, notes_of(meta.get("refits", {}), str(path)))
             return Checkpoint(meta["iteration"], arrays, meta["state"])
-        if len(self.history):
-            aside = self.history.path.with_suffix(".before-restart.arrows")
+        held = len(self.history)
+        aside = self.history.cut(Position(0, 0))
+        if held and aside is not None:
             warnings.warn(
                 f"{self.path} has no checkpoint: it starts over, its history is kept as {aside}", stacklevel=2
             )
-            shutil.copyfile(self.history.path, aside)
-        self.history.cut(Position(0, 0))
         return None
+
+    def _check_lost(self, meta: Mapping[str, Any]) -> None:
+        """Refuses to go on without what no crash takes away."""
+        gone = [model["path"] for model in meta["models"].values() if not (self.path / model["path"]).exists()]
+        if gone:
+            raise LostError(f"{self.path / gone[0]} is gone, and the run cannot go on without it: put it back")
+        if meta.get("settings", now := digest_of(self.settings)) != now:
+            raise LostError(
+                f"{self.path / 'settings.json'} is not what it was at the last checkpoint: put the settings back that "
+                "the run was begun with"
+            )
 
     def _check_models(self, models: Mapping[str, Mapping[str, str]]) -> None:
         for model in models.values():
             path = self.path / model["path"]
-            if not path.exists() or files.digest(path.read_bytes()) != model["digest"]:
+            if files.digest(path.read_bytes()) != model["digest"]:
                 raise ValueError(f"{path} is missing, torn or was edited")
 
-    def last_judgment(self, iteration: int, newest: int) -> int:
-        """Returns the last judgment that the refit before an iteration uses: `newest`, or what it used the first time.
+    def open_store(self, study: str, where: Path | str | None = None) -> Store:
+        """Returns the store of the run's judgments: new for a new run, and for one that goes on the one that it had.
 
-        So a resumed run repeats the same refits, though more judgments have come since.
+        Args:
+            study: of whose judgments the refits tell.
+            where: a file or a URL; `judgments.db` in the folder if not given.
+
+        Raises:
+            LostError: Judgments that a refit has used are not there any more.
+            ValueError: The store cannot be opened.
         """
-        path = self.path / "refits.json"
-        noted: dict[str, int] = files.read_json(path) if path.exists() else {}
-        if str(iteration) not in noted:
-            files.write_json(path, noted | {str(iteration): newest})
-            return newest
-        return noted[str(iteration)]
+        noted = self._known_refits()
+        store = Store(where or self.path / "judgments.db", create=not noted)
+        if lost := store.lost(study, verifiable(noted)):
+            store.close()
+            raise LostError(f"{lost}. Put back what it held, or begin {self.path} anew")
+        return store
+
+    def _known_refits(self) -> dict[int, Fingerprint]:
+        """Returns the notes in the file; where it is gone, those of the newest checkpoint that is whole."""
+        if (self.path / REFITS).exists():
+            return readable_refits(self.path)
+        for path in _newest_first(self.path / "checkpoints"):
+            try:
+                return notes_of(files.unpack(path.read_bytes(), str(path))[1].get("refits", {}), str(path))
+            except ValueError:
+                continue
+        return {}
+
+    def last_judgment(self, iteration: int, store: Store, study: str) -> int:
+        """Returns the last judgment that the refit before an iteration uses: the newest, or that of the first time.
+
+        So a resumed run repeats the same refits, though more judgments have come since. What the judgments were is
+        noted too: `open_store` compares it.
+        """
+        return note_refit(self.path, iteration, store, study)
 
     def show(self, search: Search, ids: Ints) -> dict[int, str]:
-        """Returns the file that shows each candidate, and writes those that are not there yet.
-
-        Candidates that failed are left out: there is nothing to show.
+        """Returns the file that shows each candidate, and writes those that are not there, or not whole.
 
         Args:
             search: renders them again, under their own seeds.
             ids: of candidates in the history.
 
         Raises:
-            RuntimeError: A candidate that could be rendered before cannot be now.
+            LostError: A file is gone or damaged, and what is drawn in its place looks different.
         """
         there = self.shown.names()
-        missing = np.array([candidate for candidate in ids if int(candidate) not in there], dtype=np.int64)
-        if len(missing):  # what failed has an error, and no feature: what lacks a score alone can be shown
-            failed = self.history.take(missing, "error") != None  # noqa: E711 - of each
-            missing = missing[~failed | np.isfinite(self.history.take(missing, "features")).any(axis=1)]
+        whole = {int(one) for one in ids if int(one) in there and self.shown.is_whole(there[int(one)])}
+        missing = np.array([one for one in ids if int(one) not in whole], dtype=np.int64)
         if len(missing):
-            presented = present(search, self.history.take(missing, "solution"), missing)
-            self.shown.note(zip(missing.tolist(), map(self.shown.add, presented), strict=True))
+            self._draw(search, missing, there)
             there = self.shown.names()
-        return {int(candidate): there[int(candidate)] for candidate in ids if int(candidate) in there}
+        return {int(candidate): there[int(candidate)] for candidate in ids}
+
+    def redraw(self, search: Search) -> int:
+        """Draws again what was shown and whose files are gone; returns how many candidates that were.
+
+        Raises:
+            LostError: A candidate looks different now.
+        """
+        there = self.shown.names()
+        gone = sorted(one for one, name in there.items() if one < len(self.history) and not self.shown.is_there(name))
+        if gone:
+            warnings.warn(f"{self.shown.folder}: {len(gone)} files are gone; they are drawn again", stacklevel=2)
+            self._draw(search, np.array(gone, dtype=np.int64), there)
+        return len(gone)
+
+    def _draw(self, search: Search, ids: Ints, before: Mapping[int, str]) -> None:
+        presented = present(search, self.history.take(ids, "solution"), ids)
+        names = [self.shown.add(one) for one in presented]
+        changed = [one for one, name in zip(ids.tolist(), names, strict=True) if before.get(one, name) != name]
+        if changed:
+            raise LostError(
+                f"{self.shown.folder / before[changed[0]]} is gone, and candidate {changed[0]} looks different now: "
+                "put the file back"
+            )
+        self.shown.note((one, name) for one, name in zip(ids.tolist(), names, strict=True) if one not in before)
 
     def show_batch(self, search: Search, batch: Batch) -> None:
         """Keeps what every candidate of a batch looks like, so that `show` renders none of them again.
@@ -214,8 +298,10 @@ class Run:
         write_csv_records(self.path / "curves.csv", rows)
 
     def save_summary(self, summary: Mapping[str, Any]) -> None:
-        """Writes `summary.json`: a run that has one is finished."""
+        """Writes `summary.json`: a run that has one is finished, and another process may work on the folder."""
+        forget_cuts(self.history)
         files.write_json(self.path / "summary.json", dict(summary))
+        release(self.path)
 
 
 def create(path: Path, settings: Mapping[str, Any], names: Sequence[str], *, commit: bool = False) -> Run:
@@ -228,13 +314,11 @@ def create(path: Path, settings: Mapping[str, Any], names: Sequence[str], *, com
         commit: True makes every batch durable at once (for candidates that cost money or minutes).
 
     Raises:
-        ValueError: The folder holds something already.
+        NotEmptyError: The folder holds something already.
     """
     path = Path(path)
     if path.exists() and any(not _scrap(entry) for entry in path.iterdir()):
-        raise ValueError(
-            f"{path} is not empty: --resume goes on with it, --overwrite replaces it; or name another folder"
-        )
+        raise NotEmptyError(f"{path} is not empty")
     path.mkdir(parents=True, exist_ok=True)
     claim(path)
     write_settings(path, settings)
@@ -247,6 +331,8 @@ def resume(path: Path, names: Sequence[str], *, commit: bool = False) -> Run:
     Raises:
         ValueError: The folder holds no run, one of another version, or one that another process is at work on.
     """
+    if (Path(path) / REMOVING).exists():
+        raise ValueError(f"{path} was being removed when the process ended: nothing is left to go on with")
     settings = read_settings(path)
     claim(Path(path))
     return Run(Path(path), settings, History(Path(path) / "history.arrows", names, commit=commit))
@@ -263,18 +349,38 @@ def read_summary(path: Path) -> dict[str, Any]:
 
 
 def clear(path: Path) -> None:
-    """Removes a run folder, and nothing that is not one.
+    """Removes a run folder, and nothing that is not one; a kill in between leaves one that can be cleared again.
 
     Raises:
-        ValueError: The folder holds something else, or other runs below it.
+        ValueError: The folder holds something else, other runs below it, or another process works on it.
     """
-    if Path(path).exists() and any(not _scrap(entry) for entry in Path(path).iterdir()):
-        read_settings(path)
-        others = [found.parent for found in Path(path).rglob("settings.json") if found.parent != Path(path)]
+    path = Path(path)
+    if not path.exists() or all(_scrap(entry) for entry in path.iterdir()):
+        return
+    if not (path / REMOVING).exists():
+        _check_is_run(path)
+        others = [found.parent for found in path.rglob("settings.json") if found.parent != path]
         if others:
             raise ValueError(f"{path} holds other runs, {others[0]} for one: they would be lost with it")
-        claim(Path(path))
-        shutil.rmtree(path)
+    claim(path)
+    if (path / "settings.json").exists():
+        (path / "settings.json").replace(path / REMOVING)  # from here on it is no run, and can still be cleared
+        files.sync_folder(path)
+    for entry in path.iterdir():
+        if entry.name not in (REMOVING, LOCK):
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink(missing_ok=True)
+    (path / REMOVING).unlink(missing_ok=True)
+    (path / LOCK).unlink(missing_ok=True)
+    path.rmdir()
+    release(path)
+
+
+def _check_is_run(path: Path) -> None:
+    """Refuses a folder without settings of ours; settings that are damaged are ours."""
+    if not (path / "settings.json").exists():
+        raise ValueError(f"{path} holds no run: there is no settings.json in it")
+    if not (path / "history.arrows").exists() and not (path / "checkpoints").exists():
+        read_settings(path)
 
 
 def capture(placement: Placement, generator: Generator, rng: np.random.Generator) -> tuple[Arrays, dict[str, Any]]:
@@ -306,7 +412,7 @@ def restore(checkpoint: Checkpoint, placement: Placement, generator: Generator, 
 
 def _scrap(entry: Path) -> bool:
     """True for what a process that was killed while it wrote its first files may leave."""
-    return entry.name.endswith(".part") or entry.name == "process.json"
+    return entry.name.endswith(".part") or entry.name in OURS
 
 
 def _under(arrays: Arrays, prefix: str) -> Arrays:

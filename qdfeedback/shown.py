@@ -32,6 +32,7 @@ LAST_MS = 1200  # the last frame of an animation stays so long, before it begins
 MEDIA = {".txt": "text/plain; charset=utf-8", ".png": "image/png", ".apng": "image/apng"}
 """Suffix → media type of all that can be shown."""
 
+_EMPTY = f"{hashlib.sha256(b'').hexdigest()}.txt"
 _NAME = re.compile(r"[0-9a-f]{64}\.(txt|png|apng)")
 
 
@@ -61,7 +62,7 @@ class Shown:
         content, suffix = encode(presented)
         name = hashlib.sha256(content).hexdigest() + suffix
         path = self.folder / name
-        if not path.exists() or path.stat().st_size != len(content):  # a power cut can leave it empty
+        if not self.is_whole(name):  # a power cut can leave it empty
             self.folder.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(f".{os.getpid()}.part")
             part.write_bytes(content)
@@ -96,6 +97,16 @@ class Shown:
         if not is_name(name) or path.is_symlink() or not path.is_file():
             raise ValueError(f"{name!r} is not shown in {self.folder}")
         return path
+
+    def is_there(self, name: str) -> bool:
+        """True where there is a file of that name with something in it."""
+        path = self.folder / name
+        return is_name(name) and path.is_file() and (path.stat().st_size > 0 or name == _EMPTY)
+
+    def is_whole(self, name: str) -> bool:
+        """True where the file's content is what its name says."""
+        path = self.folder / name
+        return self.is_there(name) and hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
 
     def text(self, name: str) -> str:
         """Returns the text of a `.txt` file."""

@@ -16,7 +16,7 @@ LAYERS = [
     {"models", "parallel"},
     {"feedback"},
     {"encoders", "quality", "diversity", "generators"},
-    {"archives", "history", "history_asides", "history_parts", "history_rows", "runs", "search"},
+    {"archives", "history", "history_asides", "history_parts", "history_rows", "refits", "runs", "search"},
     {"metrics", "viz", "study", "explore"},
     {"cli", "__main__"},
 ]

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,7 @@ def test_a_run_folder_tells_what_was_asked_for(tmp_path: Path) -> None:
     assert not runs.is_finished(run.path)
     run.save_summary({"qd": 1})
     assert runs.is_finished(run.path)
-    with pytest.raises(ValueError, match="is not empty: --resume goes on with it, --overwrite replaces it"):
+    with pytest.raises(runs.NotEmptyError, match=r"r is not empty$"):
         runs.create(tmp_path / "r", {}, NAMES)
 
 
@@ -75,21 +74,10 @@ def test_without_any_checkpoint_a_run_starts_over(tmp_path: Path) -> None:
     for path in (run.path / "checkpoints").iterdir():
         path.unlink()
     again = runs.resume(run.path, NAMES)
-    with pytest.warns(UserWarning, match=r"it starts over, its history is kept as .*before-restart"):
+    with pytest.warns(UserWarning, match=r"it starts over, its history is kept as .*cut-1"):
         assert again.latest() is None
     assert len(again.history) == 0
-    assert len(History(run.path / "history.before-restart.arrows", NAMES)) == 100
-
-
-def test_a_folder_that_another_process_is_at_work_on_is_refused(tmp_path: Path) -> None:
-    run, _ = a_run(tmp_path / "r", 1)
-    note = files.read_json(run.path / "process.json")
-    files.write_json(run.path / "process.json", note | {"pid": os.getppid()})
-    for work in (lambda: runs.resume(run.path, NAMES), lambda: runs.clear(run.path)):
-        with pytest.raises(ValueError, match=f"process {os.getppid()} is at work on"):
-            work()
-    files.write_json(run.path / "process.json", note | {"pid": 2**22 + 1})
-    runs.resume(run.path, NAMES)
+    assert len(History(run.path / "history.cut-1.arrows", NAMES)) == 100
 
 
 def test_what_a_kill_at_birth_leaves_is_no_obstacle(tmp_path: Path) -> None:
@@ -153,13 +141,6 @@ def test_clear_removes_runs_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no run"):
         runs.clear(tmp_path / "mine")
     assert (tmp_path / "mine/thesis.txt").exists()
-
-
-def test_a_refit_remembers_its_last_judgment(tmp_path: Path) -> None:
-    run, _ = a_run(tmp_path / "r", 1)
-    assert run.last_judgment(100, 40) == 40
-    assert run.last_judgment(250, 80) == 80
-    assert runs.resume(run.path, NAMES).last_judgment(100, 80) == 40
 
 
 def test_models_are_found_again_after_a_resume(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from qdfeedback import files
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.left_out import LEFT_OUT, forget
 from qdfeedback.feedback.store import utc_now
 from qdfeedback.feedback.tables import assignments, empty, erased, identities, judgments, raters, removed, tombstones
+from qdfeedback.refits import read_refits
 from qdfeedback.study.settings import Study
 
 
@@ -102,9 +102,6 @@ def _answers_of(study: Study, names: list[str]) -> tuple[sa.ColumnElement[bool],
 
 def trained_since(folder: Path, first: int) -> list[str]:
     """Returns the models of a run that were fitted when the judgment with this id was there."""
-    noted = Path(folder) / "refits.json"
-    if not noted.exists():
-        return []
-    refits = sorted(int(iteration) for iteration, last in files.read_json(noted).items() if last >= first)
+    refits = [iteration for iteration, one in read_refits(folder).items() if one.until >= first]
     found = [path for iteration in refits for path in sorted((Path(folder) / "models").glob(f"*-{iteration:06d}.npz"))]
     return [str(path.relative_to(folder)) for path in found]

@@ -81,7 +81,7 @@ def read_sources(spec: str) -> list[Source]:
     runs = sorted(path.parent for path in folder.glob("*/settings.json"))
     for run in runs:
         if not (run / "archive.npz").exists():
-            raise ValueError(f"{run} is not finished: go on with --resume, or name the runs one by one")
+            raise ValueError(f"{run} is not finished: let it run to its end, or name the runs one by one")
     if not runs:
         raise ValueError(f"{folder} holds no finished run: there is no archive.npz in it, nor in the folders in it")
     return [_read(run, label, f"{label}/{run.name}") for run in runs]
@@ -98,7 +98,7 @@ def _read(folder: Path, label: str, key: str) -> Source:
     there = np.array([bool(name) and (shown.folder / name).is_file() for name in files_], dtype=bool)
     there &= np.isin(np.arange(len(there)), np.unique(files_, return_index=True)[1])  # of what looks the same, one
     if not there.any():
-        raise ValueError(f"{folder}/shown has no pictures or texts of the elites: run the search with --present")
+        raise ValueError(f"{folder}/shown has no pictures or texts of the elites: the search was told not to draw them")
     ids = arrays["id"][there]
     return Source(
         label,

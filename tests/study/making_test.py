@@ -142,7 +142,7 @@ def test_elites_whose_picture_is_gone_are_left_out(tmp_path: Path) -> None:
         ("{}/nothing", r"nothing holds no finished run: there is no archive\.npz in it, nor in the folders in it"),
         ("x={}/nothing", "nothing holds no finished run"),
         ("{}/begun", "begun holds no finished run"),
-        ("{}/dark", r"dark/shown has no pictures or texts of the elites: run the search with --present"),
+        ("{}/dark", r"dark/shown has no pictures or texts of the elites: the search was told not to draw them"),
         ("{}/damaged", r"damaged/archive\.npz is damaged or not one of ours"),
         ("a/b={}/whole", "a label must be a word without slashes, got 'a/b'"),
         ("a b={}/whole", "a label must be a word without slashes, got 'a b'"),

@@ -7,11 +7,11 @@ import warnings
 import numpy as np
 import sqlalchemy as sa
 
-from qdfeedback import files
 from qdfeedback.diversity import models
 from qdfeedback.feedback.answers import published
 from qdfeedback.feedback.tables import judgments
 from qdfeedback.history import History, names_of
+from qdfeedback.refits import read_refits
 from qdfeedback.run_settings import read_settings
 from qdfeedback.study.analysis.human_model import nearer
 from qdfeedback.study.place import Place
@@ -26,14 +26,11 @@ def run_probabilities(place: Place) -> dict[str, dict[str, float]]:
     Each trial is judged by the last model that was fitted before anybody answered it, so that no model is asked about
     what it has learned.
     """
-    noted, history = place.folder / "refits.json", place.folder / "history.arrows"
-    if not noted.exists() or not history.exists():
+    noted, history = read_refits(place.folder), place.folder / "history.arrows"
+    if not noted or not history.exists():
         return {}
     learned = read_settings(place.folder).get("learned")
-    fitted = [
-        (int(last), place.folder / "models" / f"axes-{int(iteration):06d}.npz")
-        for iteration, last in files.read_json(noted).items()
-    ]
+    fitted = [(one.until, place.folder / "models" / f"axes-{iteration:06d}.npz") for iteration, one in noted.items()]
     fitted = sorted((last, path) for last, path in fitted if path.exists())
     if not learned or not fitted:
         return {}

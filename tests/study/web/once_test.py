@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +11,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from qdfeedback.claims import claim
 from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.tables import assignments, trials
-from qdfeedback.files import write_json
 from qdfeedback.study.desk import Desk
 from qdfeedback.study.erase import delete_rater
 from qdfeedback.study.place import open_study
@@ -192,7 +191,7 @@ def test_a_live_study_has_an_end(study) -> None:
     one, late = Visitor(app).join(), Visitor(app).join()
     one.answer_all(left)
     assert "paused at this moment" in one.page.text, "nobody is at work on the folder"
-    write_json(place.folder / "process.json", {"pid": os.getpid(), "host": socket.gethostname()})
+    claim(place.folder)
     assert "will have new questions soon" in one.get("/task").text
     end_study(place.folder)
     assert one.get("/task").url.path == "/done"

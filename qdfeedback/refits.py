@@ -1,0 +1,104 @@
+"""`refits.json` of a run folder: which judgments each refit used, so that a run that goes on repeats its refits."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from qdfeedback import files
+from qdfeedback.feedback.fingerprints import Fingerprint
+from qdfeedback.feedback.store import Store
+
+NAME = "refits.json"
+_UNKNOWN = ""  # digest of a note that an earlier version made: it knew the last judgment alone
+
+
+def read_refits(folder: Path) -> dict[int, Fingerprint]:
+    """Returns iteration → the judgments that came since the refit before, up to the last one that this refit used.
+
+    Raises:
+        ValueError: The file is damaged; the message names it.
+    """
+    path = Path(folder) / NAME
+    return notes_of(files.read_json(path, dict), str(path)) if path.exists() else {}
+
+
+def notes_of(content: Mapping[str, Any], name: str) -> dict[int, Fingerprint]:
+    """Returns the notes in JSON.
+
+    Args:
+        content: as `as_json` gives it, or iteration → last judgment, as earlier versions wrote it.
+        name: what to call it in an error.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    found = {}
+    for iteration, note in content.items():
+        try:
+            one = Fingerprint(0, note, 0, 0, _UNKNOWN) if isinstance(note, int) else Fingerprint(**note)
+            numbers = (one.after, one.until, one.count, one.erased)
+            if not all(type(number) is int for number in numbers) or not isinstance(one.digest, str):
+                raise TypeError
+            found[int(iteration)] = one
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} is damaged: {iteration!r}: {note!r} is no note of a refit") from error
+    return dict(sorted(found.items()))
+
+
+def as_json(notes: Mapping[int, Fingerprint]) -> dict[str, Any]:
+    """Returns notes as JSON values."""
+    return {str(iteration): asdict(one) if one.digest else one.until for iteration, one in sorted(notes.items())}
+
+
+def write_refits(folder: Path, notes: Mapping[int, Fingerprint]) -> None:
+    """Writes the notes of all refits."""
+    files.write_json(Path(folder) / NAME, as_json(notes))
+
+
+def verifiable(notes: Mapping[int, Fingerprint]) -> list[Fingerprint]:
+    """Returns the notes that tell more than a last judgment."""
+    return [one for one in notes.values() if one.digest]
+
+
+def note_refit(folder: Path, iteration: int, store: Store, study: str) -> int:
+    """Returns the last judgment that a refit uses: the newest, noted now, or what was noted the first time.
+
+    Args:
+        folder: of the run.
+        iteration: before which the refit is.
+        store: the judgments.
+        study: whose.
+    """
+    noted = read_refits(folder)
+    if iteration not in noted:
+        after = max((one.until for when, one in noted.items() if when < iteration), default=0)
+        noted[iteration] = store.fingerprint(study, after=after)
+        write_refits(folder, noted)
+    return noted[iteration].until
+
+
+def readable_refits(folder: Path) -> dict[int, Fingerprint]:
+    """Returns the notes; those of a damaged file, put aside with a warning, are none."""
+    try:
+        return read_refits(folder)
+    except ValueError as error:
+        warnings.warn(f"{error}; it is put aside", stacklevel=4)
+        files.put_aside(folder / NAME)
+        return {}
+
+
+def restore_refits(folder: Path, known: Mapping[int, Fingerprint]) -> None:
+    """Writes the notes that a checkpoint knows and the file has lost; a warning says so."""
+    noted = readable_refits(folder)
+    if any(noted.get(iteration) != one for iteration, one in known.items()):
+        warnings.warn(
+            f"{folder / NAME} was lost or edited: it is restored from the checkpoint, and a refit after that may use "
+            "answers that have come since",
+            stacklevel=4,
+        )
+        files.put_aside(folder / NAME)
+        write_refits(folder, known)
