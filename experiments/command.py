@@ -21,7 +21,7 @@ def run_main(main: Callable[[], None]) -> None:
     try:
         main()
     except (ValueError, RuntimeError, OSError, ImportError, sqlite3.Error) as error:
-        sys.exit(f"error: {error}")
+        sys.exit("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]))
     except KeyboardInterrupt:
         sys.exit("stopped")
 

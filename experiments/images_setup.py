@@ -122,7 +122,7 @@ def make(args: Args) -> Made:
     note_used(run, used, settings_of(args), of_now=OF_NOW)
     domain = Images(Pictures(diffusion, Shown(args.run / "shown")), args.prompt, solutions_of(args))
     generator = make_generator(args, domain, models.get("writer"))
-    search = Search(domain, seeing.encoder, generator, args.seed[0])
+    search = Search(domain, seeing.encoder, generator, args.seed[0], run.failures)
     return Made(run, search, seeing, domain.pictures, models.get("judge"))
 
 

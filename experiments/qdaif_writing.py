@@ -139,7 +139,7 @@ class TextSearch:
         )
         self.seen = Words()
         generator = writing_setup.make_generator(self)
-        self.search = Search(self.writing, self.encoder, generator, args.seed[0])
+        self.search = Search(self.writing, self.encoder, generator, args.seed[0], self.run.failures)
 
     def begin(self, log: writing_report.Log) -> int:
         """Judges the seeds, or takes up the last checkpoint; returns the iteration to go on with."""

@@ -147,7 +147,11 @@ class ArmSearch:
         self.history = self.run.history
         self.rng = np.random.default_rng(args.seed[0])
         self.search = Search(
-            Arm(args.objective_noise, args.frames), ArmEncoder(), arm_setup.make_generator(args), args.seed[0]
+            Arm(args.objective_noise, args.frames),
+            ArmEncoder(),
+            arm_setup.make_generator(args),
+            args.seed[0],
+            self.run.failures,
         )
         self.build = arm_setup.make_build(args)
         self.learned = LEARNED

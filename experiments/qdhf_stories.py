@@ -105,7 +105,7 @@ class StorySearch:
         first = Written(writer, Seeds(STORIES.line, STORIES.seeds), STORIES.sampling, seen=self.seen)
         then = Written(writer, Near(STORIES.line), STORIES.sampling, seen=self.seen)
         encoder = Join((Attributes((STORIES.quality,), (writer,)), embeddings))
-        self.search = Search(STORIES, encoder, Beginning(first, then, n=args.batch_size), args.seed)
+        self.search = Search(STORIES, encoder, Beginning(first, then, n=args.batch_size), args.seed, self.run.failures)
         self.quality = column(names, "quality")
         self.store = self.run.open_store(self.study)
         self.rng = np.random.default_rng(args.seed)

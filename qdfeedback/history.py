@@ -432,7 +432,22 @@ class History:
             raise ValueError(f"{self.path} has history format {found}, this version reads format {FORMAT}")
         names = tuple(json.loads(schema.metadata[b"feature_names"]))
         if names != self.names:
-            raise ValueError(f"{self.path} has the feature columns {names}, expected {self.names}")
+            raise ValueError(f"{self.path} has other feature columns than expected: {_difference(names, self.names)}")
+
+
+def _difference(found: Sequence[str], expected: Sequence[str]) -> str:
+    """Returns in which names two lists of columns differ, the first few of each."""
+    lacks = [name for name in expected if name not in found]
+    has = [name for name in found if name not in expected]
+    said = [
+        f"{which} {', '.join(map(repr, names[:5]))}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"
+        for which, names in (("it lacks", lacks), ("it has besides", has))
+        if names
+    ]
+    if not said:
+        at = next((i for i, (one, two) in enumerate(zip(found, expected, strict=False)) if one != two), len(expected))
+        said = [f"the same in another order, from column {at} on"]
+    return "; ".join(said)
 
 
 def names_of(path: Path) -> tuple[str, ...]:

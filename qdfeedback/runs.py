@@ -7,6 +7,7 @@ DIR/left_out.json           people whose answers did not count at each refit, an
 DIR/shown/                  what people and judges look at
 DIR/models/                 each learned model, named by the iteration it was fitted at
 DIR/checkpoints/            the last two, from which a run goes on exactly
+DIR/errors.log              tracebacks of candidates that failed by a mistake in the domain or the encoder
 DIR/archive.npz, curves.csv, summary.json, *.png
 """
 
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from qdfeedback import files
 from qdfeedback.claims import LOCK, OURS, claim, release
 from qdfeedback.csv_files import write_csv_records
+from qdfeedback.failures import LOG, Failures
 from qdfeedback.feedback.fingerprints import Fingerprint
 from qdfeedback.feedback.store import Store
 from qdfeedback.generators import pyribs_state
@@ -85,6 +87,7 @@ class Run:
         settings: what `settings.json` holds.
         history: every evaluated candidate.
         shown: what people and judges look at.
+        failures: tracebacks of the user's own code, kept in `errors.log`.
         saved: the newest model of each role, as its path within the folder.
     """
 
@@ -93,6 +96,7 @@ class Run:
         self.settings = settings
         self.history = history
         self.shown = Shown(path / "shown")
+        self.failures = Failures(path / LOG)
         self.saved: dict[str, str] = {}
 
     def checkpoint(self, iteration: int, arrays: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
@@ -110,6 +114,7 @@ class Run:
                 role: {"path": path, "digest": files.digest((self.path / path).read_bytes())}
                 for role, path in self.saved.items()
             },
+            "sums": True,
             "settings": digest_of(self.settings),
             "refits": as_json(read_refits(self.path)),
             "state": dict(state),
@@ -129,6 +134,7 @@ class Run:
         Raises:
             LostError: A model that the newest one needs is gone, or the settings are others than it knows.
         """
+        unsummed = len(self.history) > 0 and not self.history.sums.exists()
         self.history.check()
         for path in _newest_first(self.path / "checkpoints"):
             content = path.read_bytes()
@@ -144,6 +150,10 @@ class Run:
                 warnings.warn(f"{error}; going back to the checkpoint before it", stacklevel=2)
                 files.put_aside(path)
                 continue
+            if unsummed and meta.get("sums"):
+                warnings.warn(
+                    f"{self.history.sums} was gone: whether the history is whole, nobody can tell", stacklevel=2
+                )
             self.saved = {role: model["path"] for role, model in meta["models"].items()}
             restore_refits(self.path, notes_of(meta.get("refits", {}), str(path)))
             return Checkpoint(meta["iteration"], arrays, meta["state"])

@@ -11,13 +11,14 @@ features; nothing is rendered and nobody is asked a second time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qdfeedback.failures import Failures
 from qdfeedback.types import (
     Artifacts,
     Batch,
@@ -53,12 +54,14 @@ class Search:
         encoder: the waist.
         generator: where candidates come from.
         seed: from it and a candidate's id comes the candidate's own seed.
+        failures: where tracebacks of the domain and the encoder go; of a run, `Run.failures`.
     """
 
     domain: Domain
     encoder: Encoder
     generator: Generator
     seed: int
+    failures: Failures = field(default_factory=Failures)
 
 
 class Rows(Protocol):
@@ -104,7 +107,8 @@ def start(
         scores = quality.score(features)
         return scores, scores.mean, np.empty((len(features), 0))
 
-    begin = search.domain.initial(n, rng) if solutions is None else solutions
+    with search.failures.watch("initial"):
+        begin = search.domain.initial(n, rng) if solutions is None else solutions
     return evaluate(search, first(begin), score, first_id=0, iteration=0)
 
 
@@ -117,7 +121,8 @@ def step(
         NothingEvaluatedError: No row of the batch could be.
         ValueError: The domain or the encoder returned the wrong number of rows or columns.
     """
-    proposal = search.generator.ask(placement, n, rng)
+    with search.failures.watch("the generator's ask"):
+        proposal = search.generator.ask(placement, n, rng)
     batch = evaluate(search, proposal, partial(measure, placement), first_id=first_id, iteration=iteration)
     search.generator.tell(proposal, insert(placement, batch))
     return batch
@@ -141,9 +146,11 @@ def evaluate(search: Search, proposal: Proposal, place: Measure, *, first_id: in
         ValueError: The domain or the encoder returned the wrong number of rows or columns.
     """
     ids = np.arange(first_id, first_id + len(proposal), dtype=np.int64)
-    artifacts, errors = _render_made(search.domain, proposal, candidate_seeds(search.seed, ids))
-    features = encode(search.encoder, artifacts, errors)
-    scores, objective, measures = place(features)
+    artifacts, errors = _render_made(search, proposal, candidate_seeds(search.seed, ids))
+    with search.failures.watch("encode"):
+        features = encode(search.encoder, artifacts, errors)
+    with search.failures.watch("score or project"):
+        scores, objective, measures = place(features)
     valid = np.isfinite(objective)
     if not np.isfinite(np.einsum("nk->k", measures)).all():  # rarely, and only then is each row looked at
         valid &= np.isfinite(measures).all(axis=1)
@@ -266,7 +273,7 @@ def reevaluate(
     objectives, measured = [], []
     for _ in range(times):
         seeds = rng.integers(2**63, size=len(found), dtype=np.uint64)
-        artifacts, errors = render(search.domain, found.solutions, seeds)
+        artifacts, errors = render(search.domain, found.solutions, seeds, search.failures)
         _, objective, measures = measure(placement, encode(search.encoder, artifacts, errors))
         objectives.append(objective)
         measured.append(measures)
@@ -279,11 +286,12 @@ def present(search: Search, solutions: Solutions, ids: Ints) -> list[str | bytes
     Raises:
         RuntimeError: One cannot be rendered; says which.
     """
-    artifacts, errors = render(search.domain, solutions, candidate_seeds(search.seed, ids))
+    artifacts, errors = render(search.domain, solutions, candidate_seeds(search.seed, ids), search.failures)
     failed = [row for row, error in enumerate(errors) if error is not None]
     if failed:
         raise RuntimeError(f"candidates {listed(ids[failed])} cannot be rendered; the first: {errors[failed[0]]}")
-    return [search.domain.present(artifact) for artifact in artifacts]
+    with search.failures.watch("present"):
+        return [search.domain.present(artifact) for artifact in artifacts]
 
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -306,11 +314,13 @@ def _offset(seed: int) -> np.uint64:
     return np.uint64(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
 
 
-def render(domain: Domain, solutions: Solutions, seeds: Ints) -> tuple[Artifacts, Sequence[str | None]]:
+def render(
+    domain: Domain, solutions: Solutions, seeds: Ints, failures: Failures | None = None
+) -> tuple[Artifacts, Sequence[str | None]]:
     """Returns n artifacts and n reasons for failure, whatever single candidates do.
 
     A domain that raises for the whole batch is asked again candidate by candidate, so that one bad
-    solution costs its own row only.
+    solution costs its own row only. The tracebacks of what it raises go to `failures`.
 
     Raises:
         ValueError: The domain returned another number of artifacts or errors than it was given solutions.
@@ -320,25 +330,29 @@ def render(domain: Domain, solutions: Solutions, seeds: Ints) -> tuple[Artifacts
         artifacts, errors = domain.render(solutions, seeds)
     except Exception as error:  # noqa: BLE001 - any failure of one candidate is a row of data
         if n == 1:
+            if failures is not None:
+                failures.note(error, f"render, seed {int(seeds[0])},")
             return [None], [f"{type(error).__name__}: {error}"]
-        singles = [render(domain, solutions[i : i + 1], seeds[i : i + 1]) for i in range(n)]
+        artifacts = None
+    if artifacts is None:
+        singles = [render(domain, solutions[i : i + 1], seeds[i : i + 1], failures) for i in range(n)]
         return [part[0] for part, _ in singles], [reason[0] for _, reason in singles]
     if len(artifacts) != n or len(errors) != n:
         raise ValueError(f"render must return {n} artifacts and {n} errors, got {len(artifacts)} and {len(errors)}")
     return artifacts, errors
 
 
-def _render_made(domain: Domain, proposal: Proposal, seeds: Ints) -> tuple[Artifacts, Sequence[str | None]]:
+def _render_made(search: Search, proposal: Proposal, seeds: Ints) -> tuple[Artifacts, Sequence[str | None]]:
     """Returns artifacts and errors of a proposal; what could not be made never reaches the domain."""
     if proposal.errors is None:
-        return render(domain, proposal.solutions, seeds)
+        return render(search.domain, proposal.solutions, seeds, search.failures)
     reasons = list(proposal.errors)
     if len(reasons) != len(proposal):
         raise ValueError(f"proposal.errors must be {len(proposal)} reasons, got {len(reasons)}")
     made = [i for i, reason in enumerate(reasons) if reason is None]
     artifacts: list[Any] = [None] * len(proposal)
     if made:
-        rendered, errors = render(domain, proposal.solutions[made], seeds[made])
+        rendered, errors = render(search.domain, proposal.solutions[made], seeds[made], search.failures)
         for i, artifact, error in zip(made, rendered, errors, strict=True):
             artifacts[i], reasons[i] = artifact, error
     return artifacts, reasons

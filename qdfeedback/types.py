@@ -270,6 +270,9 @@ class Placement:
         objective: scores → (n,) what the archive maximises.
         resolve: ids (n,) → solutions, needed by archives that hold ids only.
         least: what has a lower objective is no elite.
+
+    Raises:
+        ValueError: The archive has no field for ids.
     """
 
     quality: Quality
@@ -278,6 +281,13 @@ class Placement:
     objective: Callable[[Scores], Floats] = mean_objective
     resolve: Callable[[Ints], Solutions] | None = None
     least: float = -np.inf
+
+    def __post_init__(self) -> None:
+        if "id" not in getattr(self.archive, "field_list", ID_FIELD):
+            raise ValueError(
+                "the archive has no field for the ids of candidates: build it with extra_fields=ID_FIELD "
+                "(from qdfeedback.types), or by qdfeedback.archives"
+            )
 
     @property
     def holds_ids(self) -> bool:

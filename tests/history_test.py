@@ -300,8 +300,12 @@ def test_foreign_files_are_named(tmp_path: Path) -> None:
     history = History(path, NAMES)
     history.append(batch(0, np.zeros((2, 3))))
     history.flush()
-    with pytest.raises(ValueError, match=r"feature columns \('a', 'b'\), expected \('x',\)"):
-        History(path, ("x",))
+    with pytest.raises(ValueError, match=r"other feature columns than expected: it lacks 'x'; it has besides 'b'$"):
+        History(path, ("a", "x"))
+    with pytest.raises(ValueError, match=r"expected: the same in another order, from column 0 on"):
+        History(path, ("b", "a"))
+    with pytest.raises(ValueError, match=r"expected: it lacks 'f0', 'f1', 'f2', 'f3', 'f4' and 28 more$"):
+        History(path, ("a", "b", *(f"f{i}" for i in range(33))))
 
 
 def test_solution_shape_of_an_empty_history(tmp_path: Path) -> None:
