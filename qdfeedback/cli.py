@@ -206,9 +206,9 @@ class Import:
         place = open_study(self.study, self.database)
         fmt = self.format or format_of(self.path)
         found = import_answers(place.folder, place.database, place.study, self.path, fmt=fmt)
-        for line in found.refused:
+        for line in (*found.files, *found.refused):
             print(f"refused: {line}", file=sys.stderr)
-        print(f"{found.new} new answers, {found.known} known already, {len(found.refused)} refused")
+        print(found)
         if found.refused and not found.new and not found.known:
             raise ValueError("nothing could be taken in")
 

@@ -17,11 +17,13 @@ from qdfeedback.feedback.tables import RECORD, empty, identities, items, judgmen
 from qdfeedback.shown import is_name
 from qdfeedback.study.erase import removed_name
 from qdfeedback.study.exchange.formats import IMPORT_FORMATS, RECORD_FORMATS, ImportFormat, RecordFormat
-from qdfeedback.study.exchange.import_pages import Answer, read_jspsych, read_label_studio
+from qdfeedback.study.exchange.import_pages import Answer, Read, read_jspsych, read_label_studio
 from qdfeedback.study.exchange.import_potato import read_potato
 from qdfeedback.study.exchange.material import Row
-from qdfeedback.study.exchange.records import TABLES, read_records
-from qdfeedback.study.exchange.verdicts import RefusedError, check, completed
+from qdfeedback.study.exchange.read_records import read_records
+from qdfeedback.study.exchange.records import TABLES
+from qdfeedback.study.exchange.values import RefusedError, brief
+from qdfeedback.study.exchange.verdicts import check, completed
 from qdfeedback.study.register import Platform, Register, identity
 from qdfeedback.study.secrets import study_key
 from qdfeedback.study.settings import Study, read_study
@@ -37,12 +39,18 @@ class Imported:
     Attributes:
         new: how many judgments were added.
         known: how many were there already.
-        refused: what could not be taken, each with its place and the reason.
+        refused: answers that could not be taken, each with its place and the reason.
+        files: of a folder of files, one for each person, those that gave none, and why.
     """
 
     new: int
     known: int
     refused: list[str]
+    files: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        found = f"{self.new} new answers, {self.known} known already, {len(self.refused)} refused"
+        return f"{found}; {len(self.files)} files gave none" if self.files else found
 
 
 @dataclass
@@ -53,6 +61,8 @@ class _Batch:
     trials: list[Row] = field(default_factory=list)
     judgments: list[tuple[str, Row]] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
     public: bool = False
     people: dict[str, Platform] = field(default_factory=dict)
 
@@ -63,7 +73,8 @@ def import_answers(
     """Adds answers to a study; one that is there already, of the same person to the same trial, stands.
 
     A file that cannot be read as a whole adds nothing. In one that can, an answer that cannot be (a trial that the
-    study does not have, a rating off the scale, another answer than the one that is there) is refused by itself.
+    study does not have, a rating off the scale, a number or a time that is none, another answer than the one that is
+    there) is refused by itself. So is a file of a folder in which each person has one.
 
     Args:
         folder: the run or study folder; takes in what an exported folder has to show.
@@ -79,17 +90,18 @@ def import_answers(
         OSError: The store cannot be written; nothing was.
     """
     path = Path(path)
-    pages: dict[str, Callable[[Path, Study], list[Answer]]] = {
+    pages: dict[str, Callable[[Path, Study], Read]] = {
         "jspsych": read_jspsych,
         "label-studio": read_label_studio,
         "potato": read_potato,
     }
     if fmt in pages:
-        batch = _Batch(answers=pages[fmt](path, study))
+        read = pages[fmt](path, study)
+        batch = _Batch(answers=read.answers, files=read.files)
         if fmt != "label-studio":  # which gives people numbers of its own
             batch = _renamed(batch, Register(database, study, key or study_key(study.study_id)), fmt)
     elif fmt in RECORD_FORMATS:
-        batch = _read_folder(path, study, fmt) if path.is_dir() else _Batch(judgments=_responses(path, study, fmt))
+        batch = _read_folder(path, study, fmt) if path.is_dir() else _responses(path, study, fmt)
     else:
         raise ValueError(f"fmt must be one of {', '.join(IMPORT_FORMATS)}, got {fmt!r}; the others name no raters")
     if path.is_dir() and batch.items:
@@ -104,13 +116,12 @@ def format_of(path: Path) -> ImportFormat:
     Raises:
         ValueError: Neither tells.
     """
-    named = {f".{fmt}": fmt for fmt in RECORD_FORMATS}
     manifest = Path(path) / "export.json"
-    found = files.read_json(manifest).get("format") if manifest.exists() else named.get(Path(path).suffix)
-    if found not in RECORD_FORMATS:
-        raise ValueError(f"{path} does not tell its format: name one of {', '.join(IMPORT_FORMATS)} with --format")
-    known: ImportFormat = found
-    return known
+    told = files.read_json(manifest, dict).get("format") if manifest.exists() else Path(path).suffix[1:].lower()
+    if told not in RECORD_FORMATS:
+        raise ValueError(f"{path} does not tell its format: name it, one of {', '.join(IMPORT_FORMATS)}")
+    found: ImportFormat = told
+    return found
 
 
 def _renamed(batch: _Batch, register: Register, platform: str) -> _Batch:
@@ -131,43 +142,54 @@ def _renamed(batch: _Batch, register: Register, platform: str) -> _Batch:
 def _read_folder(path: Path, study: Study, fmt: RecordFormat) -> _Batch:
     if not (path / "export.json").exists():
         raise ValueError(f"{path} is no finished export: there is no export.json in it")
-    manifest = files.read_json(path / "export.json")
-    if not isinstance(manifest, dict) or manifest.get("schema_version") != RECORD:
-        found = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    manifest = files.read_json(path / "export.json", dict)
+    if manifest.get("schema_version") != RECORD:
+        found = brief(manifest.get("schema_version"))
         raise ValueError(f"{path}/export.json has schema version {found}, this version reads {RECORD}")
     _is_of(study, manifest.get("study_id"), f"{path}/export.json")
     if manifest.get("format") != fmt:
-        raise ValueError(f"{path} is an export as {manifest.get('format')}, not as {fmt}")
+        raise ValueError(f"{path} is an export as {brief(manifest.get('format'))}, not as {fmt}")
     _is_of(study, read_study(path).study_id, f"{path}/study.json")
-    counts = manifest.get("counts")
-    found = {name: read_records(path / f"{name}.{fmt}", name, fmt) for name in TABLES}
-    for name, rows in found.items():
-        expected = counts.get(name) if isinstance(counts, dict) else None
-        if len(rows) != expected:
-            raise ValueError(f"{path / name}.{fmt} holds {len(rows)} records of {expected}; is the file cut off?")
+    counts, found, refused = manifest.get("counts"), {}, []
+    for name in TABLES:
+        rows, refused = read_records(path / f"{name}.{fmt}", name, fmt)
+        if refused and name != "responses":  # what is asked is one whole
+            raise ValueError(refused[0])
+        _is_whole(path / f"{name}.{fmt}", len(rows) + len(refused), counts, name)
         for where, row in rows:
             _is_of(study, row["study_id"], where)
+        found[name] = rows
     rows_of: dict[str, list[Row]] = {name: [row for _, row in rows] for name, rows in found.items()}
-    return _Batch(rows_of["items"], rows_of["trials"], found["responses"], public=bool(manifest.get("public")))
+    public = manifest.get("public") is True
+    return _Batch(rows_of["items"], rows_of["trials"], found["responses"], refused=refused, public=public)
 
 
-def _responses(path: Path, study: Study, fmt: RecordFormat) -> list[tuple[str, Row]]:
-    found = read_records(path, "responses", fmt)
+def _is_whole(path: Path, n: int, counts: Any, name: str) -> None:
+    expected = counts.get(name) if isinstance(counts, dict) else None
+    if not isinstance(expected, int):
+        raise ValueError(f"{path.parent}/export.json does not count the records of {name}")
+    if n != expected:
+        cut = "; is the file cut off?" if n < expected else ""
+        raise ValueError(f"{path} holds {n} records, export.json counts {expected}{cut}")
+
+
+def _responses(path: Path, study: Study, fmt: RecordFormat) -> _Batch:
+    found, refused = read_records(path, "responses", fmt)
     for where, row in found:
         _is_of(study, row["study_id"], where)
-    return found
+    return _Batch(judgments=found, refused=refused)
 
 
 def _is_of(study: Study, found: Any, where: str) -> None:
     if found != study.study_id:
-        raise ValueError(f"{where} belongs to study {found!r}, not to {study.study_id!r}")
+        raise ValueError(f"{where} belongs to study {brief(found)}, not to {study.study_id!r}")
 
 
 def _take_files(source: Path, target: Path, rows: list[Row]) -> None:
     """Copies what is not there yet; a file's name tells its content, so one that does not match is damaged."""
     for name in sorted({name for row in rows for name in row["content"].split(" ")}):
         if not is_name(name):
-            raise ValueError(f"{source}: {name!r} is no name of a shown file")
+            raise ValueError(f"{source}: {brief(name)} is no name of a shown file")
         if (source / name).is_file() and not (target / name).exists():
             content = (source / name).read_bytes()
             if files.digest(content) != name[:16]:
@@ -187,7 +209,7 @@ def _store(database: Database, connection: sa.Connection, study: Study, batch: _
     if batch.public:
         _is_apart(there, batch.judgments)
     gone = set(connection.scalars(sa.select(removed.c.name_hash).where(removed.c.study_id == study.study_id)))
-    refused: list[str] = []
+    refused = list(batch.refused)
     rows: list[Row] = []
     found: list[tuple[str, Row | Answer]] = [*batch.judgments, *((answer.where, answer) for answer in batch.answers)]
     for where, given in found:
@@ -198,7 +220,7 @@ def _store(database: Database, connection: sa.Connection, study: Study, batch: _
             check(row, asked, study)
             key, said = tuple(row[name] for name in _KEY), tuple(row.get(name) for name in _SAID)
             if there.setdefault(key, said) != said:
-                raise RefusedError(f"{row['annotator_id']} answered otherwise before; the first answer stands")
+                raise RefusedError(f"{brief(row['annotator_id'])} answered otherwise before; the first answer stands")
             rows.append(row)
         except RefusedError as error:
             refused.append(f"{where}: {error}")
@@ -211,7 +233,7 @@ def _store(database: Database, connection: sa.Connection, study: Study, batch: _
     known_as = [identity(study, name, who) for name, who in batch.people.items() if name in there_now]
     if known_as:
         connection.execute(database.insert_new(identities), known_as)
-    return Imported(new, len(rows) - new, refused)
+    return Imported(new, len(rows) - new, refused, batch.files)
 
 
 def _merge(
@@ -225,7 +247,7 @@ def _merge(
         differing = [name for name in row if name not in free and row[name] != other.get(name)]
         if differing:
             raise ValueError(
-                f"{key} {row[key]!r} is another one in this study: {', '.join(differing)} differ; is the export of "
+                f"{key} {brief(row[key])} is another one in this study: {', '.join(differing)} differ; is the export of "
                 "another study of the same name?"
             )
     return found

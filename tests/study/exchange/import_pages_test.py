@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -36,6 +37,12 @@ def give(small: Small, out: Path, fmt: str) -> Path:
 def records(small: Small) -> list[dict]:
     return small.store.records(small.study.study_id)
 
+
+NUMBERS = [1e30, -5, "fast", "nan", "inf", "1e400", True, [917], {"ms": 917}, math.nan, math.inf, 10**400, "1_0"]
+TIMES = [
+    "noon", "9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00", "2026-13-01", 1_790_000_000, True,
+    ["2026-11-20"], {"utc": 1}, "", "2026-11-20T10:00:00\0", "\ud800",
+]  # fmt: skip
 
 # --- Label Studio
 
@@ -106,13 +113,61 @@ def test_label_studio_foreign_tasks_are_named(small: Small, tmp_path: Path) -> N
     with pytest.raises(ValueError, match=r"task 3 belongs to study 's-2'"):
         take(small, path, "label-studio")
     for text, error in (
-        ('[{"data": ', "not whole JSON"),
+        ('[{"data": ', r"answers\.json, line 1: not JSON: .*; is the file cut off\?"),
+        ('[{"data" 1}]', r"answers\.json, line 1: not JSON: expecting ':' delimiter at column 10, before '1}\]'$"),
+        ("", "is empty"),
+        ("[" * 50_000, "nested too deeply"),
         ("{}", "must be a Label Studio"),
-        ('[{"data": {}}]', "no annot"),
+        ("[]", "must be a Label Studio"),
+        ("[3, null]", "must be a Label Studio"),
+        ('[{"data": {}}]', "no annotations: export as JSON, not as JSON-MIN"),
+        ('[{"data": {}, "annotations": "none"}]', "no annotations: export as JSON, not as JSON-MIN"),
     ):
         path.write_text(text)
         with pytest.raises(ValueError, match=error):
             take(small, path, "label-studio")
+
+
+ANNOTATIONS = [
+    *({"lead_time": value} for value in (*NUMBERS, -1, 1e306)),
+    *({"created_at": value} for value in (*TIMES, None)),
+    *({"completed_by": value} for value in (None, "3", 3.5, True, [3], {"email": "a@b.c"}, {"id": "3"}, 10**30)),
+    *({"result": value} for value in (None, "left", {}, [3], [{}], [{"from_name": "choice"}])),
+    *(
+        {"result": [{"from_name": "choice", "value": value}]}
+        for value in (
+            None, "left", [], {}, {"choices": "left"}, {"choices": []}, {"choices": ["left", "right"]},
+            {"choices": [["left"]]}, {"choices": [True]}, {"selected": ["left"]}, {"selected": "middle"},
+            {"rating": {}}, {"rating": math.nan},
+        )
+    ),
+    {"result": [{"from_name": "choice", "value": {"choices": [side]}} for side in ("left", "right")]},
+]  # fmt: skip
+
+
+def test_annotations_that_cannot_be_are_refused_each_by_itself(small: Small, tmp_path: Path) -> None:
+    path = label_studio(small, tmp_path)
+    tasks = json.loads(path.read_text())
+    good = tasks[2]["annotations"][0]
+    tasks[2]["annotations"] += [good | {"completed_by": 100 + i} | change for i, change in enumerate(ANNOTATIONS)]
+    tasks[2]["annotations"] += [None, 3, "left", []]
+    strange = [None, 3, "text", [], {}, {"data": []}, {"data": {}}, {"data": {}, "annotations": {}}]
+    path.write_text(json.dumps([*tasks, *strange]))
+    found = take(small, path, "label-studio")
+    assert (found.new, found.known) == (7, 0)
+    assert sum("answers.json, task 2: " in line for line in found.refused) == len(ANNOTATIONS) + 4
+    assert sum("answers.json, task at place " in line for line in found.refused) == len(strange)
+    assert len(found.refused) == len(ANNOTATIONS) + 4 + len(strange)
+    assert max(map(len, found.refused)) < 400
+
+
+def test_a_skip_that_is_not_said_is_none(small: Small, tmp_path: Path) -> None:
+    path = label_studio(small, tmp_path)
+    tasks = json.loads(path.read_text())
+    tasks[2]["annotations"][0]["was_cancelled"] = "false"
+    path.write_text(json.dumps(tasks))
+    take(small, path, "label-studio")
+    assert [row["choice"] for row in records(small)[-7:]].count("skip") == 1
 
 
 # --- Potato
@@ -159,13 +214,32 @@ def test_potato_comes_back_under_a_pseudonym(small: Small, tmp_path: Path) -> No
     assert delete_rater(small.folder, small.database, small.study, "PLATFORM-ID").judgments == 6
 
 
-def test_potato_damage_is_named(small: Small, tmp_path: Path) -> None:
+def test_a_damaged_file_of_one_person_leaves_the_others_alone_in_potato(small: Small, tmp_path: Path) -> None:
     path = potato(small, tmp_path)
-    (tmp_path / "annotation_output" / "b").mkdir()
-    (tmp_path / "annotation_output" / "b" / "user_state.json").write_text('{"user_id":')
+    contents = {
+        "a": '{"user_id":', "b": "", "c": "[]", "d": '{"user_id": "d"}', "e": '{"instance_id_to_label_to_value": {}}',
+        "f": '{"user_id": ["f"], "instance_id_to_label_to_value": {}}',
+        "g": '{"user_id": "", "instance_id_to_label_to_value": {}}',
+        "h": '{"user_id": "\\ud800", "instance_id_to_label_to_value": {}}',
+    }  # fmt: skip
+    for name, content in contents.items():
+        (path / name).mkdir()
+        (path / name / "user_state.json").write_text(content)
+    found = take(small, path, "potato")
+    assert (found.new, len(found.files)) == (6, len(contents))
+    for name, line in zip(contents, found.files, strict=True):
+        assert f"{name}/user_state.json" in line
+    assert str(found) == "6 new answers, 0 known already, 2 refused; 8 files gave none"
+    assert [line.endswith("is the file cut off?") for line in found.files] == [True, *[False] * 7]
+
+
+def test_potato_damage_is_named(small: Small, tmp_path: Path) -> None:
+    folder = tmp_path / "annotation_output" / "b"
+    folder.mkdir(parents=True)
+    (folder / "user_state.json").write_text('{"user_id":')
     before = records(small)
-    with pytest.raises(ValueError, match=r"b/user_state\.json is not whole JSON"):
-        take(small, path, "potato")
+    with pytest.raises(ValueError, match=r"b/user_state\.json, line 1: not JSON"):
+        take(small, tmp_path / "annotation_output", "potato")
     assert records(small) == before
     with pytest.raises(ValueError, match="annotation_output"):
         take(small, tmp_path / "nothing", "potato")
@@ -180,6 +254,41 @@ def test_potato_writes_labels_in_another_form_too(small: Small, tmp_path: Path) 
     found = take(small, tmp_path / "annotation_output", "potato")
     assert (found.new, len(found.refused)) == (1, 1), "what cannot be read is named"
     assert records(small)[-1]["winner_id"] == "t1"
+
+
+def test_answers_of_potato_that_cannot_be_are_refused_each_by_itself(small: Small, tmp_path: Path) -> None:
+    def left(value: object, name: object = "selection") -> list:
+        return [[{"schema": "choice", "name": name}, value]]
+
+    wrong = [
+        *((labels, {}) for labels in (
+            "A", 3, True, {"choice": {"selection": ["A"]}}, {"choice": {"selection": True}}, [["A"]], [[{}, "A"]],
+            [[{"schema": "choice"}, "A"]], left("A", ["selection"]), left("C"), left({"A": 1}), left("A") + left("B"),
+        )),
+        *((left("A"), {"session_end": value}) for value in (1e30, -1e30, "noon", math.nan, math.inf, True, [1], "nan")),
+        *((left("A"), {"total_time_ms": value}) for value in (*NUMBERS, -0.5)),
+    ]  # fmt: skip
+    for i, (labels, times) in enumerate(wrong):
+        folder = tmp_path / "annotation_output" / f"{i:02}"
+        folder.mkdir(parents=True)
+        labelled = {"main|ab|p/0": labels, "main|ab|p/1": {"choice": {"selection": "A"}}}
+        state = {"user_id": f"u{i}", "instance_id_to_label_to_value": labelled}
+        state |= {"instance_id_to_behavioral_data": {"main|ab|p/0": times, "main|ab|p/1": None}}
+        (folder / "user_state.json").write_text(json.dumps(state))
+    found = take(small, tmp_path / "annotation_output", "potato")
+    assert (found.new, found.files) == (len(wrong), [])
+    assert len(found.refused) == len(wrong)
+    for i, line in enumerate(found.refused):
+        assert f"{i:02}/user_state.json, item 'main|ab|p/0': " in line
+
+
+def test_a_rating_of_0_is_an_answer_in_potato(small: Small, tmp_path: Path) -> None:
+    folder = tmp_path / "annotation_output" / "me"
+    folder.mkdir(parents=True)
+    given = {"main|ab|g/0": [[{"schema": "choice", "name": "0"}, 0]]}
+    (folder / "user_state.json").write_text(json.dumps({"user_id": "me", "instance_id_to_label_to_value": given}))
+    assert take(small, tmp_path / "annotation_output", "potato").new == 1
+    assert records(small)[-1]["value"] == 0.0
 
 
 # --- what is meant comes back, wherever it was said
@@ -303,38 +412,103 @@ def test_jspsych_comes_back(small: Small, tmp_path: Path, name: str) -> None:
     assert (grade["value"], mood["label"]) == (0.0, "=happy")
 
 
-def test_jspsych_takes_a_folder_of_files_whole_or_not(small: Small, tmp_path: Path) -> None:
+def test_what_one_person_left_half_leaves_the_others_alone_in_jspsych(small: Small, tmp_path: Path) -> None:
     folder = tmp_path / "answers"
     folder.mkdir()
     save(folder / "a.json", saved())
-    save(folder / "b.csv", [row | {"rater_id": "c3d4"} for row in saved()])
-    half = save(folder / "c.json", saved())
-    half.write_text(half.read_text()[:-200])
+    save(folder / "b.CSV", [row | {"rater_id": "c3d4"} for row in saved()])
+    half = json.dumps(saved())[:-200]
+    contents = {
+        "c.json": half, "d.json": "", "e.json": "[]", "f.json": json.dumps(saved()[:1]), "g.json": "{}", "h.csv": "",
+        "i.csv": "trial_type,rt\nx,1\n", "j.json": json.dumps([row | {"study_id": "s-2"} for row in saved()]),
+        "k.json": "[1, 2]", "l.json": "<html>", "m.json": "[" * 50_000, "n.json": '[{"trial_id": "b/0-x" "rt": 1}]',
+    }  # fmt: skip
+    for name, content in contents.items():
+        (folder / name).write_text(content)
+    (folder / "._a.json").write_bytes(b"\0\5\26\7")  # what a Mac puts beside each file
+    (folder / "notes.txt").write_text("mine")
+    found = take(small, folder, "jspsych")
+    assert (found.new, found.known, found.refused) == (8, 0, [])
+    assert len(found.files) == len(contents)
+    for name, line in zip(contents, found.files, strict=True):
+        assert f"answers/{name}" in line
+        assert ("is the file cut off?" in line) == (name == "c.json"), line
+    assert take(small, folder, "jspsych").known == 8
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_an_error(small: Small, tmp_path: Path) -> None:
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text("[]")
     before = records(small)
-    with pytest.raises(ValueError, match=r"c\.json is not whole JSON"):
-        take(small, folder, "jspsych")
+    with pytest.raises(ValueError, match=r"a\.json holds no answer .* nothing can be read of the other 1 files"):
+        take(small, tmp_path, "jspsych")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"empty holds no \.json and no \.csv"):
+        take(small, tmp_path / "empty", "jspsych")
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*nothing\.json"):
+        take(small, tmp_path / "nothing.json", "jspsych")
     assert records(small) == before
-    half.unlink()
-    assert take(small, folder, "jspsych").new == 8
 
 
 @pytest.mark.parametrize(
     ("change", "error"),
     [
         ({"study_id": "s-2"}, "trial 1 belongs to study 's-2'"),
+        ({"study_id": ["s-1"]}, r"trial 1 belongs to study \['s-1'\]"),
         ({"schema_version": 2}, "trial 1 has schema version 2"),
-        ({"choice": None}, "trial 1: choice is missing"),
-        ({"t_answered_utc": "noon"}, "'noon' is not a time"),
-        ({"rt": "fast"}, "'fast' is not a number"),
+        ({"schema_version": None}, "trial 1 has schema version None"),
     ],
 )
-def test_jspsych_damage_is_named(small: Small, tmp_path: Path, change: dict, error: str) -> None:
+def test_jspsych_files_of_another_study_are_named(small: Small, tmp_path: Path, change: dict, error: str) -> None:
     rows = saved()
     rows[1] |= change
     with pytest.raises(ValueError, match=error):
         take(small, save(tmp_path / "data.json", rows), "jspsych")
     with pytest.raises(ValueError, match="no row has a trial_id"):
         take(small, save(tmp_path / "data.json", rows[:1]), "jspsych")
+
+
+CHANGES = [
+    *({"rt": value} for value in NUMBERS),
+    *({"position": value} for value in (1.5, 2**31, "first", True, [0], math.nan)),
+    *({"t_answered_utc": value} for value in TIMES),
+    *({"t_shown_utc": value} for value in TIMES if value != ""),
+    *({"choice": value} for value in (None, ["left"], True, "LEFT", {"left": 1}, "", 0)),
+    *({"left_id": value} for value in (None, ["i2"], 2, "i3", "i1")),
+    *({"right_id": value} for value in (["i1"], None, "i3")),
+    *({"rater_id": value} for value in (None, ["a1b2"], {"id": 1}, "a b", "x" * 65, "", "<b>")),
+    *({"kind": value} for value in (None, "odd", ["main"], "catch")),
+    *({"trial_id": value} for value in ("nowhere", ["b/0-x"], 7, True, {"id": "b/0-x"})),
+]
+
+
+def test_jspsych_answers_that_cannot_be_are_refused_each_by_itself(small: Small, tmp_path: Path) -> None:
+    wrong = [saved()[1] | {"rater_id": f"bad-{i}"} | change for i, change in enumerate(CHANGES)]
+    strange = [None, 3, "text", [{"trial_id": "b/0-x"}], True]
+    found = take(small, save(tmp_path / "data.json", [*saved(), *wrong, *strange]), "jspsych")
+    assert (found.new, found.known) == (4, 0), "their neighbours are taken"
+    for i, line in enumerate(found.refused, 5):
+        assert f"data.json, trial {i}: " in line, (line, [*CHANGES, *strange][i - 5])
+        assert len(line) < 400
+    assert len(found.refused) == len(wrong) + len(strange)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_jspsych_tables_that_a_spreadsheet_saved_anew(small: Small, tmp_path: Path, encoding, separator) -> None:
+    rows = [row | {"schema_version": "1.0"} if "trial_id" in row else row for row in saved()]
+    text = save(tmp_path / "data.csv", rows).read_text()
+    table = list(csv.reader(text.splitlines()))
+    with (tmp_path / "data.csv").open("w", newline="", encoding=encoding) as file:
+        csv.writer(file, delimiter=separator).writerows(table)
+    assert take(small, tmp_path / "data.csv", "jspsych") == Imported(4, 0, [])
+
+
+def test_another_encoding_is_named_with_its_line(small: Small, tmp_path: Path) -> None:
+    path = save(tmp_path / "data.csv", [row | {"note": "Grüße"} for row in saved()])
+    path.write_bytes(path.read_text().encode("cp1252"))
+    with pytest.raises(ValueError, match=r"data\.csv, line 2: byte 0xfc is not UTF-8; in Windows-1252 it would read"):
+        take(small, path, "jspsych")
 
 
 def test_jspsych_people_get_a_pseudonym_and_can_leave_by_their_platform_id(small: Small, tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import csv
 import json
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from qdfeedback.feedback.store import Store
 from qdfeedback.study.analysis.report import report
 from qdfeedback.study.exchange.exports import export
-from qdfeedback.study.exchange.imports import Imported, import_answers
+from qdfeedback.study.exchange.imports import Imported, format_of, import_answers
 from tests.study.small_study import Small, small_study
 
 RECORDS = ["jsonl", "csv", "parquet"]
@@ -125,7 +130,7 @@ def test_another_study_and_another_version_are_refused(small: Small, other: Smal
     with pytest.raises(ValueError, match="schema version 99"):
         take(other, out, "jsonl")
     (out / "export.json").write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match="is an export as jsonl, not as csv"):
+    with pytest.raises(ValueError, match="is an export as 'jsonl', not as csv"):
         take(other, out, "csv")
 
 
@@ -138,9 +143,6 @@ def test_wrong_columns_name_file_and_line(small: Small, tmp_path: Path) -> None:
         take(small, path, "csv")
     path.write_text(text.replace("choice", "xchoice", 1))
     with pytest.raises(ValueError, match="'choice' is missing"):
-        take(small, path, "csv")
-    path.write_text(text.replace("812.5", "soon", 1))
-    with pytest.raises(ValueError, match="line 2: rt_ms must be a number, got 'soon'"):
         take(small, path, "csv")
 
 
@@ -170,6 +172,178 @@ def test_an_answer_that_cannot_be_is_refused_alone(small: Small, tmp_path: Path,
     assert len(found.refused) == 1
     assert "responses.jsonl, line 1" in found.refused[0]
     assert reason in found.refused[0]
+
+
+WRONG = [
+    *({"rt_ms": value} for value in (1e30, -1, "soon", "inf", math.nan, math.inf, 10**400, True, [1], {"a": 1}, "1_0")),
+    *({"position": value} for value in (1.5, 2**31, 1e30, "first", False, [0])),
+    *({"probability": value} for value in (-0.1, 1.1, math.nan, "half", True, [0.5])),
+    *({"t_answered_utc": value} for value in (
+        None, "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00", "yesterday", 20261120, True, ["2026"], "",
+    )),
+    {"t_shown_utc": "9999-12-31T23:59:59-00:01"},
+    *({"choice": value} for value in (None, "both", True, ["left"], "value", "label")),
+    *({"winner_id": value} for value in (None, "i9", ["i1"], 1)),
+    *({"left_id": value} for value in (None, "i9", ["i1"])),
+    *({"right_id": value} for value in (None, "i9")),
+    *({"ref_id": value} for value in (None, "i9")),
+    *({"value": value} for value in (3, "a", math.nan)),
+    *({"kind": value} for value in (None, "odd", "practice", ["main"])),
+    *({"task": value} for value in (None, "pair", "odd", ["triplet"])),
+    *({"question": value} for value in ("better", "odd", ["alike"])),
+    *({"annotator_kind": value} for value in (None, "dog", ["person"])),
+    *({"rater_id": value} for value in (None, "a\0b", "\ud800", 7, ["r"])),
+    *({"trial_id": value} for value in (None, "b/9", ["b/0-x"])),
+    {"extra": 1},
+]  # fmt: skip
+
+
+def test_answers_that_cannot_be_are_refused_each_by_itself(small: Small, tmp_path: Path) -> None:
+    path = give(small, tmp_path / "out", "jsonl") / "responses.jsonl"
+    good = [json.loads(line) for line in path.read_text().splitlines()]
+    wrong = [good[0] | {"rater_id": f"bad-{i}"} | change for i, change in enumerate(WRONG)]
+    short = {name: value for name, value in good[0].items() if name != "task"}
+    lines = [json.dumps(row) for row in (*wrong, *good, short, [1], 3, None)]
+    path.write_text("\n".join(lines))
+    found = take(small, path, "jsonl")
+    assert (found.new, found.known, found.files) == (0, 9, [])
+    numbers = [*range(1, len(WRONG) + 1), *range(len(WRONG) + 10, len(WRONG) + 14)]
+    assert sorted(int(re.search(r"responses\.jsonl, line (\d+): ", line)[1]) for line in found.refused) == numbers
+    assert str(found) == f"0 new answers, 9 known already, {len(numbers)} refused"
+
+
+def test_a_judgment_without_a_trial_must_fit_its_question_and_itself(small: Small, tmp_path: Path) -> None:
+    path = give(small, tmp_path / "out", "jsonl") / "responses.jsonl"
+    model = json.loads(path.read_text().splitlines()[4]) | {"trial_id": "own"}
+    assert (model["annotator_kind"], model["task"]) == ("simulation", "triplet")
+    wrong = [
+        {"question": "better"}, {"ref_id": None}, {"right_id": None, "winner_id": model["left_id"]},
+        {"task": "rating", "choice": "value", "value": 3, "winner_id": None},
+        {"task": "rating", "question": "grade", "choice": "value", "value": 3.5, "winner_id": None, "right_id": None},
+    ]  # fmt: skip
+    rows = [model | {"rater_id": f"m{i}"} | change for i, change in enumerate([*wrong, {}])]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = take(small, path, "jsonl")
+    assert (found.new, len(found.refused)) == (1, len(wrong))
+
+
+@pytest.mark.parametrize("fmt", ["csv", "parquet"])
+def test_numbers_that_cannot_be_are_refused_with_their_line_in_tables_too(small: Small, tmp_path: Path, fmt) -> None:
+    path = give(small, tmp_path / "out", fmt) / f"responses.{fmt}"
+    if fmt == "csv":
+        path.write_text(path.read_text().replace("812.5", "soon", 1).replace("2026-11-20T10:20:30.123", "9999-99", 1))
+        reasons = [r"line 2: rt_ms: 'soon' is not a number"]
+    else:
+        table = pq.read_table(path)
+        times = ["9999-12-31T23:59:59-01:00", *table["t_answered_utc"].to_pylist()[1:]]
+        pq.write_table(table.set_column(table.column_names.index("t_answered_utc"), "t_answered_utc", [times]), path)
+        reasons = [r"row 1: t_answered_utc: '9999-12-31T23:59:59-01:00' is not a time"]
+    found = take(small, path, fmt)
+    assert (found.new, found.known, len(found.refused)) == (0, 8, 1)
+    assert re.search(reasons[0], found.refused[0])
+
+
+def test_a_time_with_an_offset_is_kept_in_utc_and_a_day_as_it_is(small: Small, tmp_path: Path) -> None:
+    path = give(small, tmp_path / "out", "jsonl") / "responses.jsonl"
+    row = json.loads(path.read_text().splitlines()[0]) | {"rater_id": "new"}
+    times = {"t_shown_utc": "2026-11-20", "t_answered_utc": "2026-11-20T01:00:00+02:00"}
+    path.write_text(json.dumps(row | times))
+    assert take(small, path, "jsonl").new == 1
+    assert [records(small)[-1][name] for name in ("shown_utc", "answered_utc")] == [
+        "2026-11-20", "2026-11-19T23:00:00.000+00:00",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table_that_a_spreadsheet_saved_anew(small: Small, tmp_path: Path, encoding, separator) -> None:
+    path = give(small, tmp_path / "out", "csv") / "responses.csv"
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))
+    with path.open("w", newline="", encoding=encoding) as file:
+        csv.writer(file, delimiter=separator).writerows([*rows, [""] * len(rows[0])])
+    assert take(small, path, "csv") == Imported(0, 9, [])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_json_lines_that_an_editor_saved_anew(small: Small, tmp_path: Path, encoding) -> None:
+    path = give(small, tmp_path / "out", "jsonl") / "responses.jsonl"
+    path.write_bytes(path.read_text().replace("\n", "\r\n").encode(encoding))
+    assert take(small, path, "jsonl") == Imported(0, 9, [])
+
+
+def test_only_what_is_cut_off_is_said_to_be(small: Small, tmp_path: Path) -> None:
+    path = give(small, tmp_path / "out", "jsonl") / "responses.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-1], lines[-1][:-5]]))
+    with pytest.raises(ValueError, match=r"line 9: not JSON.*; is the file cut off\?$"):
+        take(small, path, "jsonl")
+    path.write_text("\n".join([lines[0][:-5], *lines[1:]]))
+    with pytest.raises(ValueError, match=r"line 1: not JSON") as error:
+        take(small, path, "jsonl")
+    assert "cut off" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda told: [told], r"export\.json must hold an object, it holds a list"),
+        (lambda told: told | {"counts": [1]}, r"export\.json does not count the records of items"),
+        (lambda told: told | {"counts": {}}, r"export\.json does not count the records of items"),
+        (
+            lambda told: told | {"counts": told["counts"] | {"items": 99}},
+            r"items\.jsonl holds 10 .* 99; is the file cut",
+        ),
+        (lambda told: told | {"counts": told["counts"] | {"items": 3}}, r"items\.jsonl holds 10 .* counts 3$"),
+        (lambda told: told | {"study_id": ["s-1"]}, r"export\.json belongs to study \['s-1'\], not to 's-1'"),
+        (lambda told: told | {"schema_version": "1"}, "schema version '1', this version reads 1"),
+    ],
+)
+def test_manifests_of_the_wrong_shape(small: Small, other: Small, tmp_path: Path, change, error: str) -> None:
+    path = give(small, tmp_path / "out", "jsonl") / "export.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(ValueError, match=error):
+        take(other, tmp_path / "out", "jsonl")
+    assert not records(other)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"format": ["jsonl"]}', '{"format": "xml"}', "{}"])
+def test_a_folder_that_does_not_tell_its_format_is_asked_about(tmp_path: Path, content: str) -> None:
+    (tmp_path / "export.json").write_text(content)
+    with pytest.raises(ValueError, match=r"must hold an object|does not tell its format: name it, one of jsonl, csv"):
+        format_of(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "format_"), [("a.csv", "csv"), ("A.CSV", "csv"), ("a.Parquet", "parquet")])
+def test_the_name_of_a_table_tells_its_format(name: str, format_: str) -> None:
+    assert format_of(Path(name)) == format_
+
+
+def test_what_is_asked_comes_in_whole_or_not(small: Small, other: Small, tmp_path: Path) -> None:
+    out = give(small, tmp_path / "out", "jsonl")
+    text = (out / "trials.jsonl").read_text()
+    (out / "trials.jsonl").write_text(text.replace('"published_utc": "2026', '"published_utc": "x', 1))
+    with pytest.raises(ValueError, match=r"trials\.jsonl, line 1: published_utc: .* is not a time"):
+        take(other, out, "jsonl")
+    assert not table(other, "trials")
+
+
+def test_parquet_of_any_number_of_rows_in_few_bytes(small: Small, tmp_path: Path, monkeypatch) -> None:
+    path = give(small, tmp_path / "out", "parquet") / "responses.parquet"
+    monkeypatch.setattr("qdfeedback.study.exchange.read_records.MOST_ROWS", 8)
+    with pytest.raises(ValueError, match=r"responses\.parquet .*9 rows, at most 8 are read"):
+        take(small, path, "parquet")
+
+
+@pytest.mark.parametrize("fmt", RECORDS)
+def test_a_file_of_another_kind_is_named(small: Small, tmp_path: Path, fmt: str) -> None:
+    path = tmp_path / f"responses.{fmt}"
+    for content in (b"PK\x03\x04", b"\x00" * 40, b"<html></html>", b"PAR1", np.random.default_rng(0).bytes(400)):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"responses\.{fmt}"):
+            take(small, path, fmt)
+    with pytest.raises((ValueError, OSError), match=r"a folder|no file"):
+        take(small, tmp_path / "nothing", fmt)
 
 
 @pytest.mark.parametrize(
