@@ -144,13 +144,15 @@ def _read_folder(path: Path, study: Study, fmt: RecordFormat) -> _Batch:
         raise ValueError(f"{path} is no finished export: there is no export.json in it")
     manifest = files.read_json(path / "export.json", dict)
     if manifest.get("schema_version") != RECORD:
-        found = brief(manifest.get("schema_version"))
-        raise ValueError(f"{path}/export.json has schema version {found}, this version reads {RECORD}")
+        version = brief(manifest.get("schema_version"))
+        raise ValueError(f"{path}/export.json has schema version {version}, this version reads {RECORD}")
     _is_of(study, manifest.get("study_id"), f"{path}/export.json")
     if manifest.get("format") != fmt:
         raise ValueError(f"{path} is an export as {brief(manifest.get('format'))}, not as {fmt}")
     _is_of(study, read_study(path).study_id, f"{path}/study.json")
-    counts, found, refused = manifest.get("counts"), {}, []
+    counts = manifest.get("counts")
+    found: dict[str, list[tuple[str, Row]]] = {}
+    refused: list[str] = []
     for name in TABLES:
         rows, refused = read_records(path / f"{name}.{fmt}", name, fmt)
         if refused and name != "responses":  # what is asked is one whole
@@ -247,8 +249,8 @@ def _merge(
         differing = [name for name in row if name not in free and row[name] != other.get(name)]
         if differing:
             raise ValueError(
-                f"{key} {brief(row[key])} is another one in this study: {', '.join(differing)} differ; is the export of "
-                "another study of the same name?"
+                f"{key} {brief(row[key])} is another one in this study: {', '.join(differing)} differ; is the export "
+                "of another study of the same name?"
             )
     return found
 
