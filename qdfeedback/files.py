@@ -137,11 +137,14 @@ def beside(path: Path, what: str) -> Path:
     return aside
 
 
-def put_aside(path: Path) -> None:
-    """Gives a damaged file a name of its own, under which nobody takes it for whole; one that is gone stays gone."""
-    if path.exists():
-        aside = path.with_name(f"{path.name}.damaged")
-        path.replace(beside(aside, "again") if aside.exists() else aside)
+def put_aside(path: Path) -> Path | None:
+    """Gives a damaged file a name of its own, under which nobody takes it for whole; returns it, None of no file."""
+    if not path.exists():
+        return None
+    aside = path.with_name(f"{path.name}.damaged")
+    aside = beside(aside, "again") if aside.exists() else aside
+    path.replace(aside)
+    return aside
 
 
 def pack(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> bytes:

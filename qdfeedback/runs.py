@@ -272,9 +272,13 @@ class Run:
         self.shown.note(zip(batch.ids[rows].tolist(), names, strict=True))
 
     def save_model(self, role: str, name: str, model: Any) -> None:
-        """Writes a model under models/."""
+        """Writes a model under models/; another one of its name, of a refit that is repeated, is put aside."""
         self.saved[role] = f"models/{name}.npz"
-        model.save(self.path / self.saved[role])
+        path = self.path / self.saved[role]
+        before = files.put_aside(path)
+        model.save(path)
+        if before is not None and before.read_bytes() == path.read_bytes():
+            before.unlink()
 
     def save_archive(self, placement: Placement) -> None:
         """Writes the archive's elites, with cells and ranges, as `archive.npz`."""
