@@ -188,3 +188,22 @@ def test_settings_of_the_wrong_shape_are_one_line(tmp_path: Path, text: str) -> 
 def test_settings_that_json_cannot_hold_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="settings must be JSON values, encoder is ndarray"):
         runs.create(tmp_path / "r", {"seed": 1, "encoder": np.zeros(2)}, NAMES)
+
+
+def test_an_archive_is_restored_after_its_generator_too(tmp_path: Path) -> None:
+    """Building emitters draws from the archive, whose own random numbers must go on where they were."""
+    run, parts = a_run(tmp_path / "r", 3)
+    placement, rng = parts["placement"], parts["rng"]
+
+    class Drawing:
+        def state(self):
+            return {}, {}
+
+        def restore(self, placement, arrays, state):
+            placement.archive.sample_elites(7)
+
+    arrays, state = runs.capture(placement, Drawing(), rng)
+    expected = placement.archive.sample_elites(9)["id"]
+    again = type(placement)(placement.quality, placement.diversity, archives.grid(10, (20, 20))(RANGES, 1))
+    runs.restore(runs.Checkpoint(2, arrays, state), again, Drawing(), rng)
+    assert np.array_equal(again.archive.sample_elites(9)["id"], expected)
