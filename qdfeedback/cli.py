@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, subcommand
 
-from qdfeedback.study.exchange.formats import Format, ImportFormat
+from qdfeedback.study.exchange.formats import RECORD_FORMATS, Format, ImportFormat
+from qdfeedback.study.words import counted
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,8 @@ class New:
         made = make_study(
             self.study, study, sources, wanted, database=self.database, sensitive=has_word if words else None
         )
-        print(f"{made} trials about {len(sources)} runs: change {self.study}/study.json as you like, then")
+        what = f"{counted(made, 'trial')} about {counted(len(sources), 'run')}"
+        print(f"{what}: change {self.study}/study.json as you like, then")
         print(f"qdfeedback study serve {self.study}")
 
 
@@ -182,7 +184,12 @@ class Export:
             jspsych=page,
             training=Training(self.by, self.exclude, self.question),
         )
-        print(f"{n} records in {self.out}")
+        if n:
+            print(f"{counted(n, 'record')} in {self.out}")
+        elif self.format in RECORD_FORMATS:
+            print(f"nobody has answered yet: {self.out} holds the study alone")
+        else:
+            raise ValueError(f"the study asks nothing yet: {self.out} holds no question")
 
 
 @dataclass(frozen=True)
@@ -239,8 +246,8 @@ class Report:
         files.write_atomic(out / "report.html", page(found).encode())
         kinds = found["answers"]["kinds"]
         n = sum(count for kind, count in kinds.items() if kind != "practice")
-        people = "1 person" if found["raters"]["answered"] == 1 else f"{found['raters']['answered']} people"
-        print(f"{people}, {n} answers: {out}/report.html and report.json")
+        people = counted(found["raters"]["answered"], "person", "people")
+        print(f"{people}, {counted(n, 'answer')}: {out}/report.html and report.json")
 
 
 @dataclass(frozen=True)
@@ -261,7 +268,7 @@ class DeleteRater:
 
         place = open_study(self.study, self.database)
         gone = delete_rater(place.folder, place.database, place.study, self.rater)
-        print(f"{gone.judgments} answers removed" + "".join(f"; {name} removed" for name in gone.reports))
+        print(f"{counted(gone.judgments, 'answer')} removed" + "".join(f"; {name} removed" for name in gone.reports))
         if gone.reports:
             print("the report is made anew with: qdfeedback study report")
         if gone.models:

@@ -311,7 +311,32 @@ def test_an_export_for_publication_names_nobody(call, small: Path, tmp_path: Pat
 
 def test_training_data_goes_into_a_file(call, small: Path, tmp_path: Path) -> None:
     out = call("export", small, tmp_path / "pairs.jsonl", "--format", "trl")
-    assert out == f"{len((tmp_path / 'pairs.jsonl').read_text().splitlines())} records in {tmp_path}/pairs.jsonl\n"
+    assert out == f"1 record in {tmp_path}/pairs.jsonl\n"
+    assert len((tmp_path / "pairs.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("fmt", ["jsonl", "csv", "parquet"])
+def test_an_export_before_anybody_has_answered_says_so(call, tmp_path: Path, fmt: str) -> None:
+    plain_study(tmp_path / "s")
+    out = call("export", tmp_path / "s", tmp_path / "out", "--format", fmt)
+    assert out == f"nobody has answered yet: {tmp_path}/out holds the study alone\n"
+
+
+@pytest.mark.parametrize("fmt", ["jspsych", "label-studio", "potato"])
+def test_questions_that_are_none_are_no_export(fail, tmp_path: Path, fmt: str) -> None:
+    write_study(tmp_path / "s", STUDY)
+    Store(tmp_path / "s/judgments.db").close()
+    assert fail("export", tmp_path / "s", tmp_path / "out", "--format", fmt)
+
+
+def test_one_is_told_as_one(call, tmp_path: Path) -> None:
+    assert call("new", tmp_path / "s", text_run(tmp_path / "a"), "--pairs", 1).startswith("1 trial about 1 run: ")
+    _, app = site(tmp_path / "s")
+    visitor = Visitor(app).join(PROLIFIC_PID="one")
+    visitor.get("/task")
+    visitor.answer("left")
+    assert call("export", tmp_path / "s", tmp_path / "out") == f"1 record in {tmp_path}/out\n"
+    assert call("delete-rater", tmp_path / "s", "one").startswith("1 answer removed\n")
 
 
 def test_an_export_overwrites_nothing(fail, small: Path, tmp_path: Path) -> None:

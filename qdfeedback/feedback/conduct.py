@@ -114,12 +114,15 @@ def left_out(database: Database, study: Rules, *, until: int, refit: int, noted:
 
 
 def rules(study: Rules) -> list[str]:
-    """Returns the rules, each as a sentence."""
+    """Returns the rules that hold, each as a sentence."""
     share = f"{min(study.catch_pass, study.catch_per_rater)} of {study.catch_per_rater}"
-    return [
+    obvious = (
         f"Fewer right answers to trials with an obvious answer than {share}, or that share of those seen; "
-        f"a skipped one is not right.",
-        f"A median response time below {study.fast_ms:g} ms.",
+        f"a skipped one is not right."
+    )
+    return [
+        *([obvious] if study.catch_per_rater and study.catch_pass else []),
+        *([f"A median response time below {study.fast_ms:g} ms."] if study.fast_ms else []),
         f"A share of left answers that chance gives more rarely than {BAND:.1%} of the time.",
         f"One and the same side or rating (ties apart) in more than {SAME_SHARE:.0%} of at least "
         f"{SAME_ANSWERS} answers.",

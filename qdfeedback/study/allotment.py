@@ -146,6 +146,17 @@ class Allotment:
         main = trials.c.study_id == self.study.study_id, trials.c.kind == "main"
         return self.database.value(query.where(*main, want).limit(1)) is not None
 
+    def can_come_free(self, rater: Rater | None = None) -> bool:
+        """True where a trial, that the person may see, has fewer answers than it is to have, whoever holds it."""
+        answered = self._answered().subquery()
+        given = sa.select(answered.c.trial_id, sa.func.count().label("n")).group_by(answered.c.trial_id).subquery()
+        query = sa.select(trials.c.number).select_from(trials.outerjoin(given, given.c.trial_id == trials.c.trial_id))
+        want = sa.func.coalesce(given.c.n, 0) < self.study.raters_per_trial
+        main = [trials.c.study_id == self.study.study_id, trials.c.kind == "main"]
+        if rater is not None:
+            main = self.visible(rater, "main")
+        return self.database.value(query.where(*main, want).limit(1)) is not None
+
     def _counted(self) -> sa.Subquery:
         """Returns for each trial that anybody counts against how many do."""
         held = self._holding().subquery()
@@ -186,8 +197,7 @@ class Allotment:
 
         An answer counts wherever it was given; a skipped trial does not.
         """
-        this = self.study.study_id
-        answered = sa.select(judgments.c.trial_id, judgments.c.annotator_id.label("rater_id")).where(*counting(this))
+        this, answered = self.study.study_id, self._answered()
         rater = sa.and_(raters.c.study_id == assignments.c.study_id, raters.c.rater_id == assignments.c.rater_id)
         planned = (
             sa.select(assignments.c.trial_id, assignments.c.rater_id)
@@ -204,6 +214,11 @@ class Allotment:
             answered = answered.where(judgments.c.trial_id == trial_id)
             planned = planned.where(assignments.c.trial_id == trial_id)
         return answered.union(planned)
+
+    def _answered(self) -> sa.Select[Any]:
+        """Returns who has answered which trial."""
+        who = judgments.c.annotator_id.label("rater_id")
+        return sa.select(judgments.c.trial_id, who).where(*counting(self.study.study_id))
 
     def _main_pool(self, connection: sa.Connection, rater: Rater, mine: set[str]) -> list[Any]:
         """Returns trials that want answers, those with the fewest first, in an order of the person's own."""

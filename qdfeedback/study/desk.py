@@ -165,6 +165,21 @@ class Desk:
             main, catch = min(main, found.get("main", 0)), min(catch, found.get("catch", 0))
         return main + catch + round(self.study.repeats * main)
 
+    def practice_left(self, rater: Rater | None = None) -> int:
+        """Returns how many practice trials a person has still before them; of somebody new, all that there are."""
+        if rater is not None:
+            mine = self._practice(rater) if rater.stage in ("warning", "practice") else []
+            return sum(self.given(rater, shown) is None for shown in mine)
+        this = trials.c.study_id == self.study.study_id, trials.c.kind == "practice"
+        found = self.database.value(sa.select(sa.func.count()).select_from(trials).where(*this))
+        return self.study.practice if self.study.live and not self._is_begun() else min(found, self.study.practice)
+
+    def has_answered(self, rater: Rater) -> bool:
+        """True where an answer of the person is kept, be it to a practice trial."""
+        mine = judgments.c.study_id == self.study.study_id, judgments.c.annotator_id == rater.rater_id
+        person = judgments.c.annotator_kind == "person"
+        return self.database.value(sa.select(judgments.c.id).where(*mine, person).limit(1)) is not None
+
     def has_marked(self) -> bool:
         """True where some items are marked as sensitive."""
         return self.database.value(marked_items(self.study.study_id).limit(1)) is not None

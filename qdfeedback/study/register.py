@@ -121,8 +121,18 @@ class Register:
         return rater
 
     def _refuse_if_full(self, connection: sa.Connection) -> None:
-        if self.study.max_raters is not None and self._taking_part(connection) >= self.study.max_raters:
+        if (
+            self.study.max_raters is not None
+            and (connection.scalar(self._count(here=True)) or 0) >= self.study.max_raters
+        ):
             raise StudyFullError
+
+    def places(self) -> Literal["free", "taken", "full"]:
+        """Returns whether more people can take part: "taken" where some who hold a place may still give it up."""
+        most = self.study.max_raters
+        if most is None or self.database.value(self._count(here=True)) < most:
+            return "free"
+        return "taken" if self.database.value(self._count(here=False)) < most else "full"
 
     def _come_back(
         self, connection: sa.Connection, rater_id: str, platform: Platform, stage: str, *, known: bool
@@ -265,14 +275,13 @@ class Register:
         text = "|".join((self.study.study_id, *parts))
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
-    def _taking_part(self, connection: sa.Connection) -> int:
-        gone = sa.and_(raters.c.stage != "done", sa.not_(self.are_there()))
-        here = (
-            sa.select(sa.func.count())
-            .select_from(raters)
-            .where(raters.c.study_id == self.study.study_id, raters.c.stage != "withdrawn", sa.not_(gone))
-        )
-        return int(connection.scalar(here) or 0)
+    def _count(self, *, here: bool) -> sa.Select[Any]:
+        """Returns the query for how many have finished; with `here`, or hold a place until they do."""
+        counts = raters.c.stage == "done"
+        if here:
+            counts = sa.or_(counts, sa.and_(raters.c.stage != "withdrawn", self.are_there()))
+        query = sa.select(sa.func.count()).select_from(raters)
+        return query.where(raters.c.study_id == self.study.study_id, counts)
 
 
 def identity(study: Study, rater_id: str, platform: Platform) -> dict[str, str]:

@@ -21,9 +21,8 @@ CONSENT = (
     "deleted with your answers at any time. Taking part is voluntary: you can stop whenever you like."
 )
 INSTRUCTIONS = (
-    "Say what you find: apart from a few questions with an obvious answer, nothing is right or wrong. Look at each "
-    "before you decide, and answer by clicking or with the keys that are shown. A few questions come twice, so that we "
-    "can tell how much answers vary."
+    "Say what you find: except where the answer is obvious, nothing is right or wrong. Look at everything that is "
+    "shown before you decide. Should a question come twice, say what you find then: it tells how much answers vary."
 )
 
 

@@ -24,7 +24,7 @@ def page(report: dict[str, Any]) -> str:
     from qdfeedback.study.web.templating import environment
 
     templates = environment()
-    templates.filters |= {"figure": figure, "percent": percent, "place": place, "p_value": p_value}
+    templates.filters |= {"figure": figure, "percent": percent, "place": place, "p_value": p_value, "p_text": p_text}
     return str(templates.get_template("report.html").render(report=report, rows=ROWS))
 
 
@@ -41,6 +41,11 @@ def percent(value: Any, digits: int = 0) -> str:
 def p_value(value: float | None) -> str:
     """Returns a probability with four digits; a dash where it is not defined."""
     return "below 0.0001" if value is not None and value < 1e-4 else figure(value, 4)
+
+
+def p_text(value: float | None) -> str:
+    """Returns a probability for a sentence, "" where it is not defined."""
+    return "" if value is None else f"p {p_value(value)}" if value < 1e-4 else f"p = {p_value(value)}"
 
 
 def place(value: float, low: float, high: float) -> float:

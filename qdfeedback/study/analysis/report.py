@@ -67,7 +67,7 @@ def _report(database: Database, study: Study, probabilities: Probabilities) -> d
         "rules": rules(study),
         "conduct": people,
         "questions": [
-            {"name": question.name, "task": question.task, "text": question.text}
+            {"name": question.name, "task": question.task, "text": question.text, "tie": question.tie}
             | {name: question_figures(part, question) for name, part in groups.items()}
             for question in study.questions
         ],

@@ -38,12 +38,13 @@ from qdfeedback.study.register import (
 )
 from qdfeedback.study.sessions import NoSessionError
 from qdfeedback.study.web import visit
+from qdfeedback.study.web.closed import TAKEN, closed
 from qdfeedback.study.web.errors import AppError, explainer, message
 from qdfeedback.study.web.guard import Buckets, Guard, Limits
 from qdfeedback.study.web.owner import Owner
 from qdfeedback.study.web.pages import Pages
 from qdfeedback.study.web.still import still
-from qdfeedback.study.web.view import expected_choice, view
+from qdfeedback.study.web.view import expected_choice, keys_of, verdict, view
 
 STATIC = Path(__file__).parent / "static"
 WAIT, WAIT_LONGER = 2, 10  # seconds between two looks of who waits for questions
@@ -129,7 +130,12 @@ class Site:
         if rater is not None:
             return self.cookies.give(self._to("task"), token)
         page = self.pages(
-            "consent.html", token=self.register.form_token(token), platform=platform, trials=self.desk.longest()
+            "consent.html",
+            token=self.register.form_token(token),
+            platform=platform,
+            closed=closed(self.place, self.desk),
+            trials=self.desk.longest(),
+            practice=self.desk.practice_left(),
         )
         return self.cookies.give(page, token)
 
@@ -149,12 +155,14 @@ class Site:
             raise AppError(400, "Please tick the box", "Nobody takes part without agreeing.", ("./", "Go back"))
         who = self._platform(visit.checked(Platform(platform, person, session, submit_to)))
         try:
-            known = who.person and self.register.returning(who, cookie)
-            if not known and not self.desk.allotment.has_room() and pace(self.place) in ("none", "over"):
-                raise StudyFullError
-            rater = known or self.register.join(who, cookie)
-        except StudyFullError as error:
-            raise AppError(409, "The study is full", "Thank you for your interest: it has all its people.") from error
+            rater = who.person and self.register.returning(who, cookie)
+            if not rater:
+                why = closed(self.place, self.desk) if self.register.rater(cookie) is None else None
+                if why is not None:
+                    raise AppError(409, why.heading, why.text)
+                rater = self.register.join(who, cookie)
+        except StudyFullError as error:  # in this moment
+            raise AppError(409, TAKEN.heading, TAKEN.text) from error
         except (CookieTakenError, NoSessionError) as error:
             raise self._refusal(error) from error
         return self._to("warning" if rater.stage == "warning" else "instructions")
@@ -178,7 +186,8 @@ class Site:
 
     def instructions(self, request: Request) -> Response:
         """Tells what is asked, and how to answer."""
-        return self._page(request, "instructions.html", stage=self._rater(request).stage)
+        keys, practice = keys_of(self.study), self.desk.practice_left(self._rater(request))
+        return self._page(request, "instructions.html", keys=keys, practice=practice)
 
     # --- trials
 
@@ -196,7 +205,16 @@ class Site:
                 self.register.enter(rater, "done")
                 return self._to("done")
             seconds = WAIT if search == "at work" else WAIT_LONGER
-            return self._page(request, "waiting.html", seconds=seconds, done=done, search=search)
+            return self._page(
+                request,
+                "waiting.html",
+                seconds=seconds,
+                done=done,
+                search=search,
+                looks=search in ("at work", "paused") or self.desk.allotment.can_come_free(rater),
+                filtered=rater.filtered,
+                platform=rater.platform,
+            )
         return self._trial(request, rater, found)
 
     def answer(
@@ -231,7 +249,14 @@ class Site:
         rater = self._rater(request)
         if rater.stage in ENDED:
             return self._to("done")
-        return self._page(request, "stop.html", rater=rater, proven=self.register.is_proven(rater))
+        return self._page(
+            request,
+            "stop.html",
+            rater=rater,
+            proven=self.register.is_proven(rater),
+            done=self.desk.progress(rater)[0] if rater.stage == "trials" else 0,
+            answered=self.desk.has_answered(rater),
+        )
 
     def finish(self, request: Request, token: Text) -> Response:
         """Ends a person's part of a live study, which has no last question."""
@@ -252,10 +277,10 @@ class Site:
             if not self.register.is_proven(rater):
                 text = "Some of the answers were given with another link. Please ask those who make the study."
                 raise AppError(403, "These answers cannot be deleted from here", text, ("stop", "Go back"))
-            delete_rater(self.place.folder, self.place.database, self.study, rater.rater_id)
-            return message(
-                self.pages, 200, "You have left the study", "All your answers are deleted. Thank you for your time."
-            )
+            gone = delete_rater(self.place.folder, self.place.database, self.study, rater.rater_id)
+            text = "All your answers are deleted." if gone.judgments else "Nothing of you is stored."
+            back = "" if rater.platform == "link" else " Please return the task on the platform that sent you here."
+            return message(self.pages, 200, "You have left the study", f"{text}{back} Thank you for your time.")
         if rater.stage != "done":
             self.register.leave(rater)
         return self._to("done")
@@ -304,9 +329,7 @@ class Site:
         seen = view(self.place, self.desk, shown)
         done, total = self.desk.progress(rater)
         expected = expected_choice(seen)
-        feedback = None
-        if given is not None:
-            feedback = "skipped" if given == "skip" else ("right" if given == expected else "wrong")
+        feedback, told = (None, "") if given is None else verdict(seen, given)
         return self._page(
             request,
             "trial.html",
@@ -315,6 +338,7 @@ class Site:
             done=done,
             total=total,
             feedback=feedback,
+            told=told,
             expected=expected,
         )
 
@@ -342,8 +366,8 @@ class Site:
     def _rater(self, request: Request) -> Rater:
         rater = self.register.rater(self.cookies.token(request))
         if rater is None:
-            text = "Open the link that you were given, and agree to take part."
-            raise AppError(401, "We do not know you yet", text, ("./", "Begin"))
+            text = "Open the link that you were given: it leads to where you were, or to the beginning."
+            raise AppError(401, "We do not know you in this browser", text, ("./", "Begin"))
         return rater
 
     def _page(self, request: Request, template: str, **values: Any) -> Response:

@@ -36,7 +36,9 @@ def explainer(pages: Pages) -> Callable[[Request, Exception], Response]:
         if isinstance(error, AppError):
             return pages("message.html", status=error.status, **error.page)
         if isinstance(error, RequestValidationError):
-            return message(pages, 400, "That did not work", "A part of the form is missing.", AGAIN)
+            return message(
+                pages, 400, "That did not work", "What was sent is not complete, or not as the page sends it.", AGAIN
+            )
         if isinstance(error, HTTPException) and error.status_code == 413:
             return message(pages, 413, "Too much", "This is too much for one form.")
         if isinstance(error, HTTPException):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -108,18 +109,25 @@ class Owner:
     def _figures(self) -> list[tuple[str, int]]:
         this = self.place.study.study_id
         stages = [row["stage"] for row in self.place.database.rows(sa.select(raters).where(raters.c.study_id == this))]
-        query = sa.select(judgments.c.kind, sa.func.count().label("n")).where(
+        skipped = (judgments.c.choice == "skip").label("skipped")
+        query = sa.select(judgments.c.kind, skipped, sa.func.count().label("n")).where(
             judgments.c.study_id == this, judgments.c.annotator_kind == "person"
         )
-        kinds = {row["kind"]: row["n"] for row in self.place.database.rows(query.group_by(judgments.c.kind))}
+        found = self.place.database.rows(query.group_by(judgments.c.kind, skipped))
+        given = Counter({row["kind"]: row["n"] for row in found if not row["skipped"]})
+        passed = sum(row["n"] for row in found if row["skipped"] and row["kind"] != "practice")
         asked = self.place.database.value(
             sa.select(sa.func.count()).select_from(trials).where(trials.c.study_id == this, trials.c.kind == "main")
         )
-        return [
-            ("people", len(stages)), ("finished", stages.count("done")), ("withdrawn", stages.count("withdrawn")),
-            ("questions", asked), ("answers", kinds.get("main", 0)), ("repeats", kinds.get("repeat", 0)),
-            ("catch trials", kinds.get("catch", 0)),
+        figures = [
+            (len(stages), "person", "people"), (stages.count("done"), "finished", "finished"),
+            (stages.count("withdrawn"), "withdrawn", "withdrawn"), (asked, "question", "questions"),
+            (given["main"], "answer", "answers"), (given["repeat"], "answer to a repeat", "answers to repeats"),
+            (given["catch"], "answer to a catch trial", "answers to catch trials"),
+            (given["surplus"], "answer too late to count", "answers too late to count"),
+            (passed, "skipped", "skipped"),
         ]  # fmt: skip
+        return [(one if n == 1 else many, n) for n, one, many in figures]
 
     def _coverage(self) -> dict[str, list[int]]:
         """Returns for each question how many trials have 0, 1, … answers."""

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from qdfeedback.feedback.tables import items
 from qdfeedback.study.desk import Desk, Shown
 from qdfeedback.study.place import Place
-from qdfeedback.study.settings import SIDED, Question
+from qdfeedback.study.settings import SIDED, Question, Study
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,35 @@ def expected_choice(view: View) -> str | None:
     return {view.shown.left: "left", view.shown.right: "right"}.get(wanted)
 
 
+def verdict(view: View, given: str) -> tuple[str, str]:
+    """Returns how an answer to a practice trial compares with what it wants, in a word and as a sentence."""
+    wanted = expected_choice(view)
+    if wanted is None:
+        return "right", "Here every answer is right."
+    if given == wanted:
+        return "right", "That is what we expected here."
+    mark = "which is marked" if view.shown.right is not None else wanted
+    if given == "skip":
+        return "skipped", f"You skipped this one. We expected an answer here, {mark}."
+    if given in ("left", "right"):
+        return "wrong", f"Here we expected the other answer, {mark}."
+    return "wrong", f"Here we expected another answer, {mark}."
+
+
+def keys_of(study: Study) -> set[str]:
+    """Returns what kinds of keys the questions of a study have."""
+    found = set()
+    for question in study.questions:
+        if question.task in SIDED:
+            found |= {"two", "tie"} if question.tie else {"two"}
+        elif question.task == "label":
+            found.add("label")
+        else:
+            keys = {choice.value for choice in _choices(question) if choice.key}
+            found |= ({"figure"} if keys - {"10"} else set()) | (keys & {"10"})
+    return found
+
+
 _CONTENTS = sa.select(items.c.item_id, items.c.content).where(
     items.c.study_id == sa.bindparam("study"), items.c.item_id.in_(sa.bindparam("wanted", expanding=True))
 )
@@ -114,7 +143,7 @@ def _choices(question: Question) -> tuple[Choice, ...]:
     texts = question.steps if question.task == "rating" else question.options
     keys = [str(i + 1) if i < 9 else ("0" if i == 9 else "") for i in range(len(texts))]
     if question.task == "rating":  # a step's key is its own figure, where it has one
-        keys = [text if text in "0123456789" else {"10": "-"}.get(text, "") for text in texts]
+        keys = [text if len(text) == 1 else {"10": "-"}.get(text, "") for text in texts]
     return tuple(Choice(text, text, key, key) for text, key in zip(texts, keys, strict=True))
 
 

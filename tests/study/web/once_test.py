@@ -129,7 +129,7 @@ def test_quotas_are_exact_when_all_come_at_once(study) -> None:
         list(pool.map(lambda person: person.join().answer_all(left), people))
     assert set(per_trial(place).values()) == {2}
     assert len(per_trial(place)) == 10
-    assert "The study is full" in Visitor(app).join().page.text, "nothing is left to ask"
+    assert "The study is over" in Visitor(app).join().page.text, "nothing is left to ask"
 
 
 def test_a_trial_goes_to_others_when_somebody_is_gone(study) -> None:
