@@ -69,7 +69,7 @@ def said_by_people(args: Args, label: str | None) -> Marks:
         ValueError: The study has no such question.
     """
     assert args.study is not None
-    place = open_study(args.study, args.database)
+    place = open_study(args.study, args.database, write=False)
     study = place.study
     task = "rating" if label is None else "label"
     fitting = [

@@ -191,7 +191,7 @@ def judged_triplets(args: Args) -> Ints:
     """
     if args.study is None:
         return np.empty((0, 3), dtype=np.int64)
-    place = open_study(args.study, args.database)
+    place = open_study(args.study, args.database, write=False)
     left_out = excluded(read_answers(place.database, place.study), place.study)
     store = Store(place.database)
     items = store.triplets(place.study.study_id, source=args.source, people_without=left_out).items

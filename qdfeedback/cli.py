@@ -27,7 +27,7 @@ class Serve:
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is reached from other machines (put a proxy with https before it)."""
     database: str | None = None
-    """URL of the database, if it is not in the folder."""
+    """Path or URL of the database, if it is not in the folder."""
     public_url: str = ""
     """Address under which people reach the page, e.g. https://study.example.org."""
     proxy: tuple[str, ...] = ()
@@ -101,7 +101,7 @@ class New:
     seed: int = 0
     """Draws the trials, and each person's order and sides."""
     database: str | None = None
-    """URL of the database; a SQLite file in the folder if not given."""
+    """Path or URL of the database; a SQLite file in the folder if not given."""
 
     def run(self) -> None:
         """Makes the study."""
@@ -165,14 +165,14 @@ class Export:
     question: str = ""
     """trl, hf-triplets, nights, things: the answers to which question; needed where several are of the same kind."""
     database: str | None = None
-    """URL of the database, if it is not in the folder."""
+    """Path or URL of the database, if it is not in the folder."""
 
     def run(self) -> None:
         """Writes the export."""
         from qdfeedback.study.exchange.exports import Jspsych, Training, export
         from qdfeedback.study.place import open_study
 
-        place = open_study(self.study, self.database)
+        place = open_study(self.study, self.database, write=False)
         page = Jspsych(self.jspsych_packages, self.datapipe)
         n = export(
             place.folder,
@@ -203,7 +203,7 @@ class Import:
     format: ImportFormat | None = None
     """Which tool or file format; of a table it shows in the name if not given."""
     database: str | None = None
-    """URL of the database, if it is not in the folder."""
+    """Path or URL of the database, if it is not in the folder."""
 
     def run(self) -> None:
         """Imports, and names what could not be taken."""
@@ -229,7 +229,7 @@ class Report:
     out: Path | None = None
     """Folder to write report.html and report.json to; the study's own if not given."""
     database: str | None = None
-    """URL of the database, if it is not in the folder."""
+    """Path or URL of the database, if it is not in the folder."""
 
     def run(self) -> None:
         """Writes the report."""
@@ -239,7 +239,7 @@ class Report:
         from qdfeedback.study.analysis.run_models import run_probabilities
         from qdfeedback.study.place import open_study
 
-        place = open_study(self.study, self.database)
+        place = open_study(self.study, self.database, write=False)
         found = report(place.database, place.study, probabilities=run_probabilities(place))
         out = self.out or place.folder
         files.write_json(out / "report.json", found)
@@ -259,7 +259,7 @@ class DeleteRater:
     rater: Positional[str]
     """Their pseudonym in the study, or their id on the platform that they came from."""
     database: str | None = None
-    """URL of the database, if it is not in the folder."""
+    """Path or URL of the database, if it is not in the folder."""
 
     def run(self) -> None:
         """Removes the rows."""

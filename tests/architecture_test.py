@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # lowest first: a module may import from its own layer's folder and from lower layers
 LAYERS = [
-    {"types", "failures", "files", "text_files", "csv_files", "run_settings", "shown", "claims"},
+    {"types", "failures", "files", "sqlite_files", "text_files", "csv_files", "run_settings", "shown", "claims"},
     {"models", "parallel"},
     {"feedback"},
     {"encoders", "quality", "diversity", "generators"},

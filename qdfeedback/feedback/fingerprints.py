@@ -51,7 +51,7 @@ def fingerprint(database: Database, study: str, *, after: int = 0, until: int) -
         content.update(json.dumps([row[name] for name in _USED]).encode() + b"\n")
         count += 1
     gone = sa.select(sa.func.count()).select_from(erased).where(erased.c.study_id == study)
-    n = database.value(gone.where(*_within(erased.c.judgment, after, until)))
+    n = database.value(gone.where(*_within(erased.c.judgment, after, until))) if database.schema > 1 else 0
     return Fingerprint(after, until, count, int(n), content.hexdigest()[:16])
 
 

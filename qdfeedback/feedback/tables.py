@@ -160,6 +160,23 @@ keys = sa.Table(
     sa.Column("key_hash", sa.String, nullable=False),  # of the key under which people have their pseudonyms
 )
 
+SINCE = {erased.name: 2}
+"""Tables that a schema before did not have."""
+
+_KINDS = ("main", "repeat", "catch", "practice", "surplus")
+_TASKS = ("triplet", "pair", "rating", "label")
+ALLOWED: dict[tuple[str, str], tuple[str, ...]] = {
+    ("judgments", "task"): _TASKS,
+    ("judgments", "kind"): _KINDS,
+    ("judgments", "choice"): ("left", "right", "tie", "skip", "value", "label"),
+    ("judgments", "annotator_kind"): ("person", "model", "simulation"),
+    ("trials", "task"): _TASKS,
+    ("trials", "kind"): _KINDS,
+    ("assignments", "kind"): _KINDS,
+    ("raters", "stage"): ("warning", "practice", "trials", "done", "withdrawn"),
+}
+"""Columns of which a value that is not among these is damage."""
+
 
 def empty(table: sa.Table) -> dict[str, Any]:
     """Returns None for every column that may be null: rows of one insert need one set of columns."""

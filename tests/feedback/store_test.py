@@ -165,3 +165,22 @@ def test_a_store_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     )
     with pytest.raises(OSError, match=r"cannot write judgments to .*j\.db: .*readonly"):
         store.add("s", queries(1), answers([0]), ME)
+
+
+def test_only_answers_to_main_questions_release_who_waits(where: str) -> None:
+    """People practise first: a search that went on with that would learn from nothing."""
+    store, study = Store(where), os.urandom(4).hex()
+    row = {"study_id": study, "task": "triplet", "purpose": "random", "left_id": "1", "right_id": "2"}
+    row |= {"choice": "left", "annotator_kind": "person", "annotator_id": "p", "answered_utc": "2026-01-01"}
+    kinds = iter(["practice", "catch", "repeat", "surplus", "main"])
+    looks: list[int] = []
+
+    def tell(found: int) -> None:
+        looks.append(found)
+        kind = next(kinds, None)
+        if kind is not None:
+            store.append([row | {"kind": kind, "trial_id": kind}])
+
+    store.wait(study, 1, tell=tell, every=0.0)
+    assert looks == [0, 0, 0, 0, 0, 1]
+    store.close()

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from qdfeedback.sqlite_files import StoreError
 from qdfeedback.study.web.pages import Pages
 
 AGAIN = ("task", "Go on")
@@ -44,6 +45,10 @@ def explainer(pages: Pages) -> Callable[[Request, Exception], Response]:
         if isinstance(error, HTTPException):
             heading = "There is no such page" if error.status_code == 404 else "That did not work"
             return message(pages, error.status_code, heading, "Please go back to where you were.", AGAIN)
+        if isinstance(error, StoreError):
+            logging.getLogger(__name__).error("%s", error)
+            text = "Your last answer may not have been stored. Please try again later, or tell who invited you."
+            return message(pages, 503, "The study is closed for the moment", text, ("task", "Try again"))
         logging.getLogger(__name__).error("a page could not be made", exc_info=error)
         text = "Something went wrong on our side. All answers up to the last page are stored; please try again."
         status = 503 if isinstance(error, OSError) else 500
