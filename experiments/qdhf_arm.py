@@ -329,7 +329,8 @@ def _run(args: Args, *, quiet: bool = False) -> dict[str, Any]:
     arm = ArmSearch(args)
     log = arm_report.Log(arm.run)
     if args.annotator == "study":
-        print(f"people answer here: qdfeedback study serve {args.run}", flush=True)
+        elsewhere = f" --database {arm.run.settings['database']}" if args.database else ""
+        print(f"people answer here: qdfeedback study serve {args.run}{elsewhere}", flush=True)
     with tqdm(total=args.iterations, unit="it", disable=quiet, mininterval=0.5) as bar:
         search_arm(arm, log, bar)
     return arm_report.finish(arm, log)
