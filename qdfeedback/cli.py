@@ -216,8 +216,8 @@ class Import:
         for line in (*found.files, *found.refused):
             print(f"refused: {line}", file=sys.stderr)
         print(found)
-        if found.refused and not found.new and not found.known:
-            raise ValueError("nothing could be taken in")
+        if not found.new and not found.known:
+            raise ValueError("nothing could be taken in" if found.refused else f"{self.path} holds no answers")
 
 
 @dataclass(frozen=True)

@@ -361,7 +361,7 @@ def test_what_is_refused_is_named_and_the_rest_is_taken(call, small: Path, tmp_p
     path = edited(tmp_path / "out", lambda record: record.update(rater_id="new"), lambda r: r.update(trial_id="t?"))
     main(["study", "import", str(small), str(path)])
     out, err = capsys.readouterr()
-    assert out == "1 new answers, 0 known already, 1 refused\n"
+    assert out == "1 new answer, 0 known already, 1 refused\n"
     assert re.fullmatch(r"refused: .*the study has no trial 't\?'\n", err)
 
 
@@ -374,6 +374,14 @@ def test_where_nothing_is_taken_the_status_says_so(call, small: Path, tmp_path: 
     assert stopped.value.code == 1
     assert out == "0 new answers, 0 known already, 1 refused\n"
     assert [line.partition(":")[0] for line in err.splitlines()] == ["refused", "error"]
+
+
+def test_a_file_without_answers_is_no_success(small: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    with pytest.raises(SystemExit) as stopped:
+        main(["study", "import", str(small), str(tmp_path / "empty.jsonl")])
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == f"error: {tmp_path}/empty.jsonl holds no answers\n"
 
 
 @pytest.mark.parametrize(

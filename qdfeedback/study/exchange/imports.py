@@ -27,6 +27,7 @@ from qdfeedback.study.exchange.verdicts import check, completed
 from qdfeedback.study.register import Platform, Register, identity
 from qdfeedback.study.secrets import study_key
 from qdfeedback.study.settings import Study, read_study
+from qdfeedback.study.words import counted
 
 _KEY = ("trial_id", "kind", "annotator_id")
 _SAID = ("left_id", "right_id", "choice", "winner_id", "value", "label")
@@ -49,8 +50,8 @@ class Imported:
     files: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        found = f"{self.new} new answers, {self.known} known already, {len(self.refused)} refused"
-        return f"{found}; {len(self.files)} files gave none" if self.files else found
+        found = f"{counted(self.new, 'new answer')}, {self.known} known already, {len(self.refused)} refused"
+        return f"{found}; {counted(len(self.files), 'file')} gave none" if self.files else found
 
 
 @dataclass

@@ -50,7 +50,9 @@ def explainer(pages: Pages) -> Callable[[Request, Exception], Response]:
             text = "Your last answer may not have been stored. Please try again later, or tell who invited you."
             return message(pages, 503, "The study is closed for the moment", text, ("task", "Try again"))
         logging.getLogger(__name__).error("a page could not be made", exc_info=error)
-        text = "Something went wrong on our side. All answers up to the last page are stored; please try again."
+        text = (
+            "Something went wrong on our side: what you sent just now may not be stored. Please try again in a moment."
+        )
         status = 503 if isinstance(error, OSError) else 500
         return message(pages, status, "That did not work", text, ("task", "Try again"))
 
