@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from qdfeedback.claims import claim, release
 from qdfeedback.feedback.conduct import rules
 from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.tables import empty, items, trials
-from qdfeedback.files import write_json
 from qdfeedback.study.analysis.page import p_text, page
 from qdfeedback.study.analysis.report import report
 from qdfeedback.study.desk import Shown
@@ -47,13 +47,6 @@ def words(text: str) -> str:
 
 def left(_) -> str:
     return "left"
-
-
-def at_work(folder: Path) -> None:
-    import os
-    import socket
-
-    write_json(folder / "process.json", {"pid": os.getpid(), "host": socket.gethostname()})
 
 
 # --- before consent
@@ -297,8 +290,9 @@ def test_a_live_study_says_how_the_search_does(tmp_path: Path) -> None:
     person.answer("left")
     told = words(person.get("/task").text)
     assert "come back later with the same link, in the same browser; your answers are stored." in told
-    at_work(place.folder)
+    claim(place.folder)
     assert "will have new questions soon" in words(person.get("/task").text)
+    release(place.folder)
     end_study(place.folder)
     told = words(late.get("/task").text)
     assert "The search that asked the questions has ended." in told
