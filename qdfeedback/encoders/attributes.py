@@ -23,6 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from qdfeedback import files
+from qdfeedback.models.failing import Failing, is_servers
 from qdfeedback.models.frames import ask, rate
 from qdfeedback.models.language import LEAST_MASS, LanguageModel, SeeingModel
 from qdfeedback.types import Artifacts, Floats
@@ -104,12 +105,14 @@ class Attributes:
         judges: language models, for pictures those that see; what several say is averaged as log-odds.
         reasons: why how many values are missing, counted as they come.
         files: artifacts → PNG files that the judges look at; None = artifacts are texts.
+        failing: what judges' servers left without a value, and why.
     """
 
     attributes: tuple[Attribute, ...]
     judges: tuple[LanguageModel, ...] | tuple[SeeingModel, ...]
     reasons: Counter[str] = field(default_factory=Counter)
     files: Callable[[Artifacts], Sequence[bytes]] | None = None
+    failing: Failing = field(default_factory=lambda: Failing("candidates"), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuses examples where there can be none."""
@@ -122,18 +125,27 @@ class Attributes:
         return tuple(name for attribute in self.attributes for name in attribute.columns)
 
     def encode(self, artifacts: Artifacts) -> Floats:
-        """Returns (n, columns) float32 of n artifacts; NaN = a judge gave no clear answer, and `reasons` counts why."""
+        """Returns (n, columns) float32 of n artifacts; NaN = a judge gave no clear answer, and `reasons` counts why.
+
+        Raises:
+            MostFailError: More than half of all artifacts had no answer for one reason of a judge's server.
+        """
         if not len(artifacts):
             return np.empty((0, len(self.names)), dtype=np.float32)
-        said = [self._log_probabilities(judge, artifacts) for judge in self.judges]
+        lost: list[str | None] = [None] * len(artifacts)
+        said = [self._log_probabilities(judge, artifacts, lost) for judge in self.judges]
+        self.failing.add(lost, ", ".join(judge.name for judge in self.judges))
         columns = []
         for number, attribute in enumerate(self.attributes):
             columns.append(attribute.values(_normalised(np.mean([one[number] for one in said], axis=0))))
         found: Floats = np.concatenate(columns, axis=1).astype(np.float32)
         return found
 
-    def _log_probabilities(self, judge: Any, artifacts: Artifacts) -> list[Floats]:
-        """Returns for each attribute (n, answers) log-probabilities up to a constant, averaged over orders."""
+    def _log_probabilities(self, judge: Any, artifacts: Artifacts, lost: list[str | None]) -> list[Floats]:
+        """Returns for each attribute (n, answers) log-probabilities up to a constant, averaged over orders.
+
+        In `lost` it notes the first reason of the server's why an artifact had no answer.
+        """
         found = []
         files = None if self.files is None else self.files(artifacts)
         for attribute in self.attributes:  # each with its own number of answers
@@ -149,6 +161,9 @@ class Attributes:
             mass = np.exp(logs).sum(axis=2)
             unclear = mass < LEAST_MASS
             self.reasons.update(reason for reason in choices.reasons if reason is not None)
+            places = [i for i, of_one in enumerate(asked) for _ in of_one]
+            for place, reason in zip(places, choices.reasons, strict=True):
+                lost[place] = lost[place] or (reason if reason and is_servers(reason) else None)
             self.reasons[f"{attribute.name}: unclear answers"] += int(np.count_nonzero(unclear))
             logs = np.where(unclear[..., None], np.nan, np.maximum(logs, LEAST))
             found.append(logs.mean(axis=1))  # of logarithms: a preference for one place goes out exactly

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from qdfeedback.feedback.people import can_be_shown
+from qdfeedback.models.failing import Failing
 from qdfeedback.models.language import LEAST_MASS, SeeingModel
 from qdfeedback.types import Answers, Ints, Queries
 
@@ -30,12 +31,14 @@ class Judge:
         question: about picture 1, to be answered with 2 or 3.
         counts: of questions asked, of those with no clear answer, of those whose answer went with the places, and of
             each reason why a call had none.
+        failing: questions that the model's server left without an answer, and why.
     """
 
     model: SeeingModel
     show: Callable[[Ints], Mapping[int, bytes]]
     question: str = QUESTION
     counts: Counter[str] = field(default_factory=Counter)
+    failing: Failing = field(default_factory=lambda: Failing("questions"), repr=False, compare=False)
 
     @property
     def kind(self) -> str:
@@ -53,6 +56,9 @@ class Judge:
         Args:
             queries: t questions about candidates.
             shown: is not looked at.
+
+        Raises:
+            MostFailError: More than half of all questions had no answer for one reason of the model's server.
         """
         pictures = self.show(np.unique(queries.items))
         asked = np.flatnonzero(can_be_shown(queries, pictures))
@@ -64,6 +70,9 @@ class Judge:
             [self.question] * len(rows), [SIDES] * len(rows), [[pictures[int(one)] for one in row] for row in rows]
         )
         self.counts.update(reason for reason in said.reasons if reason is not None)
+        self.failing.add(
+            [one or other for one, other in zip(said.reasons[::2], said.reasons[1::2], strict=True)], self.name
+        )
         unclear = np.exp(said.logprobs).sum(axis=1) < LEAST_MASS
         logs = np.where(unclear[:, None], np.nan, said.logprobs).reshape(-1, 2, 2)
         first, second = logs[:, 0, 1] - logs[:, 0, 0], logs[:, 1, 0] - logs[:, 1, 1]  # both: how much right is likelier

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from qdfeedback.generators.similar import Words
 from qdfeedback.generators.wording import rewrite, rewrite_in_direction, rewrite_towards, write
+from qdfeedback.models.failing import Failing
 from qdfeedback.models.frames import STOPS, few_shot
-from qdfeedback.models.language import CUT_OFF, EMPTY, NO_REPLY, LanguageModel, Sampling
+from qdfeedback.models.language import LanguageModel, Sampling, no_text
 from qdfeedback.types import Floats, Generator, Ints, Outcome, Placement, Proposal
 
 EXAMPLES = 3
@@ -78,11 +79,17 @@ class Written:
     ) -> None:
         self.model, self.operator, self.sampling = model, operator, sampling
         self.seen, self.alike = seen, alike
+        self.failing = Failing("texts")
 
     def ask(self, placement: Placement, n: int, rng: np.random.Generator) -> Proposal:
-        """Returns n texts, one for each prompt of the operator."""
+        """Returns n texts, one for each prompt of the operator.
+
+        Raises:
+            MostFailError: More than half of all texts failed for one reason of the model's server.
+        """
         requests = self.operator(placement, n, rng)
         found = self.model.complete(requests.prompts, rng.integers(2**31, size=n), self.sampling)
+        self.failing.add(found.reasons, self.model.name)
         texts = [tidy(text) for text in found.texts]
         errors = [reason or self._duplicate(text) for text, reason in zip(texts, found.reasons, strict=True)]
         origin = np.full(n, self.operator.name)
@@ -114,7 +121,7 @@ class Written:
 
 def was_made(error: str | None) -> bool:
     """True for the error of a candidate that a `Written` made, and remembered, whatever became of it later."""
-    return error not in (EMPTY, CUT_OFF, NEAR_DUPLICATE) and not (error or "").startswith(NO_REPLY)
+    return error != NEAR_DUPLICATE and not no_text(error)
 
 
 def tidy(text: str) -> str:

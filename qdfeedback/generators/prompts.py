@@ -7,13 +7,14 @@ PromptsAndNoise(vary, Noise(0.5, …))       both at once: a structured array wi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from qdfeedback.generators.gaussian import parents_of
 from qdfeedback.generators.latent import Noise
 from qdfeedback.generators.wording import rewrite
+from qdfeedback.models.failing import Failing
 from qdfeedback.models.language import LanguageModel, Sampling
 from qdfeedback.types import Outcome, Placement, Proposal, Solutions, first
 
@@ -39,16 +40,23 @@ class ByModel:
         model: writes.
         what: is rewritten, in the instruction.
         sampling: how text is drawn.
+        failing: what came to nothing, and why.
     """
 
     model: LanguageModel
     what: str = "prompt for a picture"
     sampling: Sampling = ONE_LINE
+    failing: Failing = field(default_factory=lambda: Failing("prompts"), repr=False, compare=False)
 
     def __call__(self, prompts: Sequence[str], rng: np.random.Generator) -> tuple[list[str], list[str | None]]:
-        """Returns n rewritten prompts, on one line each, and n reasons why there is none."""
+        """Returns n rewritten prompts, on one line each, and n reasons why there is none.
+
+        Raises:
+            MostFailError: More than half of all prompts failed for one reason of the model's server.
+        """
         asked = [rewrite(self.what, prompt) for prompt in prompts]
         found = self.model.complete(asked, rng.integers(2**31, size=len(asked)), self.sampling)
+        self.failing.add(found.reasons, self.model.name)
         return [" ".join(text.split()) for text in found.texts], list(found.reasons)
 
 

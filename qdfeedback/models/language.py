@@ -10,6 +10,10 @@ from qdfeedback.types import Floats, Ints
 
 EMPTY = "empty"
 CUT_OFF = "cut off at the token limit"
+FILTERED = "content filter"
+REFUSED = "refused"
+ONLY_THOUGHTS = "thinking in place of an answer"
+TOO_LONG = "the prompt is too long"
 NO_REPLY = "no reply: "
 NO_NUMBERS = "what the model computes is no number"
 LEAST_MASS = 0.5
@@ -140,6 +144,12 @@ class SeeingModel(Protocol):
 
 
 DEFAULT = Sampling()
+_NO_TEXT = (NO_REPLY, EMPTY, CUT_OFF, FILTERED, REFUSED, ONLY_THOUGHTS, TOO_LONG, NO_NUMBERS)
+
+
+def no_text(reason: str | None) -> bool:
+    """Returns whether a reason is a model's why there is no text, or no whole one."""
+    return (reason or "").startswith(_NO_TEXT)
 
 
 def end_at(text: str, stop: Sequence[str]) -> tuple[str, bool]:

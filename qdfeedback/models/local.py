@@ -5,20 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessor, LogitsProcessorList
-from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessorList
+from transformers.generation.stopping_criteria import StoppingCriteriaList
 
+from qdfeedback.models.drawing import Checked, Drawn, Stopped
 from qdfeedback.models.language import (
     CUT_OFF,
     DEFAULT,
     EMPTY,
     NO_NUMBERS,
+    ONLY_THOUGHTS,
+    TOO_LONG,
     Choices,
     Completions,
     Sampling,
@@ -28,11 +32,12 @@ from qdfeedback.models.language import (
 )
 from qdfeedback.models.naming import exact_name
 from qdfeedback.models.reading import Reader, Spelled, in_batches, left_padded
+from qdfeedback.models.said import one_line
+from qdfeedback.models.thoughts import closes_thoughts, without_thoughts
 from qdfeedback.types import Ints
 
 _ROOM_AT_ONCE: dict[str, Any] = {"cache_implementation": "static", "disable_compile": True}
 """A cache that grows is copied for every token, which costs more than to compute it where models are small."""
-TOO_LONG = "the prompt is too long"
 
 
 def load_local(
@@ -43,8 +48,11 @@ def load_local(
     chat: bool | None = None,
     batch_size: int = 64,
     revision: str | None = None,
+    thoughts: int = 0,
 ) -> LocalModel:
     """Returns the model of a hub id or a folder.
+
+    Of what its maker found fit for drawing text (`generation_config`) the tokens that end a text are taken, no more.
 
     Args:
         model: id or folder.
@@ -53,21 +61,66 @@ def load_local(
         chat: prompts are put into the model's chat template; None = where it has one.
         batch_size: prompts at once.
         revision: of the hub's repository.
+        thoughts: tokens in which it may think before each text; 0 = thoughts that its template opens are closed.
 
     Raises:
         OSError: There is no such model.
-        ValueError: `chat` is asked of a model without a template.
+        ValueError: `chat` is asked of a model without a template, or its template fails; its weights are no
+            safetensors, broken or not all there; it needs code of its maker's.
     """
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     kind: Any = torch.float32 if dtype == "auto" and where == "cpu" else dtype
-    tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
-    network: Any = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=kind)
-    network = network.to(where).eval()
+    tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=False)
+    network = _load(model, revision, kind).to(where).eval()
     if chat and not tokenizer.chat_template:
         raise ValueError(f"{model} has no chat template")
     talks = bool(tokenizer.chat_template if chat is None else chat)
-    kind = f"{str(network.dtype).removeprefix('torch.')}, {'messages' if talks else 'text'}"
-    return LocalModel(network, tokenizer, f"{exact_name(str(model), revision)} ({kind})", talks, batch_size)
+    made = LocalModel(network, tokenizer, exact_name(str(model), revision), talks, batch_size, thoughts)
+    try:
+        thinks = talks and made.template_thinks
+    except Exception as error:  # whatever a template can raise
+        said = one_line(f"{type(error).__name__}: {error}")
+        raise ValueError(f"{model} has a chat template that takes no single message, give it text: {said}") from error
+    how = [str(network.dtype).removeprefix("torch."), "messages" if talks else "text"]
+    how += [f"{thoughts} tokens to think"] if thoughts else ["thoughts closed"] if thinks else []
+    return replace(made, name=f"{made.name} ({', '.join(how)})")
+
+
+def _load(model: str | Path, revision: str | None, dtype: Any) -> Any:
+    """Returns the network, with all its weights.
+
+    Raises:
+        ValueError: Some are not there, broken, or no safetensors.
+    """
+    _refuse_pickle(Path(model))
+    try:
+        network, loaded = AutoModelForCausalLM.from_pretrained(
+            model, revision=revision, dtype=dtype, trust_remote_code=False, use_safetensors=True,
+            output_loading_info=True,
+        )  # fmt: skip
+    except SafetensorError as error:
+        raise ValueError(f"the weights of {model} are broken: {one_line(str(error))}") from error
+    if lacking := sorted(loaded["missing_keys"]):  # they would be drawn at random
+        raise ValueError(
+            f"{model} lacks {len(lacking)} weights of a {type(network).__name__}, {lacking[0]} among them: "
+            "it is no whole causal language model"
+        )
+    return network
+
+
+def _refuse_pickle(folder: Path) -> None:
+    """Refuses a folder whose weights could run code.
+
+    Raises:
+        ValueError: It has no others.
+    """
+    if not folder.is_dir() or any(folder.glob("*.safetensors")):
+        return
+    if pickled := [one for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for one in sorted(folder.glob(kind))]:
+        raise ValueError(
+            f"{pickled[0]} holds pickled weights, which can run code and are not loaded: write them anew as "
+            "safetensors (save_pretrained, where they are trusted)"
+        )
 
 
 @dataclass(frozen=True)
@@ -75,11 +128,12 @@ class LocalModel:
     """A network and its tokenizer.
 
     Attributes:
-        network: a causal language model.
+        network: a causal language model; of its `generation_config` only the tokens that end a text stay.
         tokenizer: its own.
         name: which.
         chat: prompts are put into the chat template, as a user's message.
         batch_size: prompts at once.
+        thoughts: tokens in which it may think before each text. Answers are read without thoughts.
     """
 
     network: Any
@@ -87,18 +141,23 @@ class LocalModel:
     name: str
     chat: bool = False
     batch_size: int = 64
+    thoughts: int = 0
+
+    def __post_init__(self) -> None:
+        """Leaves out what a model's maker found fit for drawing text: beams, bans, penalties, other outputs."""
+        given = getattr(self.network, "generation_config", None)
+        ends = sorted(self._known([getattr(given, "eos_token_id", None), self.tokenizer.eos_token_id]))
+        self.network.generation_config = GenerationConfig(eos_token_id=ends or None, pad_token_id=self._pad)
 
     def complete(self, prompts: Sequence[str], seeds: Ints, sampling: Sampling = DEFAULT) -> Completions:
         """Returns a text for each prompt; each row draws from its own seed."""
-        coded, reasons = self._encode(prompts, room=sampling.max_tokens)
+        coded, reasons = self._encode(prompts, room=sampling.max_tokens + self.thoughts, thinks=self.thoughts > 0)
         texts, written = [""] * len(prompts), 0
         for batch in in_batches(coded, _readable(reasons), self.batch_size):
             found = self._write([coded[i] for i in batch], [int(seeds[i]) for i in batch], sampling)
             for i, (tokens, ended, numbers) in zip(batch, found, strict=True):
-                text, stopped = end_at(self.tokenizer.decode(tokens, skip_special_tokens=True), sampling.stop)
-                texts[i], written = text if numbers else "", written + len(tokens)
-                reasons[i] = EMPTY if not text.strip() else None if ended or stopped else CUT_OFF
-                reasons[i] = reasons[i] if numbers else NO_NUMBERS
+                texts[i], reasons[i] = self._text(tokens, ended, sampling) if numbers else ("", NO_NUMBERS)
+                written += len(tokens)
         return Completions(tuple(texts), tuple(reasons), replace(_read_of(coded, reasons), completion_tokens=written))
 
     def choose(self, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> Choices:
@@ -134,17 +193,51 @@ class LocalModel:
         goes_on = len(whole) > len(before) and whole[: len(before)] == before
         return list(whole[len(before) :] if goes_on else self.tokenizer.encode(text, add_special_tokens=False))
 
-    def _framed(self, prompts: Sequence[str]) -> Sequence[str]:
-        """Returns prompts as the model reads them."""
-        if not self.chat:
-            return prompts
-        messages = [[{"role": "user", "content": prompt}] for prompt in prompts]
-        return [self.tokenizer.apply_chat_template(one, tokenize=False, add_generation_prompt=True) for one in messages]
+    def _text(self, tokens: Sequence[int], ended: bool, sampling: Sampling) -> tuple[str, str | None]:
+        """Returns what tokens say beside thoughts, and why that is no whole text."""
+        marked = self.tokenizer.decode(tokens)  # marks can be special tokens
+        said, unfinished = without_thoughts(marked)
+        thought = unfinished or said != marked
+        if thought:
+            for special in self.tokenizer.all_special_tokens:
+                said = said.replace(special, "")
+        else:
+            said = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        text, stopped = end_at(said, sampling.stop)
+        if unfinished or not text.strip():
+            cut = thought and not ended and len(tokens) >= sampling.max_tokens + self.thoughts
+            used_up = f"{EMPTY}: thinking used up the room (thoughts: {self.thoughts} tokens)"
+            return "", used_up if cut else ONLY_THOUGHTS if unfinished else EMPTY
+        return text, None if ended or stopped else CUT_OFF
 
-    def _encode(self, prompts: Sequence[str], *, room: int) -> tuple[list[list[int]], list[str | None]]:
+    @cached_property
+    def template_thinks(self) -> bool:
+        """Whether the chat template lets the model think, unless it is told not to."""
+        return self._messages("a", thinks=True) != self._messages("a", thinks=False)
+
+    def _framed(self, prompts: Sequence[str], *, thinks: bool = False) -> Sequence[str]:
+        """Returns prompts as the model reads them."""
+        return [self._messages(prompt, thinks=thinks) for prompt in prompts] if self.chat else prompts
+
+    def _messages(self, prompt: str, *, thinks: bool) -> str:
+        """Returns a prompt in the chat template, with thoughts closed unless the model is to think."""
+        messages = [{"role": "user", "content": prompt}]
+        frame = partial(self.tokenizer.apply_chat_template, messages, tokenize=False, add_generation_prompt=True)
+        if thinks:
+            return str(frame())
+        try:
+            text = str(frame(enable_thinking=False, thinking=False))  # Qwen's switch, DeepSeek's
+        except (TypeError, ValueError):  # some tokenizers take no switch
+            text = str(frame())
+        close = closes_thoughts(text)
+        return text if close is None else f"{text.rstrip()}{close}" if "<|m" in close else f"{text}\n{close}\n\n"
+
+    def _encode(
+        self, prompts: Sequence[str], *, room: int, thinks: bool = False
+    ) -> tuple[list[list[int]], list[str | None]]:
         """Returns the tokens of prompts, and why some cannot be read: what is too long is a fault of its own."""
         begin = [] if self.chat else self._begin
-        framed = list(self._framed(prompts))
+        framed = list(self._framed(prompts, thinks=thinks))
         coded = self.tokenizer(framed, add_special_tokens=False, return_attention_mask=False) if framed else {}
         found = [begin + list(row) for row in coded.get("input_ids", ())]
         longest = getattr(self.network.config, "max_position_embeddings", None) or sys.maxsize
@@ -157,80 +250,41 @@ class LocalModel:
     ) -> Iterator[tuple[list[int], bool, bool]]:
         """Yields for each prompt the tokens written, if the model ended there itself, if its logits were numbers."""
         tokens, mask = left_padded(coded, self._pad, self.network.device)
-        ends = self.network.generation_config.eos_token_id
-        ends = set(ends if isinstance(ends, list) else [ends]) - {None}
-        checked, drawn = _Checked(), [_Drawn(seeds, sampling)] if sampling.temperature else []
+        ends = set(self.network.generation_config.eos_token_id or ())
+        checked, drawn = Checked(), [Drawn(seeds, sampling)] if sampling.temperature else []
+        stopped = Stopped(self.tokenizer, tokens.shape[1], sampling.stop, thinks=self.thoughts > 0)
         out = self.network.generate(
             input_ids=tokens,
             attention_mask=mask,
             do_sample=False,
-            max_new_tokens=sampling.max_tokens,
-            pad_token_id=self._pad,
-            repetition_penalty=1.0,  # whatever its maker found fit
+            max_new_tokens=sampling.max_tokens + self.thoughts,
             **(_ROOM_AT_ONCE if getattr(self.network, "_can_compile_fullgraph", False) else {}),
             logits_processor=LogitsProcessorList([checked, *drawn]),
-            stopping_criteria=StoppingCriteriaList([_Stopped(self.tokenizer, tokens.shape[1], sampling.stop)]),
+            stopping_criteria=StoppingCriteriaList([stopped]),
         )
-        for row, numbers in zip(out[:, tokens.shape[1] :].tolist(), checked.fine.tolist(), strict=True):
-            place = next((i for i, token in enumerate(row) if token in ends), None)
-            while place is None and row and row[-1] == self._pad:  # it ended earlier, at a stop
-                row.pop()
-            yield (row, False, numbers) if place is None else (row[:place], True, numbers)
+        rows = out[:, tokens.shape[1] :].tolist()
+        for i, (row, numbers) in enumerate(zip(rows, checked.fine.tolist(), strict=True)):
+            written = row[: stopped.at.get(i)]
+            place = next((j for j, token in enumerate(written) if token in ends), None)
+            yield (written, False, numbers) if place is None else (written[:place], True, numbers)
 
     @cached_property
     def _begin(self) -> list[int]:
         """What the tokenizer puts before every text."""
         whole, bare = (self.tokenizer.encode("a", add_special_tokens=special) for special in (True, False))
-        return list(whole[: whole.index(bare[0])])
+        return list(whole[: whole.index(bare[0])] if bare else whole)
+
+    def _known(self, tokens: Sequence[int | Sequence[int] | None]) -> set[int]:
+        """Returns those tokens that the network knows."""
+        flat = [one for some in tokens for one in (some if isinstance(some, list | tuple) else [some])]
+        size = self.network.get_input_embeddings().num_embeddings
+        return {int(one) for one in flat if one is not None and 0 <= one < size}
 
     @property
     def _pad(self) -> int:
-        pad = self.tokenizer.pad_token_id
-        return int(self.tokenizer.eos_token_id if pad is None else pad)
-
-
-class _Checked(LogitsProcessor):
-    """Remembers which rows had numbers alone among their logits."""
-
-    fine: torch.Tensor
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> Any:  # noqa: ARG002
-        fine = ~scores.isnan().any(dim=1)
-        self.fine = self.fine & fine if hasattr(self, "fine") else fine
-        return scores
-
-
-class _Drawn(LogitsProcessor):
-    """Makes the greedy choice a draw: with Gumbel noise of each row's own on its logits (Gumbel-max trick)."""
-
-    def __init__(self, seeds: Sequence[int], sampling: Sampling) -> None:
-        self.draws = [np.random.default_rng(seed) for seed in seeds]
-        self.sampling = sampling
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> Any:  # noqa: ARG002
-        logits = scores.float() / self.sampling.temperature
-        if self.sampling.top_p < 1:
-            ranked, order = logits.softmax(dim=-1).sort(dim=-1, descending=True)
-            beyond = ranked.cumsum(dim=-1) - ranked >= self.sampling.top_p
-            logits = logits.masked_fill(beyond.scatter(1, order, beyond), -torch.inf)
-        drawn = np.stack([draw.random(logits.shape[1]) for draw in self.draws])
-        noise = -np.log(-np.log1p(-np.maximum(drawn, 2.0**-53)))  # of all rows together, which is three times as fast
-        return logits + torch.from_numpy(noise).to(logits)
-
-
-class _Stopped(StoppingCriteria):
-    """Ends a row whose text holds a stop."""
-
-    def __init__(self, tokenizer: Any, begin: int, stop: Sequence[str]) -> None:
-        self.tokenizer, self.begin, self.stop = tokenizer, begin, stop
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: Any) -> Any:  # noqa: ARG002
-        if not self.stop:
-            return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
-        reach = max(map(len, self.stop)) + 1  # a token has a character at least
-        texts = self.tokenizer.batch_decode(input_ids[:, max(self.begin, input_ids.shape[1] - reach) :])
-        found = [any(one in text for one in self.stop) for text in texts]
-        return torch.tensor(found, device=input_ids.device)
+        """A token for places that nothing looks at."""
+        given = [self.tokenizer.pad_token_id, self.tokenizer.eos_token_id]
+        return next((one for token in given for one in self._known([token])), 0)
 
 
 def _read_of(coded: Sequence[Sequence[int]], reasons: Sequence[str | None]) -> Usage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ class Opening:
         samples: how often a server that gives no probabilities is asked for an answer.
         key_variable: of the environment, holds the servers' API key; None = OPENAI_API_KEY, for https alone.
         chat: prompts are given as messages: True, False, or None = where the model or the server takes them.
-        thoughts: tokens in which a model on a server may think before each text or answer.
+        thoughts: tokens in which a model may think before each text, and one on a server before each answer.
     """
 
     device: str | None = None
@@ -50,16 +51,23 @@ def open_model(where: str, ledger: Ledger, how: Opening = Opening()) -> Recorded
         OSError: There is no such folder or id.
         RuntimeError: The server does not answer, or does not know the model.
         ImportError: The extra that it needs is not installed; says which.
+
+    Warns:
+        UserWarning: The server does not take all parameters; says which, and what it said.
     """
     model, at, url = where.partition("@http")
     if at:
         probing: Any = _needs("openai", "servers")
         settings = {"timeout": how.timeout, "key_variable": how.key_variable, "thoughts": how.thoughts}
         client = probing.find_abilities(f"http{url}", model, ledger, chat=how.chat, patience=how.patience, **settings)
-        return record_client(client, ledger, how.patience, samples=how.samples)
+        found = record_client(client, ledger, how.patience, samples=how.samples)
+        if found.not_kept:
+            warnings.warn(f"{found.name} does not take {', '.join(found.not_kept)}", stacklevel=2)
+        return found
     local: Any = _needs("transformers", "language")
     name, _, revision = (where, "", "") if Path(where).exists() else where.partition("@")
-    settings = {"device": how.device, "dtype": how.dtype, "chat": how.chat, "batch_size": how.batch_size}
+    settings = {"device": how.device, "dtype": how.dtype, "chat": how.chat, "batch_size": how.batch_size,
+                "thoughts": how.thoughts}  # fmt: skip
     return record(local.load_local(name, revision=revision or None, **settings), ledger)
 
 

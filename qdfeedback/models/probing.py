@@ -6,18 +6,30 @@ model = record_client(client, ledger)
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from qdfeedback.models.abilities import Abilities
 from qdfeedback.models.calls import Call, RefusedError, Reply, UnansweredError
 from qdfeedback.models.language import NO_REPLY, Sampling, Usage
 from qdfeedback.models.ledger import Ledger
+from qdfeedback.models.received import CUT_OFF_ANSWER, NO_LOGPROBS
 from qdfeedback.models.recorded import Patience, record_client
-from qdfeedback.models.served import CUT_OFF_ANSWER, NO_LOGPROBS, Abilities, Served, Way
+from qdfeedback.models.served import Served, Way, place_of
 
 LACKS = (400, 404, 405, 422, 501)  # a server has no such path, or takes no such field
+NO_SUCH_PATH = (404, 405, 501)
+PARAMETERS = ("temperature", "top_p", "stop", "seed")  # that a server may do without, in the order in which they matter
+BARE: dict[str, Any] = dict.fromkeys(PARAMETERS, False)
+_NAMED = {
+    "temperature": r"\btemperature\b", "top_p": r"\btop[_-]?p\b", "stop": r"\bstop(?:_sequences?)?\b",
+    "seed": r"\bseed\b", "limit": r"\bmax_(?:completion_)?tokens\b",
+}  # fmt: skip
+_FEWER = re.compile(r"\b(1\d|[5-9])\b")
 
 
 def find_abilities(
@@ -31,7 +43,9 @@ def find_abilities(
 ) -> Served:
     """Returns a client that knows what the server can do: it tries, and the ledger remembers.
 
-    What is remembered is what a server does, takes or ignores; that it did not answer is not.
+    A first small request has every parameter that we use. Where it is refused those are left out that the server's
+    words name, or else all that can be, and then each is tried. What is remembered is what a server does, takes or
+    ignores; that it did not answer is not.
 
     Args:
         url: of the API.
@@ -45,34 +59,147 @@ def find_abilities(
         RuntimeError: The server takes neither messages nor text, or is not ready.
     """
     client = Served(url, model, **settings)
-    why: list[str] = []
-
-    def can(abilities: Abilities, how: Way | Literal[""] = "", *, known_to_work: bool = True) -> bool:
-        probe = _Probe(replace(client, abilities=abilities), known_to_work)
-        call = Call(f"Is water wet? Answer yes or no. ({abilities})", 0, Sampling(40, 0.0), ("yes", "no"), how)
-        key = call.key(probe.name)
-        known = ledger.known([key])
-        reply = known.get(key) or dict(record_client(probe, ledger, patience).answer({key: call}))[key]
-        if reply.text in ("yes", "no"):
-            return reply.text == "yes"
-        why.append(str(reply.reason))
-        if not any(said in why[-1] for said in (CUT_OFF_ANSWER, *(f"HTTP {status}" for status in (*LACKS, 500)))):
-            raise RuntimeError(f"{url} is not ready: {why[-1].removeprefix(NO_REPLY)}")
-        return False
-
-    tries = [Abilities(chat=False, seed=False)] if chat is not True else []
-    if chat is not False:
-        limits: tuple[tuple[Any, bool], ...] = (
-            ("max_tokens", True), ("max_completion_tokens", True), ("max_completion_tokens", False),
-        )  # fmt: skip
-        tries = [Abilities(seed=False, limit=limit, temperature=warm) for limit, warm in limits] + tries
-    plain = next((one for one in tries if can(one, known_to_work=False)), None)
+    note = Call(f"what can it do? (2, {chat})")
+    key = note.key(f"abilities of {client.name}")
+    if known := ledger.known([key]):
+        found = json.loads(known[key].text)
+        return replace(client, abilities=Abilities(**found["abilities"]), said=found["said"])
+    probing = _Probing(client, ledger, patience)
+    tried = (probing.plain(chat=one) for one in ([chat] if chat is not None else [True, False]))
+    plain = next((one for one in tried if one is not None), None)
     if plain is None:
-        raise RuntimeError(f"{url} takes neither messages nor text for {model!r}: {why[-1].removeprefix(NO_REPLY)}")
-    plain = replace(plain, seed=can(replace(plain, seed=True)))
-    logprobs = can(replace(plain, logprobs=True), "logprobs")
-    structured = plain.chat and can(replace(plain, structured=True), "structured")
-    return replace(client, abilities=replace(plain, logprobs=logprobs, structured=structured))
+        why = "; ".join(dict.fromkeys(probing.why))
+        raise RuntimeError(f"{place_of(url)} takes neither messages nor text for {model!r}: {why}")
+    abilities = probing.features(plain)
+    if not probing.unknown:
+        text = json.dumps({"abilities": asdict(abilities), "said": probing.said})
+        ledger.keep(model, [(key, note, Reply(text))])
+    return replace(client, abilities=abilities, said=probing.said)
+
+
+@dataclass
+class _Probing:
+    """Small requests, one after the other.
+
+    Attributes:
+        client: whose server.
+        ledger: where they are kept.
+        patience: with the server.
+        said: parameter → what the server said when it refused it.
+        why: the last refusal of messages, and of text.
+        unknown: an answer was cut off: what the server can do is not known.
+    """
+
+    client: Served
+    ledger: Ledger
+    patience: Patience
+    said: dict[str, str] = field(default_factory=dict)
+    why: list[str] = field(default_factory=list)
+    unknown: bool = False
+
+    def plain(self, *, chat: bool) -> Abilities | None:
+        """Returns what a server takes of messages, or of text; None where it takes none."""
+        full = Abilities(chat=chat)
+        refused = self.refusal(full)
+        while refused is not None and (less := self.without_named(full, refused)) is not None:
+            full = less
+            refused = self.refusal(full)
+        if refused is None:
+            return self.with_top_p_alone(full)
+        if not any(refused.startswith(f"HTTP {status}") for status in NO_SUCH_PATH):
+            limits: list[Any] = ["max_tokens"]
+            limits += ["max_completion_tokens"] if chat and not refused.startswith("HTTP 500") else []
+            for limit in limits:
+                bare = Abilities(chat=chat, limit=limit, **BARE)
+                refused = self.refusal(bare)
+                if refused is None:
+                    return self.with_each(bare)
+        self.why.append(refused)
+        return None
+
+    def without_named(self, abilities: Abilities, refused: str) -> Abilities | None:
+        """Returns abilities less the parameters that a refusal names; None where it names none that are sent."""
+        named = {name for name, word in _NAMED.items() if re.search(word, refused, re.IGNORECASE)}
+        changes: dict[str, Any] = {}
+        if "limit" in named and abilities.chat and abilities.limit == "max_tokens":
+            changes["limit"] = "max_completion_tokens"
+        both = {"temperature", "top_p"}
+        if both <= named and abilities.temperature and abilities.top_p and abilities.together:
+            changes["together"], named = False, named - both  # it may be that it takes either
+            self.said["top_p"] = refused
+        for name in PARAMETERS:
+            if name in named and getattr(abilities, name):
+                changes[name] = False
+                self.said[name] = refused
+        return replace(abilities, **changes) if changes else None
+
+    def with_top_p_alone(self, abilities: Abilities) -> Abilities:
+        """Returns abilities that say whether top_p is taken, where it is not together with a temperature."""
+        if abilities.together or not abilities.temperature:
+            return replace(abilities, together=True)
+        alone = self.refusal(replace(abilities, temperature=False)) is None
+        return replace(abilities, top_p=alone, together=not alone)
+
+    def with_each(self, bare: Abilities) -> Abilities:
+        """Returns abilities with each of the parameters that the server takes."""
+        found = bare
+        for name in PARAMETERS:
+            more: dict[str, Any] = {name: True}
+            refused = self.refusal(replace(found, **more))
+            if refused is None:
+                found = replace(found, **more)
+                continue
+            self.said[name] = refused
+            if name == "top_p" and found.temperature:
+                found = self.with_top_p_alone(replace(found, top_p=True, together=False))
+        return found
+
+    def features(self, plain: Abilities) -> Abilities:
+        """Returns abilities with what a server tells, and keeps to."""
+        with_logprobs = replace(plain, logprobs=True)
+        reply = self.ask(with_logprobs, "logprobs")
+        said = reply.reason or ""
+        if "logprobs" in said and (fewer := _FEWER.search(said)):  # "at most 5"
+            with_logprobs = replace(with_logprobs, alternatives=int(fewer[1]))
+            reply = self.ask(with_logprobs, "logprobs")
+        found = with_logprobs if reply.text == "yes" else plain
+        structured = plain.chat and self.ask(replace(plain, structured=True), "structured").text == "yes"
+        return replace(found, structured=structured)
+
+    def refusal(self, abilities: Abilities) -> str | None:
+        """Returns how a server refuses a plain request; None = it does not."""
+        reply = self.ask(abilities, "")
+        return None if reply.text else (reply.reason or "").removeprefix(NO_REPLY)
+
+    def ask(self, abilities: Abilities, how: Way | Literal[""]) -> Reply:
+        """Returns a reply that is "yes" or "no", or "" with the reason.
+
+        Raises:
+            RuntimeError: The server is not ready.
+        """
+        probe = _Probe(replace(self.client, abilities=abilities))
+        call = Call(f"Is water wet? Answer yes or no. ({abilities})", 0, _drawn(abilities), ("yes", "no"), how)
+        key = call.key(probe.name)
+        known = self.ledger.known([key])
+        reply = known.get(key) or dict(record_client(probe, self.ledger, self.patience).answer({key: call}))[key]
+        if reply.text not in ("yes", "no"):
+            why = str(reply.reason).removeprefix(NO_REPLY)
+            self.unknown |= why.startswith(CUT_OFF_ANSWER)
+            if not any(why.startswith(one) for one in (CUT_OFF_ANSWER, *_refusals(*LACKS, 500))):
+                raise RuntimeError(f"{place_of(self.client.url)} is not ready: {why}")
+            return replace(reply, text="")
+        return reply
+
+
+def _drawn(abilities: Abilities) -> Sampling:
+    """Returns a sampling that makes a request hold all that a server may take, with values as they are used."""
+    warm = abilities.temperature
+    narrow = abilities.top_p and (abilities.together or not warm)
+    return Sampling(40, 0.8 if warm else 1.0, 0.95 if narrow else 1.0, ("\n\n\n", "###"))
+
+
+def _refusals(*statuses: int) -> Iterator[str]:
+    yield from (f"HTTP {status}" for status in statuses)
 
 
 @dataclass(frozen=True)
@@ -83,7 +210,6 @@ class _Probe:
     """
 
     served: Served
-    is_kept: bool
 
     @property
     def model(self) -> str:
@@ -108,13 +234,13 @@ class _Probe:
                 raise
             raise UnansweredError(f"HTTP 404: {error}", again=False) from error
         except UnansweredError as error:
-            if self.is_kept and any(error.reason.startswith(f"HTTP {status}") for status in LACKS):
-                return Reply("no", usage=Usage(1))
-            if self.is_kept and error.reason.startswith(NO_LOGPROBS):
+            if call.how and any(error.reason.startswith(one) for one in _refusals(*LACKS)):
+                return Reply("no", reason=error.reason, usage=Usage(1))
+            if call.how and error.reason.startswith(NO_LOGPROBS):
                 return Reply("no", usage=error.paid or Usage(1))
             raise
-        if reply.reason == CUT_OFF_ANSWER:
-            raise UnansweredError(CUT_OFF_ANSWER, again=False, paid=reply.usage)  # what it can do is not known
+        if (reply.reason or "").startswith(CUT_OFF_ANSWER):
+            raise UnansweredError(str(reply.reason), again=False, paid=reply.usage)  # what it can do is not known
         mass = sum(map(math.exp, reply.logprobs))
         keeps = {"logprobs": mass > 0.5 or not self.served.abilities.chat, "structured": reply.text in call.options}
         return Reply("yes" if keeps.get(call.how, True) else "no", usage=reply.usage)

@@ -71,6 +71,8 @@ class Recorded:
         how: options → in what way they are asked for, as in `Call`.
         samples: how often, where answers are counted.
         sees: whether it can be shown pictures.
+        not_kept: parameters that the server does not take and that change nothing, with what it said.
+        refuses: sampling → why text cannot be drawn so; None = it can.
     """
 
     name: str
@@ -79,9 +81,25 @@ class Recorded:
     how: Callable[[Sequence[str]], str] = field(default=lambda _: EXACT, repr=False)
     samples: int = 5
     sees: bool = False
+    not_kept: tuple[str, ...] = ()
+    refuses: Callable[[Sampling], str | None] = field(default=lambda _: None, repr=False)
+
+    def check(self, sampling: Sampling) -> None:
+        """Refuses to draw text in a way that the server does not keep to.
+
+        Raises:
+            ValueError: Says what it does not take, and what it said to that.
+        """
+        if why := self.refuses(sampling):
+            raise ValueError(why)
 
     def complete(self, prompts: Sequence[str], seeds: Ints, sampling: Sampling = DEFAULT) -> Completions:
-        """Returns a text for each prompt; one that never came is "", with the reason."""
+        """Returns a text for each prompt; one that never came is "", with the reason.
+
+        Raises:
+            ValueError: The server does not keep to such a sampling.
+        """
+        self.check(sampling)
         calls = [Call(prompt, int(seed), sampling) for prompt, seed in zip(prompts, seeds, strict=True)]
         replies, usage = self._replies(calls)
         return Completions(tuple(one.text for one in replies), tuple(one.reason for one in replies), usage)
@@ -218,7 +236,10 @@ def record_client(client: Client, ledger: Ledger, patience: Patience = Patience(
         patience: how often and how long.
         samples: how often options are asked for where answers are counted.
     """
-    return Recorded(client.name, ledger, _Asked(client, ledger, patience), client.how, samples, sees=True)
+    return Recorded(
+        client.name, ledger, _Asked(client, ledger, patience), client.how, samples, sees=True,
+        not_kept=getattr(client, "not_kept", ()), refuses=getattr(client, "refuses", lambda _: None),
+    )  # fmt: skip
 
 
 class _Asked:

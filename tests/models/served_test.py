@@ -209,7 +209,7 @@ def test_a_server_that_fails_for_good_is_an_error_however_few_are_asked_at_once(
         model = recorded(faulty, tmp_path, patience=Patience(concurrency=2, attempts=2, first_wait=0.01))
         reasons = [complete(model, 3).reasons, *(complete(model, 3 + i).reasons[3:] for i in range(1, 4))]
         assert reasons[0] == (None,) * 3
-        assert [one for row in reasons[1:] for one in row] == ["no reply: HTTP 502"] * 6
+        assert [one for row in reasons[1:] for one in row] == ["no reply: HTTP 502: no"] * 6
         with pytest.raises(RuntimeError, match=r"8 in a row; the last: no reply: HTTP 502"):
             complete(model, 9)
         faulty.faults = []
