@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from qdfeedback.models.language import ONLY_THOUGHTS
 from qdfeedback.parallel import run_all
 
 Args = TypeVar("Args", bound=Any)  # a dataclass with run: Path, seed: tuple[int, ...] and resume: bool
@@ -21,9 +22,15 @@ def run_main(main: Callable[[], None]) -> None:
     try:
         main()
     except (ValueError, RuntimeError, OSError, ImportError, sqlite3.Error) as error:
-        sys.exit("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]))
+        sys.exit("\n".join([f"error: {error}{hint(str(error))}", *getattr(error, "__notes__", ())]))
     except KeyboardInterrupt:
         sys.exit("stopped")
+
+
+def hint(reason: str) -> str:
+    """Returns which flag may help where a model had no room to think; "" where it had, or does not."""
+    wants_room = "(thoughts: " in reason or ONLY_THOUGHTS in reason
+    return "; --thoughts gives a model tokens to think in before it answers" if wants_room else ""
 
 
 def for_each_seed(args: Args, saved: Callable[[Args], Args]) -> list[Args]:

@@ -15,10 +15,10 @@ from domains.images.images import Images
 from experiments import resuming
 from experiments.arm_published import schedule
 from experiments.images_encoders import Seeing, is_ours, open_encoders
-from experiments.resuming import give_up, note_used, refuse_keys
+from experiments.resuming import give_up, note_not_kept, note_used, refuse_keys
 from qdfeedback import runs
 from qdfeedback.generators.latent import Fresh, Noise
-from qdfeedback.generators.prompts import ByModel, Prompts, PromptsAndNoise, by_grammar
+from qdfeedback.generators.prompts import ONE_LINE, ByModel, Prompts, PromptsAndNoise, by_grammar
 from qdfeedback.models.calls import read_prices
 from qdfeedback.models.diffusion import Drawing, load_diffusion
 from qdfeedback.models.ledger import Ledger
@@ -120,6 +120,7 @@ def make(args: Args) -> Made:
     models = open_language_models(args, run.settings["study"])
     used = seeing.used | {"model": diffusion.name} | {role: one.name for role, one in models.items()}
     note_used(run, used, settings_of(args), of_now=OF_NOW)
+    note_not_kept(run, models.values())
     domain = Images(Pictures(diffusion, Shown(args.run / "shown")), args.prompt, solutions_of(args))
     generator = make_generator(args, domain, models.get("writer"))
     search = Search(domain, seeing.encoder, generator, args.seed[0], run.failures)
@@ -156,7 +157,10 @@ def open_language_models(args: Args, run: str) -> dict[str, Recorded]:
     ledger = Ledger(args.ledger or args.run / "replies.db", prices=prices, cap=args.cap, run=run)
     how = Opening(key_variable=args.key_variable, thoughts=args.thoughts)
     try:
-        return {role: open_model(where, ledger, how) for role, where in named.items()}
+        opened = {role: open_model(where, ledger, how) for role, where in named.items()}
+        if "writer" in opened:
+            opened["writer"].check(ONE_LINE)
+        return opened
     except Exception:
         used = ledger.totals(run)
         if not used.requests and not used.possibly_paid:

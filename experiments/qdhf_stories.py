@@ -26,7 +26,7 @@ from tqdm import tqdm
 from domains.stories import MODEL, STORIES
 from experiments.command import run_main
 from experiments.people import judgments_of
-from experiments.resuming import give_up, open_run
+from experiments.resuming import OF_A_RUN, give_up, note_not_kept, open_run
 from experiments.writing_setup import remember
 from qdfeedback import archives, metrics, runs, viz
 from qdfeedback.diversity import models
@@ -98,9 +98,11 @@ class StorySearch:
         self.history, self.study = self.run.history, self.run.settings["study"]
         try:
             writer = open_model(args.writer, Ledger(args.run / "replies.db"))
+            writer.check(STORIES.sampling)
         except Exception:
             give_up(args.run, resumed=args.resume)
             raise
+        note_not_kept(self.run, [writer])
         self.seen = Words()
         first = Written(writer, Seeds(STORIES.line, STORIES.seeds), STORIES.sampling, seen=self.seen)
         then = Written(writer, Near(STORIES.line), STORIES.sampling, seen=self.seen)
@@ -301,7 +303,7 @@ def by_truth(
 def _run(args: Args) -> dict[str, Any]:
     """Runs it; with --resume, what is finished is not run again, what was interrupted goes on."""
     if args.resume:
-        known = {name: value for name, value in read_settings(args.run).items() if name != "study"}
+        known = {name: value for name, value in read_settings(args.run).items() if name not in OF_A_RUN}
         args = replace(args, **known)
         if runs.is_finished(args.run):
             return runs.read_summary(args.run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 
 from experiments.command import for_each_seed
 from qdfeedback import runs
+from qdfeedback.models.recorded import Recorded
 from qdfeedback.run_settings import read_settings, write_settings
 
 Args = TypeVar("Args", bound=Any)  # a dataclass with run, seed, resume; for `jobs` also cap and ledger
 
 
 OF_THIS_CALL = ("run", "resume", "overwrite", "workers")
-OF_A_RUN = ("id", "study", "used")  # settings that are no arguments
+OF_A_RUN = ("id", "study", "used", "not_kept")  # settings that are no arguments
 
 
 def settings_of(args: Any, *, lists: Collection[str], paths: Collection[str]) -> dict[str, Any]:
@@ -132,6 +133,13 @@ def note_used(run: runs.Run, used: Mapping[str, Any], settings: Mapping[str, Any
         )
     run.settings |= {"used": used} | {name: settings[name] for name in of_now}
     write_settings(run.path, run.settings)
+
+
+def note_not_kept(run: runs.Run, models: Iterable[Recorded]) -> None:
+    """Writes into the settings of a run which parameters the models' servers do not take, with what they said."""
+    if lacking := {model.name: list(model.not_kept) for model in models if model.not_kept}:
+        run.settings["not_kept"] = lacking
+        write_settings(run.path, run.settings)
 
 
 def give_up(run: Path, *, resumed: bool) -> None:

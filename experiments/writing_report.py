@@ -15,6 +15,7 @@ from scipy.special import expit
 
 from domains.writing import Writing, words_of
 from experiments import writing_setup
+from experiments.command import hint
 from qdfeedback import files, metrics, viz
 from qdfeedback.csv_files import write_csv
 from qdfeedback.diversity.bins import Bins
@@ -186,6 +187,7 @@ def closing_lines(path: Path, summary: dict[str, Any]) -> str:
     )
     lost = sum(summary["failed"].values())
     why = f" ({next(iter(summary['failed']))} most of all)" if lost else ""
+    why += hint(why)
     tokens = summary["prompt_tokens"] + summary["completion_tokens"]
     paid = f", {summary['paid']:.4g} paid" if summary["paid"] else ""
     return (

@@ -16,7 +16,7 @@ from domains.poetry import POETRY
 from domains.stories import MODEL, STORIES
 from domains.writing import EDGES_1D, EDGES_2D, Writing, words_of
 from experiments import resuming
-from experiments.resuming import note_used, refuse_keys
+from experiments.resuming import note_not_kept, note_used, refuse_keys
 from qdfeedback import archives, runs
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.encoders.attributes import Attribute, read_attributes
@@ -138,6 +138,7 @@ def open_models(args: Args, ledger: Ledger) -> tuple[Recorded, tuple[Recorded, .
     writer = (name, chat[args.prompts])
     judges = [(where, chat[args.judge_prompts or args.prompts]) for where in args.judge or (name,)]
     opened = {one: open_model(one[0], ledger, replace(how, chat=one[1])) for one in dict.fromkeys((writer, *judges))}
+    opened[writer].check(writing_of(args).sampling)
     return opened[writer], tuple(opened[one] for one in judges)
 
 
@@ -264,6 +265,7 @@ def note_what_is_used(
         "sampling": asdict(writing.sampling),
     }
     note_used(run, used, settings_of(args), of_now=OF_NOW)
+    note_not_kept(run, (writer, *judges))
 
 
 def open_run(args: Args, names: tuple[str, ...]) -> runs.Run:

@@ -94,12 +94,13 @@ def _load(model: str | Path, revision: str | None, dtype: Any) -> Any:
     """
     _refuse_pickle(Path(model))
     try:
-        network, loaded = AutoModelForCausalLM.from_pretrained(
+        found: Any = AutoModelForCausalLM.from_pretrained(
             model, revision=revision, dtype=dtype, trust_remote_code=False, use_safetensors=True,
             output_loading_info=True,
         )  # fmt: skip
     except SafetensorError as error:
         raise ValueError(f"the weights of {model} are broken: {one_line(str(error))}") from error
+    network, loaded = found
     if lacking := sorted(loaded["missing_keys"]):  # they would be drawn at random
         raise ValueError(
             f"{model} lacks {len(lacking)} weights of a {type(network).__name__}, {lacking[0]} among them: "
@@ -147,7 +148,8 @@ class LocalModel:
         """Leaves out what a model's maker found fit for drawing text: beams, bans, penalties, other outputs."""
         given = getattr(self.network, "generation_config", None)
         ends = sorted(self._known([getattr(given, "eos_token_id", None), self.tokenizer.eos_token_id]))
-        self.network.generation_config = GenerationConfig(eos_token_id=ends or None, pad_token_id=self._pad)
+        plain: Any = GenerationConfig
+        self.network.generation_config = plain(eos_token_id=ends or None, pad_token_id=self._pad)
 
     def complete(self, prompts: Sequence[str], seeds: Ints, sampling: Sampling = DEFAULT) -> Completions:
         """Returns a text for each prompt; each row draws from its own seed."""
@@ -274,9 +276,9 @@ class LocalModel:
         whole, bare = (self.tokenizer.encode("a", add_special_tokens=special) for special in (True, False))
         return list(whole[: whole.index(bare[0])] if bare else whole)
 
-    def _known(self, tokens: Sequence[int | Sequence[int] | None]) -> set[int]:
-        """Returns those tokens that the network knows."""
-        flat = [one for some in tokens for one in (some if isinstance(some, list | tuple) else [some])]
+    def _known(self, tokens: Sequence[Any]) -> set[int]:
+        """Returns those tokens that the network knows; some can be lists of tokens, and some None."""
+        flat: list[Any] = [one for some in tokens for one in (some if isinstance(some, list | tuple) else [some])]
         size = self.network.get_input_embeddings().num_embeddings
         return {int(one) for one in flat if one is not None and 0 <= one < size}
 

@@ -138,7 +138,7 @@ class Served:
         found = self._send(self._request(call))
         try:
             return self._read(found, call)
-        except UnansweredError:
+        except (UnansweredError, RefusedError):
             raise
         except ValueError as error:
             raise UnansweredError(f"garbled reply: {one_line(str(error), self._key)}", paid=None) from error

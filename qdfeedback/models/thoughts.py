@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 
-_WORDS = r"(?:\w+[:_])?(?:think|thinking|thoughts?|reason|reasoning|scratchpad)"
+_WORDS = r"(?!end_)(?:\w+[:_])?(?:think|thinking|thoughts?|reason|reasoning|scratchpad)"
 _OPENS = re.compile(
     rf"<{_WORDS}(?:\s[^<>]*)?>|<\|(?:{_WORDS}|begin_of_thought|start_thinking|thinking_start)\|>"
     r"|<\|open\|>think<\|sep\|>|<\|channel>\s*thought|<\|channel\|>\s*(?:analysis|commentary)[^<]{0,80}<\|message\|>"
