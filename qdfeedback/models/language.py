@@ -58,6 +58,11 @@ class Usage:
     completion_tokens: int = 0
     cached: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuses counts that cannot be: below 0 they would give money back."""
+        if min(self.requests, self.prompt_tokens, self.completion_tokens, self.cached) < 0:
+            raise ValueError(f"usage must not be below 0: {self}")
+
     def __add__(self, other: Usage) -> Usage:
         """Returns both together."""
         return Usage(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))

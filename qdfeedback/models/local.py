@@ -14,7 +14,9 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteriaList
+from transformers.utils.hub import cached_file
 
+from qdfeedback.files import read_json
 from qdfeedback.models.drawing import Checked, Drawn, Stopped
 from qdfeedback.models.language import (
     CUT_OFF,
@@ -93,10 +95,11 @@ def _load(model: str | Path, revision: str | None, dtype: Any) -> Any:
         ValueError: Some are not there, broken, or no safetensors.
     """
     _refuse_pickle(Path(model))
+    plain: Any = GenerationConfig
     try:
         found: Any = AutoModelForCausalLM.from_pretrained(
             model, revision=revision, dtype=dtype, trust_remote_code=False, use_safetensors=True,
-            output_loading_info=True,
+            output_loading_info=True, generation_config=plain(eos_token_id=_ends(model, revision)),
         )  # fmt: skip
     except SafetensorError as error:
         raise ValueError(f"the weights of {model} are broken: {one_line(str(error))}") from error
@@ -107,6 +110,14 @@ def _load(model: str | Path, revision: str | None, dtype: Any) -> Any:
             "it is no whole causal language model"
         )
     return network
+
+
+def _ends(model: str | Path, revision: str | None) -> Any:
+    """Returns the tokens that end a text, as the model's maker has it; the rest is not even read: some of it fails."""
+    file = cached_file(
+        str(model), "generation_config.json", revision=revision, _raise_exceptions_for_missing_entries=False
+    )
+    return None if file is None else read_json(Path(file), dict).get("eos_token_id")
 
 
 def _refuse_pickle(folder: Path) -> None:
@@ -146,8 +157,8 @@ class LocalModel:
 
     def __post_init__(self) -> None:
         """Leaves out what a model's maker found fit for drawing text: beams, bans, penalties, other outputs."""
-        given = getattr(self.network, "generation_config", None)
-        ends = sorted(self._known([getattr(given, "eos_token_id", None), self.tokenizer.eos_token_id]))
+        known_to = (self.network.generation_config, self.network.config, self.tokenizer)
+        ends = sorted(self._known([getattr(one, "eos_token_id", None) for one in known_to]))
         plain: Any = GenerationConfig
         self.network.generation_config = plain(eos_token_id=ends or None, pad_token_id=self._pad)
 
@@ -280,7 +291,7 @@ class LocalModel:
         """Returns those tokens that the network knows; some can be lists of tokens, and some None."""
         flat: list[Any] = [one for some in tokens for one in (some if isinstance(some, list | tuple) else [some])]
         size = self.network.get_input_embeddings().num_embeddings
-        return {int(one) for one in flat if one is not None and 0 <= one < size}
+        return {one for one in flat if isinstance(one, int) and 0 <= one < size}
 
     @property
     def _pad(self) -> int:

@@ -137,8 +137,11 @@ class _Probing:
         """Returns abilities that say whether top_p is taken, where it is not together with a temperature."""
         if abilities.together or not abilities.temperature:
             return replace(abilities, together=True)
-        alone = self.refusal(replace(abilities, temperature=False)) is None
-        return replace(abilities, top_p=alone, together=not alone)
+        refused = self.refusal(replace(abilities, temperature=False))
+        if refused is None:
+            return abilities
+        self.said["top_p"] = refused
+        return replace(abilities, top_p=False, together=True)
 
     def with_each(self, bare: Abilities) -> Abilities:
         """Returns abilities with each of the parameters that the server takes."""

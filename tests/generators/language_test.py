@@ -234,17 +234,28 @@ def test_novelty_adapts_its_threshold() -> None:
 
 def test_a_pool_learns_from_what_was_judged_and_goes_on_where_it_was(rng: np.random.Generator) -> None:
     def make() -> FromPool:
-        return FromPool(LINE, ("a", "b", "c"), Novel(), "novelty")
+        return FromPool(LINE, ("a", "b", "c"), Novel(nearest=1), "novelty")
 
     placement = placed([0, 1, 2])
     operator = make()
     generator = Written(writer(), operator)
-    for _ in range(3):
+    corners, middles = [[0, 0], [2, 2], [8, 0], [0, 8]], [[8, 8], [2, 2], [4, 4], [4, 0]]
+    quality = np.array([0.2, np.nan, 0.9, 0.4])
+    for places in (corners, middles, corners):  # what comes again is not new
         proposal = generator.ask(placement, 4, rng)
-        quality = np.array([0.2, np.nan, 0.9, 0.4])
-        generator.tell(*told(proposal, quality, rng.random((4, 2)) * 8))
-    assert [one.id for one in operator.pool[3:]] == [3, 5, 6, 7, 9, 10, 11, 13, 14][: len(operator.pool) - 3]
-    assert all(0 <= value <= 1 for one in operator.pool[3:] for value in one.place)
+        generator.tell(*told(proposal, quality, np.array(places, dtype=float)))
+    taken = operator.pool[3:]
+    assert [one.id for one in taken] == [
+        3,
+        5,
+        6,
+        7,
+        9,
+        10,
+    ]  # the second of each batch was not judged
+    assert [one.quality for one in taken] == [0.2, 0.9, 0.4] * 2
+    assert [one.place for one in taken] == [(0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0.5), (0.5, 0)]
+    assert operator.next_id == 15
     again = Written(writer(), make())
     again.restore(placement, *generator.state())
     one, two = (each.ask(placement, 5, np.random.default_rng(7)) for each in (generator, again))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import shutil
 from pathlib import Path
 
@@ -143,13 +144,26 @@ def test_an_answer_that_begins_another_is_told_from_it(model: LocalModel) -> Non
     options = [str(number) for number in range(1, 11)]
     first, zero = (model.tokenizer.encode(one, add_special_tokens=False) for one in ("1", "0"))
     assert model.tokenizer.encode("10", add_special_tokens=False) == first + zero
-    found = np.exp(model.choose(["A mark: "], [options]).logprobs[0])
-    one, ten = np.exp(one_by_one(model, "A mark: ", "1")), np.exp(one_by_one(model, "A mark: ", "10"))
+    likes_zero = fond_of(model, "A mark: 1", zero[0])
+    found = np.exp(likes_zero.choose(["A mark: "], [options]).logprobs[0])
+    one, ten = np.exp(one_by_one(likes_zero, "A mark: ", "1")), np.exp(one_by_one(likes_zero, "A mark: ", "10"))
+    assert 0.2 < ten / one < 0.8  # the difference is large
     np.testing.assert_allclose((found[0], found[9]), (one - ten, ten), rtol=1e-3)
     assert found.sum() <= 1
-    nested = np.exp(model.choose(["A mark: "], [["1", "10", "100"]]).logprobs[0])
-    longest = np.exp(one_by_one(model, "A mark: ", "100"))
+    nested = np.exp(likes_zero.choose(["A mark: "], [["1", "10", "100"]]).logprobs[0])
+    longest = np.exp(one_by_one(likes_zero, "A mark: ", "100"))
     np.testing.assert_allclose(nested, (one - ten, ten - longest, longest), rtol=1e-3)
+
+
+def fond_of(model: LocalModel, text: str, token: int) -> LocalModel:
+    """The same model, but after a text it says a token about every second time."""
+    network = copy.deepcopy(model.network)
+    with torch.inference_mode():
+        state = network.model(torch.tensor(model._encode([text], room=1)[0])).last_hidden_state[0, -1]
+        logits = network.lm_head(state)
+        lifted = logits.logsumexp(dim=0) - logits[token]
+        network.lm_head.weight[token] += lifted * state / state.square().sum()
+    return LocalModel(network, model.tokenizer, "fond", batch_size=3)
 
 
 def test_other_weights_have_another_name(folder: Path, tmp_path: Path) -> None:
