@@ -19,10 +19,12 @@ from experiments import (
     discover_axes,
     qdaif_table,
     qdaif_writing,
+    resuming,
     tables,
     writing_report,
     writing_setup,
 )
+from experiments.command import run_main
 from qdfeedback.history import History
 from qdfeedback.models.ledger import Ledger, SpendCapError
 from qdfeedback.run_settings import read_settings, write_settings
@@ -192,6 +194,52 @@ def test_a_writer_that_never_says_anything_ends_the_run(tmp_path: Path, monkeypa
     in_vain = pytest.raises(RuntimeError, match="10 candidates in a row without a score; the last: empty")
     with serving(Faulty(text=silent, ignores=("logprobs", "response_format"))) as faulty, in_vain:
         write(tmp_path / "r", *arguments, *to(faulty))
+
+
+POEMS = ("--domain", "poetry", "--method", "asked", "--candidates", "12")
+MUTE = ("logprobs", "response_format")  # that the server ignores
+
+
+def test_what_a_server_does_not_take_is_said_and_stands_in_the_settings(tmp_path: Path) -> None:
+    with serving(Faulty(text=poet, ignores=MUTE, lacks=("stop", "seed"))) as faulty:
+        with pytest.warns(UserWarning, match=r"does not take stop \(HTTP 422: unknown: \['stop', 'seed'\]\)"):
+            write(tmp_path / "r", *POEMS, *to(faulty))
+        (lacking,) = read_settings(tmp_path / "r")["not_kept"].values()
+        assert [one.split(" ")[0] for one in lacking] == ["stop", "seed"]
+        known = resuming.arguments_of(tmp_path / "r", lists=writing_setup.TUPLES, paths=writing_setup.PATHS)
+        assert qdaif_writing.Args(**known).domain == "poetry"  # what was noted is no argument
+
+
+def test_a_temperature_that_a_server_does_not_keep_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    faulty = Faulty(text=poet, ignores=MUTE, lacks=("temperature",))
+    no_draw = pytest.raises(
+        ValueError, match=r"cannot draw at temperature 0\.3 .* \(HTTP 422: unknown: \['temperature'"
+    )
+    with serving(faulty), pytest.warns(UserWarning, match="does not take temperature"), no_draw:
+        write(tmp_path / "r", *POEMS, "--temperature", "0.3", *to(faulty))
+    assert all("Is water wet" in asked(one) for one in faulty.seen)
+
+
+@pytest.mark.parametrize(
+    ("finish", "reason"), [("sensitive", "no reply: finish_reason 'sensitive'"), ("content_filter", "content filter")]
+)
+def test_a_run_that_fails_for_a_reason_of_the_servers_stops_and_names_it(finish, reason, tmp_path: Path) -> None:
+    def writes(body: dict) -> bool:
+        return "Write a poem" in asked(body)
+
+    bad = Faulty(text=poet, ignores=MUTE, ends=lambda body: finish if writes(body) and body["seed"] % 4 else "stop")
+    most = pytest.raises(RuntimeError, match=rf"\d+ of \d+ texts came to nothing for one reason, m at .*: {reason}")
+    with serving(bad), most:
+        write(tmp_path / "r", "--domain", "poetry", "--method", "asked", "--candidates", "60", *to(bad))
+
+
+def test_a_command_names_the_flag_that_gives_room_to_think(written: Path) -> None:
+    reason = "empty: thinking used up the room (thoughts: 0 tokens)"
+    with pytest.raises(SystemExit, match=r"error: .*tokens\); --thoughts gives a model tokens to think in"):
+        run_main(lambda: (_ for _ in ()).throw(RuntimeError(reason)))
+    summary = json.loads((written / "summary.json").read_text()) | {"failed": {reason: 3}}
+    assert "(thoughts: 0 tokens) most of all); --thoughts gives" in writing_report.closing_lines(written, summary)
+    assert "--thoughts" not in writing_report.closing_lines(written, summary | {"failed": {"empty": 3}})
 
 
 def test_axes_of_the_users_own_are_escaped_and_kept(server: Faulty, tmp_path: Path) -> None:
