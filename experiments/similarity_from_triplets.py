@@ -148,7 +148,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.test_features and not args.test_triplets:
         raise ValueError("--test-features needs --test-triplets beside it")
     compute_on()
-    features, triplets = check_triplets(read_features(args.features), read_triplets(args.triplets))
+    features = read_features(args.features)
+    features, triplets = check_triplets(features, read_triplets(args.triplets, len(features)))
     rng = np.random.default_rng(args.seed)
     most = min(args.judgments or len(triplets), len(triplets))
     args.run.mkdir(parents=True, exist_ok=True)
@@ -172,9 +173,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         ],
     }
     if args.test_triplets:
-        test = read_triplets(args.test_triplets)
         new = features if args.test_features is None else read_features(args.test_features)
-        new, test = check_triplets(new, test)
+        new, test = check_triplets(new, read_triplets(args.test_triplets, len(new)))
         right = metrics.orders_right(model, new, test)
         summary["test_accuracy"] = float(right.mean())
         summary["test_interval"] = asdict(proportion(int(right.sum()), len(right)))

@@ -24,7 +24,7 @@ SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 
 _FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]|'*[\t\r\n]")
 _FIRST = re.compile(r"sep=([,;\t|])\r?\n", re.IGNORECASE)  # Excel's own way of naming the separator
-_WHOLE = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_WHOLE = re.compile(r"[+-]?[0-9]{1,400}", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+", re.ASCII)
 
 
@@ -190,7 +190,7 @@ def _named(cell: str, needed: Sequence[str]) -> str:
 def _check_names(where: str, names: tuple[str, ...], needed: Sequence[str]) -> None:
     if missing := [name for name in needed if name not in names]:
         head = "the first line must name the columns" if all(map(_is_number, names)) else "columns are missing"
-        found = f"{', '.join(missing)} not found in {', '.join(names)}"
+        found = f"{', '.join(sorted(missing))} not found in {', '.join(names)}"
         only = f" (cells are separated by {', '.join(SEPARATORS.values())})" if len(names) == 1 else ""
         raise ValueError(f"{where}: {head}: {', '.join(needed)}; {found}{only}")
     if twice := sorted({name for name in names if names.count(name) > 1}):

@@ -71,11 +71,25 @@ def read_text(path: Path, *, newlines: bool = True, most: int = MOST) -> str:
 
 
 def read_content(path: Path, *, most: int = MOST) -> bytes:
-    """Returns the bytes of a file of known kind and bounded size.
+    """Returns the bytes of a file whose size is bounded.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is a folder or a device, or too large.
+    """
+    size = check_file(path)
+    if size > most:
+        raise ValueError(f"{path} has {size:,} bytes, at most {most:,} are read: is it the right file?")
+    with Path(path).open("rb") as file:
+        return file.read(most)
+
+
+def check_file(path: Path) -> int:
+    """Returns the size of a file in bytes; it can be opened without waiting for anybody.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is a folder or a device.
     """
     try:
         found = Path(path).stat()
@@ -83,10 +97,7 @@ def read_content(path: Path, *, most: int = MOST) -> bytes:
         raise FileNotFoundError(f"there is no file {path}") from error
     if not stat.S_ISREG(found.st_mode):
         raise ValueError(f"{path} is {'a folder' if stat.S_ISDIR(found.st_mode) else 'no regular file'}")
-    if found.st_size > most:
-        raise ValueError(f"{path} has {found.st_size:,} bytes, at most {most:,} are read: is it the right file?")
-    with Path(path).open("rb") as file:
-        return file.read(most)
+    return found.st_size
 
 
 def read_lines(path: Path) -> list[str]:

@@ -51,7 +51,7 @@ def test_blank_rows_and_columns_are_passed_over_and_lines_are_those_of_the_file(
         ("", r"t\.csv is empty: a line with the names"),
         (" \n;;\n", r"t\.csv is empty"),
         ("<html>", "a web page or XML"),
-        ("0,1\n2,3\n", r"line 1: the first line must name the columns: near, far; near, far not found in 0, 1"),
+        ("0,1\n2,3\n", r"line 1: the first line must name the columns: near, far; far, near not found in 0, 1"),
         ("near,fare\n", r"line 1: columns are missing: near, far; far not found in near, fare$"),
         ("near far\n", r"not found in near far \(cells are separated by comma, semicolon, tab\)"),
         ("near,far,near\n", "line 1: a column stands there twice: 'near'"),

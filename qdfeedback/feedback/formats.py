@@ -1,61 +1,106 @@
-"""Triplets as files that people have."""
+"""Triplets and features as files that people have."""
 
 from __future__ import annotations
 
-import csv
+import warnings
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from qdfeedback.array_files import held, is_array, read_array
+from qdfeedback.csv_files import read_table, whole_number
 from qdfeedback.types import Floats, Ints
+
+COLUMNS = ("anchor", "near", "far")
+_MOST = np.iinfo(np.int64).max  # a number beyond it names no item either
 
 
 def read_features(path: Path) -> Floats:
-    """Returns the (n, d) float32 features in a `.npy` file.
+    """Returns the (n, d) float32 features in a `.npy` file; NaN = could not be measured.
 
     Raises:
-        ValueError: The file holds something else.
+        FileNotFoundError: There is no such file.
+        ValueError: The file holds something else, or a number too large for float32; the message says what.
     """
-    array = _npy(path)
+    array = read_array(path)
     if array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise ValueError(f"{path} must hold numbers of shape (n, d), it holds {array.dtype} {array.shape}")
-    return array.astype(np.float32)
+        raise ValueError(f"{path} must hold numbers of shape (n, d), a row per item; it holds {held(array)}")
+    if not array.size:
+        raise ValueError(f"{path} holds no features: its shape is {array.shape}")
+    with np.errstate(over="ignore"):
+        found = array.astype(np.float32)
+    if (rows := np.flatnonzero(np.isinf(found).any(axis=1))).size:
+        raise ValueError(f"{path}, row {rows[0]}: an infinite number, or one above 3e38, of {len(rows)} such rows")
+    return found
 
 
-def read_triplets(path: Path) -> Ints:
+def read_triplets(path: Path, items: int | None = None) -> Ints:
     """Returns (t, 3) int64 rows of the features: anchor, near, far.
 
     Args:
-        path: a `.npy` file of shape (t, 3), or a `.csv` file with the columns anchor, near, far (any order, more
-            columns may follow).
+        path: a `.npy` file of shape (t, 3), or a CSV file with the columns anchor, near, far (any order, more columns
+            may follow; separated by commas, semicolons or tabs).
+        items: how many features there are, if that is known: what points elsewhere is named with its line.
 
     Raises:
-        ValueError: The columns are missing, or an entry is not a whole number.
+        FileNotFoundError: There is no such file.
+        ValueError: The columns are missing, an entry is no whole number, names no item, or one twice.
     """
     path = Path(path)
-    if path.suffix == ".csv":
-        return _csv(path)
-    array = _npy(path)
+    array = _from_array(path) if is_array(path) else _from_table(path)
+    if not len(array):
+        raise ValueError(f"{path} holds no triplets")
+    wrong, why = _wrong(array, items)
+    if wrong is not None:
+        where = f"{path}, row {wrong}" if is_array(path) else next(islice(_rows(path), wrong, None))[0]
+        raise ValueError(f"{where}: {why}")
+    _, counts = np.unique(array, axis=0, return_counts=True)
+    if counts.min() > 1:
+        warnings.warn(
+            f"{path}: every triplet stands there {counts.min()} times or more: was the file joined with itself?",
+            stacklevel=2,
+        )
+    return array
+
+
+def _wrong(triplets: Ints, items: int | None) -> tuple[int | None, str]:
+    """Returns the first row that cannot be, and why; None where all can."""
+    low, high = int(triplets.min()), int(triplets.max())
+    last = high if items is None else items - 1
+    outside = (triplets < 0) | (triplets > last)
+    if (rows := np.flatnonzero(outside.any(axis=1))).size:
+        strange = triplets[rows[0]][outside[rows[0]]][0]
+        rows_of = "rows of the features count from 0" + ("" if items is None else f" to {last}")
+        from_one = "; these seem to count from 1: take 1 from each" if low == 1 and high == items else ""
+        return int(rows[0]), f"there is no item {strange}: {rows_of}{from_one}"
+    twice = (triplets == np.roll(triplets, 1, axis=1)).any(axis=1)
+    if twice.any():
+        row = int(twice.argmax())
+        return row, f"anchor, near and far must be three items that differ, got {', '.join(map(str, triplets[row]))}"
+    return None, ""
+
+
+def _from_array(path: Path) -> Ints:
+    array = read_array(path)
     if array.ndim != 2 or array.shape[1] != 3 or array.dtype.kind not in "iu":
-        raise ValueError(f"{path} must hold integers of shape (t, 3), it holds {array.dtype} {array.shape}")
-    return array.astype(np.int64)
+        whole = array.dtype.kind == "f" and array.ndim == 2 and array.shape[1] == 3 and (array == array.round()).all()
+        remedy = ": save it with .astype(int)" if whole else ""
+        raise ValueError(
+            f"{path} must hold integers of shape (t, 3), anchor, near, far; it holds {held(array)}{remedy}"
+        )
+    found: Ints = np.minimum(array, array.dtype.type(min(_MOST, np.iinfo(array.dtype).max))).astype(np.int64)
+    return found
 
 
-def _npy(path: Path) -> np.ndarray:
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a plain .npy array: {error}") from error
+def _from_table(path: Path) -> Ints:
+    found = [
+        [min(max(whole_number(cells[name], f"{where}: {name}"), -_MOST), _MOST) for name in COLUMNS]
+        for where, cells in _rows(path)
+    ]
+    return np.array(found, dtype=np.int64).reshape(-1, 3)
 
 
-def _csv(path: Path) -> Ints:
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        missing = {"anchor", "near", "far"} - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(f"{path} must have the columns anchor, near, far; {', '.join(sorted(missing))} not found")
-        try:
-            rows = [(int(row["anchor"]), int(row["near"]), int(row["far"])) for row in reader]
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
-    return np.array(rows, dtype=np.int64).reshape(-1, 3)
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    return read_table(path, COLUMNS).records()

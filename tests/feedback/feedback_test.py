@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from qdfeedback.diversity.similarity import fit_similarity
 from qdfeedback.feedback import agreement
 from qdfeedback.feedback.annotators import Simulated
-from qdfeedback.feedback.formats import read_features, read_triplets
 from qdfeedback.feedback.queries import ask, bald_triplets, choose_triplets, uniform_triplets
 
 
@@ -162,35 +159,3 @@ def test_agreement_figures() -> None:
     assert agreement.raw_agreement(np.array([[1, 1], [1, 2]])) == 0.5
     assert agreement.raw_agreement(ratings) == pytest.approx(86 / 110)
     assert np.isnan(agreement.raw_agreement(np.array([[1.0, n]])))
-
-
-def test_triplet_files(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("rater,far,near,anchor\nme,2,1,0\nyou,0,2,1\n")
-    assert read_triplets(tmp_path / "t.csv").tolist() == [[0, 1, 2], [1, 2, 0]]
-    np.save(tmp_path / "t.npy", np.array([[0, 1, 2]], dtype=np.int16))
-    assert read_triplets(tmp_path / "t.npy").dtype == np.int64
-    np.save(tmp_path / "f.npy", np.zeros((3, 2), dtype=np.float16))
-    assert read_features(tmp_path / "f.npy").dtype == np.float32
-
-
-@pytest.mark.parametrize(("content", "message"), [
-    ("a,b,c\n1,2,3\n", "anchor, far, near not found"),
-    ("anchor,near,far\n1,2,x\n", r"t\.csv, line 2: invalid literal"),
-    ("anchor,near,far\n1,2\n", r"t\.csv, line 2"),
-])  # fmt: skip
-def test_bad_triplet_files_are_named(tmp_path: Path, content: str, message: str) -> None:
-    (tmp_path / "t.csv").write_text(content)
-    with pytest.raises(ValueError, match=message):
-        read_triplets(tmp_path / "t.csv")
-
-
-def test_bad_arrays_are_named(tmp_path: Path) -> None:
-    np.save(tmp_path / "t.npy", np.zeros((3, 4)))
-    with pytest.raises(ValueError, match=r"integers of shape \(t, 3\)"):
-        read_triplets(tmp_path / "t.npy")
-    np.save(tmp_path / "f.npy", np.zeros(3))
-    with pytest.raises(ValueError, match=r"numbers of shape \(n, d\)"):
-        read_features(tmp_path / "f.npy")
-    np.save(tmp_path / "o.npy", np.array([{}]), allow_pickle=True)
-    with pytest.raises(ValueError, match=r"o\.npy is not a plain \.npy array"):
-        read_features(tmp_path / "o.npy")
