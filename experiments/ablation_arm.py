@@ -12,27 +12,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, get_args
 
-import tyro
 from tqdm import tqdm
 
 from experiments.command import run_main
 from experiments.qdhf_arm import Args as ArmArgs
 from experiments.qdhf_arm import Piece, run_one
 from experiments.qdhf_arm_table import mean_sd
+from qdfeedback.bounds import Bounds, Count, Share, read_arguments
 from qdfeedback.parallel import run_all
 
 
 @dataclass(frozen=True)
 class Args:
-    judgments: int = 250
+    judgments: Count = 250
     """Judgments in all."""
-    label_noise: float = 0.0
+    label_noise: Share = 0.0
     """Share of judgments turned round at random."""
-    seeds: int = 5
+    seeds: Count = 5
     """Seeds of each variant."""
-    iterations: int = 1000
+    iterations: Annotated[int, Bounds(2)] = 1000
     """Iterations of each run."""
     run: Path = Path("runs/ablation")
     """Folder of the runs."""
@@ -40,7 +40,7 @@ class Args:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs every variant and prints the table."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     variants: list[tuple[Piece, ...]] = [(), *((piece,) for piece in get_args(Piece))]
     jobs = [
         ArmArgs(

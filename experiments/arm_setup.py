@@ -13,7 +13,7 @@ from ribs.emitters import EvolutionStrategyEmitter, IsoLineEmitter
 
 from domains.arm import FEATURES, Arm, ArmEncoder
 from experiments import arm_published, resuming
-from qdfeedback import archives, runs
+from qdfeedback import archives, bounds, runs
 from qdfeedback.generators.gaussian import Gaussian
 from qdfeedback.generators.pyribs import Pyribs
 from qdfeedback.run_settings import read_settings
@@ -34,13 +34,12 @@ def check(args: Args) -> None:
     Raises:
         ValueError: Says which and why.
     """
+    bounds.check(args)
     least = {"qdhf": 16, "qdhf-base": 4, "qdhf-active": 2}.get(args.method, 0)
     if "rounds" in args.without:
         least = 8
     if args.judgments < least:
         raise ValueError(f"--judgments must be at least {least} for {args.method}, got {args.judgments}")
-    if args.iterations < 2:
-        raise ValueError(f"--iterations must be at least 2, got {args.iterations}")
     if args.method != "gt" and args.dim + len(args.pinned) < 2:
         raise ValueError("one axis alone makes no map: raise --dim, or add --pinned x")
     if args.without and args.method != "qdhf-active":
@@ -49,8 +48,6 @@ def check(args: Args) -> None:
         raise ValueError("--annotator study: people answer one run of qdhf-active at a time")
     if args.wait_for and args.annotator != "study":
         raise ValueError("--wait-for waits for people: it needs --annotator study")
-    if args.refit_after < 2 or args.frames < 1 or args.wait_for < 0:
-        raise ValueError("--refit-after must be at least 2, --frames at least 1, --wait-for not below 0")
 
 
 def refit_schedule(args: Args) -> dict[int, int]:

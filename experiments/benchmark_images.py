@@ -22,19 +22,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import diffusers
 import numpy as np
 import torch
 import transformers
-import tyro
 from tqdm import tqdm
 
 from domains.images import MODEL
 from experiments import images_setup, qdhf_images
 from experiments.arm_published import SHARES
 from experiments.command import run_main
+from qdfeedback.bounds import Bounds, Count, Positive, Seed, read_arguments
 from qdfeedback.models.diffusion import Diffusion, Drawing, dtype_of, load_diffusion
 from qdfeedback.parallel import compute_on, threads
 from qdfeedback.types import Floats
@@ -46,17 +46,17 @@ class Args:
     """Folder or hub id."""
     truth: str | None = None
     """Embedding by whose distances the simulation answers; needed for another model than ours."""
-    first: int = 200
+    first: Annotated[int, Bounds(4)] = 200
     """Pictures that the search begins with, before anything is measured."""
-    pictures: int = 800
+    pictures: Count = 800
     """Of each way."""
-    iteration: int = 40
+    iteration: Count = 40
     """Pictures in an iteration."""
-    batch_size: int = 20
+    batch_size: Count = 20
     """Pictures at once."""
-    steps: int = 12
+    steps: Count = 12
     """Of denoising."""
-    judgments: int = 300
+    judgments: Annotated[int, Bounds(16)] = 300
     """Answers that the search asks for."""
     device: str | None = None
     """--random-weights: cpu or cuda."""
@@ -64,11 +64,11 @@ class Args:
     """float32, bfloat16, float16."""
     random_weights: bool = False
     """Stable Diffusion 1.5's networks, never trained."""
-    size: int = 512
+    size: Count = 512
     """--random-weights: pixels of a side."""
-    peak: float = 989.0
+    peak: Positive = 989.0
     """Of the accelerator, in Tflop/s for --dtype (an H100 SXM in bfloat16: 989)."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed."""
     out: Path | None = None
     """JSON file for the figures."""
@@ -232,7 +232,7 @@ def measure_random(args: Args) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     compute_on(threads())
     if args.random_weights:
         figures = measure_random(args)

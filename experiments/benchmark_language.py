@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from domains.stories import MODEL, STORIES, grammar
 from experiments.command import run_main
+from qdfeedback.bounds import Count, Positive, read_arguments
 from qdfeedback.encoders.attributes import Attribute
 from qdfeedback.models.frames import few_shot
 from qdfeedback.models.language import Sampling
@@ -38,13 +38,13 @@ from qdfeedback.types import Floats
 class Args:
     model: Path = MODEL
     """Folder or hub id."""
-    texts: int = 256
+    texts: Count = 256
     """How many."""
-    rounds: int = 3
+    rounds: Count = 3
     """How often both ways are timed."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Prompts at once."""
-    tokens: int = 64
+    tokens: Count = 64
     """Tokens of each text that is written."""
     device: str | None = None
     """cpu or cuda."""
@@ -52,7 +52,7 @@ class Args:
     """float32, bfloat16 …"""
     random_weights: bool = False
     """A network of half a billion parameters, never trained, with the story model's tokenizer."""
-    bandwidth: float = 3350.0
+    bandwidth: Positive = 3350.0
     """Of the accelerator's memory, GB/s (an H100 SXM: 3350)."""
     out: Path | None = None
     """JSON file for the figures."""
@@ -146,7 +146,7 @@ def share_of_bandwidth(model: LocalModel, args: Args, tokens_per_second: float) 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     compute_on(threads())
     model = half_a_billion(args) if args.random_weights else load_local(
         args.model, device=args.device, dtype=args.dtype, batch_size=args.batch_size

@@ -20,7 +20,6 @@ from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
-import tyro
 from ribs.archives import ArchiveBase
 from ribs.emitters import GaussianEmitter
 from ribs.schedulers import Scheduler
@@ -32,6 +31,7 @@ from experiments.command import run_main
 from experiments.qdhf_arm import Args as ArmArgs
 from experiments.qdhf_arm import ArmSearch, search_arm
 from qdfeedback import archives, files
+from qdfeedback.bounds import Count, read_arguments
 from qdfeedback.diversity.columns import columns
 from qdfeedback.diversity.published import fit_published
 from qdfeedback.diversity.similarity import Similarity
@@ -50,9 +50,9 @@ BLOCK = 10  # iterations that a loop runs before it is another's turn
 
 @dataclass(frozen=True)
 class Args:
-    rounds: int = 7
+    rounds: Count = 7
     """How often each pair is measured; the median counts."""
-    evaluations: int = 100_000
+    evaluations: Count = 100_000
     """In one measurement."""
     out: Path = Path("runs/benchmark_loop.json")
     """Where the figures go."""
@@ -170,7 +170,7 @@ def published_bare(iterations: int, n: int, judgments: int, fits: Sequence[Fit])
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     compute_on()
     figures: dict[str, dict[str, float]] = {}
     for n in (100, 1000):

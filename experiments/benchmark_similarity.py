@@ -13,14 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-import tyro
 from tqdm import tqdm
 
 from domains.arm import RANGES, Arm, ArmEncoder
 from experiments.command import run_main
 from qdfeedback import archives, files
+from qdfeedback.bounds import Bounds, Count, read_arguments
 from qdfeedback.diversity.columns import Columns, columns
 from qdfeedback.diversity.published import fit_published
 from qdfeedback.diversity.similarity import Fit, Similarity, fit_similarity
@@ -37,11 +38,11 @@ NAMES = ArmEncoder.names
 
 @dataclass(frozen=True)
 class Args:
-    rounds: int = 5
+    rounds: Count = 5
     """How often each size is measured."""
-    sizes: tuple[int, ...] = (1000, 40_000)
+    sizes: tuple[Annotated[int, Bounds(2)], ...] = (1000, 40_000)
     """Numbers of triplets."""
-    iterations: int = 300
+    iterations: Annotated[int, Bounds(2)] = 300
     """Of the search that makes the arms."""
     out: Path = Path("runs/benchmark_similarity.json")
     """Where the figures go."""
@@ -77,7 +78,7 @@ def timed(fit: Callable[[], Similarity]) -> tuple[float, Similarity]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     compute_on()
     features = arms(args.iterations)
     learned = features[:, :20]

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import tyro
 from sklearn.model_selection import KFold
 
 from experiments import writing_setup
@@ -26,6 +25,7 @@ from experiments.command import run_main
 from experiments.qdaif_writing import Args as WritingArgs
 from experiments.writing_report import qd
 from qdfeedback import files
+from qdfeedback.bounds import Natural, Seed, read_arguments
 from qdfeedback.diversity.columns import Calibrated
 from qdfeedback.feedback.answers import read_answers
 from qdfeedback.feedback.calibration import Curve, Marks, cross_entropy, fit_isotonic, fit_temperature, marks
@@ -54,11 +54,11 @@ class Args:
     """What the run is called in the study."""
     question: str | None = None
     """Which of its questions; the only one with labels, or with ratings, if not given."""
-    simulated: int = 0
+    simulated: Natural = 0
     """In place of a study: so many texts, each judged by three people who know the truth as well as it can be known."""
     curve: Literal["temperature", "shifted", "isotonic"] = "shifted"
     """What is fitted: a temperature, one with a shift, or any rising curve. Ratings always get a rising curve."""
-    seed: int = 0
+    seed: Seed = 0
     """Draws folds and simulated answers."""
 
 
@@ -111,7 +111,7 @@ def tested(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Fits, tests, and places the run anew."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     if (args.study is None) == (not args.simulated):
         raise ValueError("name --study, or --simulated with a number of texts")
     settings = writing_setup.saved(WritingArgs(run=args.run))

@@ -42,8 +42,10 @@ def for_each_seed(args: Args, saved: Callable[[Args], Args]) -> list[Args]:
             those of one that was.
 
     Raises:
-        ValueError: None was begun that could be resumed.
+        ValueError: A seed stands there twice, or none was begun that could be resumed.
     """
+    if len(set(args.seed)) < len(args.seed):
+        raise ValueError(f"--seed must be numbers that differ, got {' '.join(map(str, args.seed))}")
     folders: dict[int, Path] = {seed: args.run / f"seed-{seed}" for seed in args.seed}
     begun = [folder for folder in folders.values() if args.resume and (folder / "settings.json").exists()]
     if args.resume and not begun:

@@ -18,10 +18,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import tyro
 from scipy import stats
 from tqdm import tqdm
 
@@ -30,6 +29,7 @@ from domains.writing import EDGES_2D, Writing
 from experiments.command import run_main
 from experiments.writing_setup import DOMAINS, from_nothing, is_ours
 from qdfeedback import files, metrics
+from qdfeedback.bounds import Bounds, Count, Natural, Seed, Share, read_arguments
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.diversity.columns import Columns
 from qdfeedback.encoders.attributes import Attribute, Attributes
@@ -61,15 +61,15 @@ class Args:
     "- Who tells it? (hero or villain)"."""
     texts: Path | None = None
     """A run whose texts are judged; the model writes some if not given."""
-    count: int = 200
+    count: Annotated[int, Bounds(3)] = 200
     """Texts that are judged."""
-    asks: int = 8
+    asks: Count = 8
     """How often the model is asked for questions."""
     model: str = str(MODEL)
     """Folder, hub id, or model@http://host:port/v1."""
-    least_spread: float = 0.5
+    least_spread: Share = 0.5
     """Entropy over cells that a question needs."""
-    most_alike: float = 0.7
+    most_alike: Share = 0.7
     """Rank correlation with one kept before, at most."""
     study: Path | None = None
     """Folder of a study in which people answered triplets about the run's texts."""
@@ -77,9 +77,9 @@ class Args:
     """Its database, where that is not in the folder."""
     source: str = ""
     """What the run is called in the study, where it joins several."""
-    simulated: int = 0
+    simulated: Natural = 0
     """Triplets by a simulation that knows the domain's truth."""
-    seed: int = 0
+    seed: Seed = 0
     """Draws texts and triplets."""
 
 
@@ -213,7 +213,7 @@ def simulated_triplets(args: Args, writing: Writing, texts: list[str], rng: np.r
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Proposes, judges, chooses, and writes what was kept."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     if args.study is not None and args.texts is None:
         raise ValueError("--study needs --texts, the run that it is about")
     if args.study is not None and args.simulated:

@@ -27,6 +27,7 @@ from domains.images.reader import read
 from experiments.command import run_main
 from experiments.images_encoders import is_ours
 from qdfeedback import files
+from qdfeedback.bounds import Amount, read_arguments
 from qdfeedback.encoders.attributes import Attribute, Attributes, read_attributes
 from qdfeedback.metrics import attribute_entropy
 from qdfeedback.models.calls import read_prices
@@ -49,7 +50,7 @@ class Args:
     """Where replies are kept: what was asked once is not asked again."""
     prices: Path | None = None
     """TOML file with what models cost."""
-    cap: float | None = None
+    cap: Amount | None = None
     """What may be spent in all, in the currency of --prices."""
 
 
@@ -94,7 +95,7 @@ def exact(paths: Sequence[Path], attribute: Attribute) -> Floats:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Grades every run."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     ledger = Ledger(args.ledger, prices=read_prices(args.prices) if args.prices else None, cap=args.cap)
     judge = open_model(args.judge, ledger)
     questions = read_attributes(args.questions) if args.questions else None

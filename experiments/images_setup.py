@@ -16,7 +16,7 @@ from experiments import resuming
 from experiments.arm_published import schedule
 from experiments.images_encoders import Seeing, is_ours, open_encoders
 from experiments.resuming import give_up, note_not_kept, note_used, refuse_keys
-from qdfeedback import runs
+from qdfeedback import bounds, runs
 from qdfeedback.generators.latent import Fresh, Noise
 from qdfeedback.generators.prompts import ONE_LINE, ByModel, Prompts, PromptsAndNoise, by_grammar
 from qdfeedback.models.calls import read_prices
@@ -65,6 +65,7 @@ def check(args: Args) -> None:
     Raises:
         ValueError: Says which and why.
     """
+    bounds.check(args)
     if is_ours(args.model):
         names(args.prompt)
     elif args.annotator == "simulated" and args.truth is None and args.method in ASKS:
@@ -84,14 +85,12 @@ def check(args: Args) -> None:
         raise ValueError(f"--solutions: {args.method} draws noise")
     if args.writer is None and solutions_of(args) != "noise" and not is_ours(args.model):
         raise ValueError("--writer: our grammar knows prompts of our small world; name a model that varies yours")
-    if not 0 <= args.floor < 1:
-        raise ValueError(f"--floor must be a share below 1, got {args.floor}")
     if args.method in ASKS and args.judgments < 16:
         raise ValueError(f"--judgments must be at least 16, got {args.judgments}")
     if args.annotator == "study" and (args.method != "qdhf-active" or len(args.seed) > 1):
         raise ValueError("--annotator study: people answer one run of qdhf-active at a time")
-    if args.first < 4 or args.pictures <= args.first or min(args.batch_size, args.at_once, args.set_size) < 1:
-        raise ValueError("--first must be at least 4, --pictures above it, --batch-size, --at-once above 0")
+    if args.pictures <= args.first:
+        raise ValueError(f"--pictures must be above --first, {args.first}, got {args.pictures}")
 
 
 def refit_schedule(args: Args) -> dict[int, int]:

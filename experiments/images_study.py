@@ -27,9 +27,11 @@ from experiments.images_encoders import is_ours
 from experiments.images_report import seen_by
 from experiments.images_setup import OF_NOW, check, settings_of
 from experiments.images_table import check_models
+from qdfeedback.bounds import Count, read_arguments
 from qdfeedback.cli import New
 from qdfeedback.run_settings import read_settings
 from qdfeedback.study.settings import read_study
+from qdfeedback.text_files import read_lines
 
 Kind = Literal["singular", "compositional"]
 About = Literal["prefer", "diverse", "accurate"]
@@ -60,7 +62,7 @@ class Args:
     """Text file with a prompt for two things on each line; none = of our small world."""
     methods: tuple[qdhf_images.Method, qdhf_images.Method] = ("qdhf-active", "best-of-n")
     """What is compared."""
-    raters: int = 50
+    raters: Count = 50
     """Answers that each pair of sets is to get."""
     search: qdhf_images.Args = field(default_factory=lambda: qdhf_images.Args(pictures=400, judgments=200))
     """Of each search; its prompt, method and folder are set here."""
@@ -75,7 +77,7 @@ def prompts_of(args: Args, kind: Kind) -> tuple[str, ...]:
     path = {"singular": args.singular, "compositional": args.compositional}[kind]
     if path is None:
         return OURS[kind] if is_ours(args.search.model) else ()
-    found = tuple(dict.fromkeys(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()))
+    found = tuple(dict.fromkeys(read_lines(path)))
     if not found:
         raise ValueError(f"{path} holds no prompt")
     return found
@@ -124,7 +126,7 @@ def make(out: Path, kind: Kind, jobs: Sequence[qdhf_images.Args], raters: int) -
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Searches what was not searched yet, and makes the studies that are not there yet."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     if args.methods[0] == args.methods[1] or len(args.search.seed) != 1 or args.search.annotator == "study":
         raise ValueError(
             "--methods: two that differ; --search.seed: one; people answer a run's questions apart from this"

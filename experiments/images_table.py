@@ -22,6 +22,7 @@ from experiments.command import run_main
 from experiments.images_report import title
 from experiments.qdhf_images import Method
 from experiments.tables import Summary, bootstrap, collect, lead, markdown, signed, write_table, written
+from qdfeedback.bounds import Natural, read_arguments
 
 Key = tuple[str, str, int]  # prompt, method and what it varies, answers asked for
 OURS, BASE = "qdhf-active", "best-of-n"
@@ -55,7 +56,7 @@ class Args:
     """Folder for the table."""
     ours: str = OURS
     """Method with which the others are compared."""
-    answers: int | None = None
+    answers: Natural | None = None
     """How many it was to have; none = the most that a row of it has."""
 
 
@@ -166,7 +167,7 @@ def axes_lines(rows: Mapping[Key, Sequence[Summary]]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the table and prints it."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     rows = collect(args.runs, row_of, alike=lambda row: row[0], may_differ=MAY_DIFFER, of_a_row=OF_A_ROW)
     check_models([one.get("seen_by", {}) for summaries in rows.values() for one in summaries])
     rows = dict(sorted(rows.items(), key=lambda one: (one[0][0], ORDER.index(one[0][1].split(" ")[0]), one[0][2])))

@@ -29,11 +29,11 @@ from typing import Any, Literal
 
 import httpx
 import numpy as np
-import tyro
 
 from domains.arm import Arm
 from experiments.command import run_main
 from experiments.postgres import free_port, postgres_programs, postgres_server, wait_for_port
+from qdfeedback.bounds import Count, Positive, read_arguments
 from qdfeedback.feedback.store import Store, utc_now
 from qdfeedback.feedback.tables import empty, items, trials
 from qdfeedback.shown import Shown
@@ -49,17 +49,17 @@ RETRY = 0.5  # seconds until a person who got no page tries again
 
 @dataclass(frozen=True)
 class Args:
-    raters: int = 200
+    raters: Count = 200
     """People, all at once."""
-    answers: int = 20
+    answers: Count = 20
     """Answers of each."""
-    raters_per_trial: int = 4
+    raters_per_trial: Count = 4
     """Answers of each trial; there are raters * answers / raters_per_trial trials."""
     databases: tuple[Literal["sqlite", "postgresql"], ...] = ("sqlite", "postgresql")
     """On which to run."""
     kill: bool = True
     """Kill the server in the middle, and start it again."""
-    timeout: float = 300.0
+    timeout: Positive = 300.0
     """Seconds after which a run counts as failed."""
     out: Path | None = None
     """File for the figures, as JSON."""
@@ -279,7 +279,7 @@ def place(name: str) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs on each database; fails where an answer was lost or doubled, or a quota missed."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     if args.raters * args.answers % args.raters_per_trial:
         raise ValueError("raters * answers must be a multiple of raters_per_trial")
     results = []

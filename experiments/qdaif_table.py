@@ -23,6 +23,7 @@ from experiments.command import run_main
 from experiments.qdaif_writing import Method
 from experiments.tables import Interval, Summary, bootstrap, collect, markdown, signed, write_table, written
 from qdfeedback import viz
+from qdfeedback.bounds import read_arguments
 
 Key = tuple[str, str, str]  # domain and axes, method, beginning
 OURS = "lmx-near"
@@ -157,7 +158,7 @@ def _bars(ax: Any, drawn: Sequence[tuple[float, Interval]], label: str, colour: 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the table and prints it."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     rows = ordered(collect(args.runs, row_of, alike=lambda row: row[0], may_differ=MAY_DIFFER, of_a_row=OF_A_ROW))
     found = table(rows)
     text = f"{markdown(found)}\n{NOTE}\n"

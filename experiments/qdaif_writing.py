@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tyro
 from tqdm import tqdm
 
 from experiments import writing_report, writing_setup
 from experiments.command import run_main, run_seeds
 from experiments.resuming import give_up, jobs
 from qdfeedback import runs
+from qdfeedback.bounds import Amount, Count, Natural, Positive, Seed, read_arguments
 from qdfeedback.encoders.attributes import Attributes
 from qdfeedback.generators.similar import Words
 from qdfeedback.models.ledger import SpendCapError
@@ -55,17 +55,17 @@ class Args:
     """JSON file of attributes to spread over in their place, as experiments.discover_axes leaves one."""
     method: Method = "lmx-near"
     """What makes new texts."""
-    candidates: int = 600
+    candidates: Count = 600
     """Texts in all, the seeds among them; the paper has 2000."""
-    batch_size: int = 50
+    batch_size: Count = 50
     """Texts in an iteration; the paper's is 1."""
     begin: Literal["seeds", "zero-shot"] = "seeds"
     """The first texts: the domain's seeds, or ten that the writer makes from the bare line."""
-    first: int = 50
+    first: Natural = 50
     """lmx-near, lmx-replace: texts from these alone, before the archive gives the examples."""
-    temperature: float | None = None
+    temperature: Amount | None = None
     """At which texts are drawn; the domain's if not given."""
-    duplicates: float = 0.95
+    duplicates: Amount = 0.95
     """ROUGE-L from which a text counts as an earlier one again, and is not judged; above 1 = never."""
     writer: str | None = None
     """Folder or hub id of a model (id@revision), or model@http://host:port/v1; the story model if not given."""
@@ -81,28 +81,28 @@ class Args:
     """The same for judges alone."""
     key_variable: str | None = None
     """Environment variable with the servers' API key; OPENAI_API_KEY for https addresses if not given."""
-    samples: int = 5
+    samples: Count = 5
     """How often a server that tells no probabilities is asked for an answer."""
-    concurrency: int = 16
+    concurrency: Count = 16
     """Requests to a server at the same time."""
-    timeout: float = 120.0
+    timeout: Positive = 120.0
     """Seconds in which a request ends."""
-    thoughts: int = 0
+    thoughts: Natural = 0
     """Tokens in which models on servers may think before each text or answer."""
     prices: Path | None = None
     """TOML file: for each model a table with prompt and completion, the price of a million tokens."""
-    cap: float | None = None
+    cap: Amount | None = None
     """What may be spent; the run stops before it, and --resume with a higher one goes on."""
     ledger: Path | None = None
     """Where replies are kept; replies.db in the run folder if not given. Runs may share one, and its cap."""
-    seed: tuple[int, ...] = (0,)
+    seed: tuple[Seed, ...] = (0,)
     """Seeds; several run side by side in processes of their own."""
     resume: bool = False
     """Go on from where a run stopped, with its settings; --cap, --prices, --ledger, --timeout, --concurrency, --device
     and --key-variable may be others now."""
     overwrite: bool = False
     """Replace a run that is there already."""
-    workers: int | None = None
+    workers: Count | None = None
     """Processes for several seeds; as many as there are cores if not given."""
 
 
@@ -213,7 +213,7 @@ def _run(args: Args, *, quiet: bool = False) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs every seed."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     if len(args.seed) > 1:
         if not args.resume:
             writing_setup.check(args)

@@ -18,10 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import tyro
 from tqdm import tqdm
 
 from domains.arm import FEATURES, Arm, ArmEncoder
@@ -29,6 +28,7 @@ from experiments import arm_published, arm_report, arm_setup
 from experiments.command import for_each_seed, run_main, run_seeds
 from experiments.people import judgments_of
 from qdfeedback import archives, runs
+from qdfeedback.bounds import Amount, Bounds, Count, Natural, Seed, Share, read_arguments
 from qdfeedback.diversity import models
 from qdfeedback.diversity.columns import Columns, Joined, OnColumns
 from qdfeedback.diversity.linear import Linear, rotation_onto
@@ -58,29 +58,29 @@ class Args:
     """Folder of the run; with several seeds, of their folders seed-0, seed-1, …"""
     method: Method = "qdhf-active"
     """Where the axes come from."""
-    judgments: int = 1000
+    judgments: Natural = 1000
     """Judgments in all, for the methods that use them."""
-    iterations: int = 1000
+    iterations: Annotated[int, Bounds(2)] = 1000
     """Iterations, the first population among them."""
-    batch_size: int = 100
+    batch_size: Count = 100
     """Candidates in an iteration."""
-    seed: tuple[int, ...] = (0,)
+    seed: tuple[Seed, ...] = (0,)
     """Seeds; several run side by side in processes of their own."""
     annotator: Literal["simulated", "study"] = "simulated"
     """Who answers: a simulation that knows where the hand is, or (qdhf-active) people on the study page."""
-    wait_for: int = 0
+    wait_for: Natural = 0
     """study: wait until so many answers are there, or as many as were asked for; else the search never waits."""
-    refit_after: int = 5
+    refit_after: Annotated[int, Bounds(2)] = 5
     """study: fit the axes anew when so many new answers have come."""
-    frames: int = 1
+    frames: Count = 1
     """Pictures in what people look at; above 1 it is an animation of the arm that bends into its pose."""
-    label_noise: float = 0.0
+    label_noise: Share = 0.0
     """simulated: share of judgments turned round at random."""
-    dim: int = 2
+    dim: Count = 2
     """Number of learned axes; with two axes in all the archive is a 50×50 grid, else 2,500 Voronoi cells."""
     pinned: tuple[Literal["x", "y"], ...] = ()
     """True axes put beside the learned ones."""
-    rounds: int = 20
+    rounds: Count = 20
     """qdhf-active: in how many rounds judgments are asked for, evenly over the first half of the run."""
     without: tuple[Piece, ...] = ()
     """qdhf-active: pieces to leave out, for the ablation; the published way takes their place."""
@@ -88,9 +88,9 @@ class Args:
     """What makes new arms; the published procedure is gaussian."""
     es: Literal["cma_es", "sep_cma_es", "lm_ma_es", "openai_es", "pycma_es"] = "cma_es"
     """The evolution strategy in cma-me and cma-mae."""
-    objective_noise: float = 0.0
+    objective_noise: Amount = 0.0
     """Standard deviation of noise on the objective."""
-    reevaluate: int = 0
+    reevaluate: Natural = 0
     """At the end, evaluate each elite so many times again and report the corrected QD score."""
     present: bool = True
     """At the end, draw every elite into the run folder, for studies, reports and the explorer."""
@@ -98,13 +98,13 @@ class Args:
     """URL of the judgment store; a SQLite file in the run folder if not given."""
     commit: bool = False
     """Make every batch and a checkpoint durable at once, as one would where a candidate costs money."""
-    checkpoint_every: int = 50
+    checkpoint_every: Count = 50
     """Iterations between checkpoints."""
     resume: bool = False
     """Go on from the last checkpoint of the run, with its settings."""
     overwrite: bool = False
     """Replace a run that is there already."""
-    workers: int | None = None
+    workers: Count | None = None
     """Processes for several seeds; as many as there are cores if not given."""
 
 
@@ -338,7 +338,7 @@ def _run(args: Args, *, quiet: bool = False) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs every seed."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     if len(args.seed) > 1:
         if not args.resume:
             arm_setup.check(args)

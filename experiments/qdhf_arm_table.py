@@ -19,6 +19,7 @@ import tyro
 from experiments.command import run_main
 from experiments.tables import Summary, collect
 from qdfeedback import viz
+from qdfeedback.bounds import read_arguments
 from qdfeedback.csv_files import write_csv
 
 Key = tuple[str, int, float]
@@ -140,7 +141,7 @@ def _figure(value: tuple[float, float]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the table and prints it."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     rows = ordered(collect(args.runs, row_of, alike=str, may_differ=OF_A_ROW))
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "table.md").write_text(markdown(rows))

@@ -23,10 +23,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import tyro
 from tqdm import tqdm
 
 from domains.images import CLIP, MODEL
@@ -35,6 +34,7 @@ from experiments.command import run_main, run_seeds
 from experiments.people import judgments_of
 from experiments.resuming import jobs
 from qdfeedback import archives, runs
+from qdfeedback.bounds import Amount, Bounds, Count, Natural, Positive, Seed, read_arguments
 from qdfeedback.diversity import models
 from qdfeedback.diversity.columns import OnColumns
 from qdfeedback.diversity.linear import rotation_onto
@@ -84,13 +84,13 @@ class Args:
     """judge: the model, as model@http://host:port/v1."""
     prices: Path | None = None
     """TOML file with what models cost."""
-    cap: float | None = None
+    cap: Amount | None = None
     """What the judge and the writer may cost, with all that shares the ledger, in the currency of --prices."""
     ledger: Path | None = None
     """Where replies are kept; replies.db in the run's folder if not given, and for all seeds where there is a cap."""
     key_variable: str | None = None
     """Environment variable that holds the servers' API key; OPENAI_API_KEY if not given, for https alone."""
-    thoughts: int = 0
+    thoughts: Natural = 0
     """Tokens in which models on servers may think before each text or answer."""
     clip: str = str(CLIP)
     """Folder or hub id of the CLIP or SigLIP by which pictures are embedded and compared with the prompt."""
@@ -101,30 +101,30 @@ class Args:
     """Further qualities, which are never optimised: one that is gamed rises alone."""
     published_objective: bool = False
     """Keep 10 (10 - 100 / score) in the archive, as the authors' code does: the same elites, another QD score."""
-    pictures: int = 1000
+    pictures: Count = 1000
     """Pictures in all."""
-    first: int = 200
+    first: Annotated[int, Bounds(4)] = 200
     """Pictures of fresh noise, before the search."""
-    batch_size: int = 40
+    batch_size: Count = 40
     """Pictures in an iteration."""
-    judgments: int = 300
+    judgments: Natural = 300
     """Answers in all."""
-    rounds: int = 10
+    rounds: Count = 10
     """qdhf-active: in how many rounds they are asked for, over the first half of the run."""
-    cells: int = 10
+    cells: Count = 10
     """Along each of two learned axes."""
-    floor: float = 0.1
+    floor: Annotated[float, Bounds(0, below=1)] = 0.1
     """Share of the first pictures that is too poor for the archive: what is below their quantile of the quality is no
     elite. 0 = everything may be one, as in the paper."""
-    sigma: float = 0.5
+    sigma: Positive = 0.5
     """Standard deviation of a step of the noise; the paper's is 0.1, with --plain-step."""
     plain_step: bool = False
     """Add to the noise as the paper does, without keeping its variance."""
-    steps: int | None = None
+    steps: Count | None = None
     """Of denoising; 12 for our model, as its pipeline does for another, if not given."""
-    guidance: float | None = None
+    guidance: Amount | None = None
     """Weight of the prompt; 3 for our model, as its pipeline does for another, if not given."""
-    at_once: int = 20
+    at_once: Count = 20
     """Pictures that are drawn at once."""
     dtype: str = "auto"
     """Of the pipeline's numbers: float32, bfloat16, float16."""
@@ -134,16 +134,16 @@ class Args:
     """Compile the denoiser: minutes at first, faster then."""
     sliced: bool = False
     """Compute attention in slices: slower, and less memory only where torch has no fused attention."""
-    set_size: int = 50
+    set_size: Count = 50
     """Pictures of the sets that are compared: of the archive at random, or the best."""
-    seed: tuple[int, ...] = (0,)
+    seed: tuple[Seed, ...] = (0,)
     """Seeds; several run side by side in processes of their own."""
     resume: bool = False
     """Go on from where a run stopped, with its settings; --prices, --cap, --ledger, --key-variable and --at-once may be
     others now."""
     overwrite: bool = False
     """Replace a run that is there already."""
-    workers: int | None = None
+    workers: Count | None = None
     """Processes for several seeds; as many as there are cores if not given."""
 
 
@@ -373,7 +373,7 @@ def _run(args: Args, *, quiet: bool = False) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs every seed."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     if len(args.seed) > 1:
         if not args.resume:
             images_setup.check(args)

@@ -16,10 +16,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import tyro
 from scipy.special import expit, logit
 from tqdm import tqdm
 
@@ -29,6 +28,7 @@ from experiments.people import judgments_of
 from experiments.resuming import OF_A_RUN, give_up, note_not_kept, open_run
 from experiments.writing_setup import remember
 from qdfeedback import archives, metrics, runs, viz
+from qdfeedback.bounds import Bounds, Count, Seed, read_arguments
 from qdfeedback.diversity import models
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.diversity.columns import Columns, OnColumns
@@ -61,15 +61,15 @@ TRUE = Bins((1, 2), (tuple(np.linspace(0, 1, 11)),) * 2)
 class Args:
     run: Path = Path("runs/qdhf_stories")
     """Folder of the run."""
-    candidates: int = 1000
+    candidates: Count = 1000
     """Stories in all."""
-    batch_size: int = 50
+    batch_size: Count = 50
     """Stories in an iteration."""
-    judgments: int = 1000
+    judgments: Annotated[int, Bounds(2)] = 1000
     """Answers in all; a few hundred say little about the 384 columns of a sentence embedding."""
-    rounds: int = 5
+    rounds: Count = 5
     """In how many rounds they are asked for, over the first half of the run."""
-    cells: int = 12
+    cells: Count = 12
     """Along each of two learned axes."""
     annotator: Literal["simulated", "study"] = "simulated"
     """Who answers: a simulation that knows genre and ending, or people on the study page."""
@@ -77,7 +77,7 @@ class Args:
     """Folder, hub id, or model@http://host:port/v1."""
     embedder: str | None = None
     """Hub id or folder of a sentence-transformers model; the one of the extra `embeddings` if not given."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed."""
     resume: bool = False
     """Go on from where a run stopped, with its settings."""
@@ -318,7 +318,7 @@ def _run(args: Args) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs it."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     summary = _run(args)
     print(
         f"\n{summary['elites']} elites out of {summary['candidates']:,} stories, from {summary['judgments']} answers."

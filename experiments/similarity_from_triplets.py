@@ -14,15 +14,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import tyro
 from sklearn.model_selection import GroupKFold, KFold
 from tqdm import tqdm
 
 from experiments.command import run_main
 from qdfeedback import files, metrics, viz
+from qdfeedback.bounds import Amount, Bounds, Count, Seed, read_arguments
 from qdfeedback.diversity.fitting import check_triplets
 from qdfeedback.diversity.similarity import Fit, Similarity, choose_ridge, fit_similarity
 from qdfeedback.feedback.agreement import Interval, bootstrap, proportion
@@ -39,25 +39,25 @@ class Args:
     """A .npy file (t, 3) or a .csv with columns anchor, near, far."""
     run: Path = Path("runs/similarity")
     """Folder for the model, the figures and the pictures."""
-    dim: int = 2
+    dim: Count = 2
     """Number of axes."""
-    judgments: int | None = None
+    judgments: Annotated[int, Bounds(2)] | None = None
     """Fit to so many judgments, drawn at random; to all of them if not given."""
     test_features: Path | None = None
     """Features of data that took no part; those of the fit if only test triplets are given."""
     test_triplets: Path | None = None
     """Triplets of data that took no part; their accuracy goes to the summary as test_accuracy."""
-    folds: int = 5
+    folds: Annotated[int, Bounds(2)] = 5
     """Folds of the cross-validation."""
     loss: Literal["ste", "hinge"] = "ste"
     """Likelihood of the answers, or the loss that QDHF published."""
     prepare: Literal["center", "whiten", "standardize"] = "center"
     """Keep the features' own proportions, whiten them by PCA, or give each unit variance."""
-    components: int = 64
+    components: Count = 64
     """Principal components to fit on, for center and whiten."""
-    ridge: float | None = None
+    ridge: Amount | None = None
     """Strength of the prior; chosen by cross-validation if not given."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the folds, the samples and the starting weights."""
 
 
@@ -144,7 +144,7 @@ def _line(rows: Sequence[dict[str, Any]], name: str) -> tuple[Floats, Floats, Fl
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Fits, measures, saves."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     if args.test_features and not args.test_triplets:
         raise ValueError("--test-features needs --test-triplets beside it")
     compute_on()

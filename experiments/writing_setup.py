@@ -17,7 +17,7 @@ from domains.stories import MODEL, STORIES
 from domains.writing import EDGES_1D, EDGES_2D, Writing, words_of
 from experiments import resuming
 from experiments.resuming import note_not_kept, note_used, refuse_keys
-from qdfeedback import archives, runs
+from qdfeedback import archives, bounds, runs
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.encoders.attributes import Attribute, read_attributes
 from qdfeedback.generators.language import (
@@ -69,12 +69,10 @@ def check(args: Args) -> None:
     Raises:
         ValueError: Says which and why.
     """
+    bounds.check(args)
     writing = writing_of(args)
-    if (
-        args.candidates <= max(len(writing.seeds), ZERO_SHOT)
-        or min(args.batch_size, args.concurrency, args.samples) < 1
-    ):
-        raise ValueError(f"--candidates must be above {ZERO_SHOT}, --batch-size, --concurrency, --samples at least 1")
+    if args.candidates <= (first := max(len(writing.seeds), ZERO_SHOT)):
+        raise ValueError(f"--candidates must be above {first}, which the run begins with, got {args.candidates}")
     if args.writer is None and args.domain == "poetry":
         raise ValueError("--writer: poems need a model of your own, in a folder or on a server; ours writes stories")
     if is_ours(args.writer) and args.method == "asked" and not args.resume:

@@ -12,8 +12,10 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, subcommand
 
+from qdfeedback.bounds import Bounds, Count, Natural, Seed, check
 from qdfeedback.study.exchange.formats import RECORD_FORMATS, Format, ImportFormat
 from qdfeedback.study.words import counted
+from qdfeedback.text_files import read_text
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Serve:
 
     study: Positional[Path]
     """Run or study folder."""
-    port: int = 8000
+    port: Annotated[int, Bounds(0, 65535)] = 8000
     """Port to listen on; 0 takes any that is free."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is reached from other machines (put a proxy with https before it)."""
@@ -68,23 +70,23 @@ class New:
     """Folder of the new study."""
     runs: Positional[tuple[str, ...]]
     """Run folders, or LABEL=FOLDER; of a folder with several seeds, all count as one method."""
-    sets: int = 0
+    sets: Natural = 0
     """Pairs of sets for each two methods, and each prompt that they were given."""
     about: tuple[Literal["prefer", "diverse", "accurate"], ...] = ("prefer", "diverse")
     """What is asked of each pair of sets: which is preferred, more diverse, truer to what the text says."""
-    grid: int = 4
+    grid: Count = 4
     """A set shows GRID × GRID elites, evenly spaced over the archive."""
-    pairs: int = 0
+    pairs: Natural = 0
     """Pairs of single elites for each two methods, and each prompt: which is better."""
-    triplets: int = 0
+    triplets: Natural = 0
     """Triplets of elites: which of two is more like a third."""
-    ratings: int = 0
+    ratings: Natural = 0
     """Elites of each method to be rated."""
-    labels: int = 0
+    labels: Natural = 0
     """Elites of each method to be put into one of the OPTIONS."""
     options: tuple[str, ...] = ()
     """Categories for --labels."""
-    label_axis: int | None = None
+    label_axis: Natural | None = None
     """The archive's axis, from 0, along which the OPTIONS lie from low to high: the report compares people with it."""
     title: str = "What do you think of these?"
     """Title of the pages."""
@@ -92,13 +94,13 @@ class New:
     """Text of a warning before anything is shown."""
     sensitive_words: Path | None = None
     """File with a word on each line: texts with one of them are left out for people who want that."""
-    raters_per_trial: int = 3
+    raters_per_trial: Count = 3
     """Answers that each trial is to get."""
-    trials_per_rater: int = 40
+    trials_per_rater: Count = 40
     """Trials of one person, repeats and catch trials apart."""
-    max_raters: int | None = None
+    max_raters: Count | None = None
     """How many people may take part."""
-    seed: int = 0
+    seed: Seed = 0
     """Draws the trials, and each person's order and sides."""
     database: str | None = None
     """Path or URL of the database; a SQLite file in the folder if not given."""
@@ -305,11 +307,10 @@ def _words_in(path: Path) -> set[str]:
     """Returns the words of a file.
 
     Raises:
-        ValueError: There is no such file, or nothing in it.
+        FileNotFoundError: There is no such file.
+        ValueError: It is no text, or there is nothing in it.
     """
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    words = _words(path.read_text(encoding="utf-8"))
+    words = _words(read_text(path))
     if not words:
         raise ValueError(f"{path} holds no words")
     return words
@@ -325,6 +326,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(0 if asked else 2)
     found = tyro.cli(Study, prog="qdfeedback study", args=argv[1:])
     try:
+        check(found)
         found.run()
     except (ValueError, ImportError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

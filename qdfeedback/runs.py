@@ -222,20 +222,26 @@ class Run:
     def show(self, search: Search, ids: Ints) -> dict[int, str]:
         """Returns the file that shows each candidate, and writes those that are not there, or not whole.
 
+        Candidates that failed are left out: there is nothing to show.
+
         Args:
             search: renders them again, under their own seeds.
             ids: of candidates in the history.
 
         Raises:
             LostError: A file is gone or damaged, and what is drawn in its place looks different.
+            RuntimeError: A candidate that could be rendered before cannot be now.
         """
         there = self.shown.names()
         whole = {int(one) for one in ids if int(one) in there and self.shown.is_whole(there[int(one)])}
         missing = np.array([one for one in ids if int(one) not in whole], dtype=np.int64)
+        if len(missing):  # what failed has an error, and no feature: what lacks a score alone can be shown
+            failed = self.history.take(missing, "error") != None  # noqa: E711 - of each
+            missing = missing[~failed | np.isfinite(self.history.take(missing, "features")).any(axis=1)]
         if len(missing):
             self._draw(search, missing, there)
             there = self.shown.names()
-        return {int(candidate): there[int(candidate)] for candidate in ids}
+        return {int(candidate): there[int(candidate)] for candidate in ids if int(candidate) in there}
 
     def redraw(self, search: Search) -> int:
         """Draws again what was shown and whose files are gone; returns how many candidates that were.

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     {
         "types", "failures", "files", "sqlite_files", "text_files", "csv_files", "array_files", "run_settings", "shown",
-        "claims",
+        "claims", "bounds", "values",
     },  # fmt: skip
     {"models", "parallel"},
     {"feedback"},

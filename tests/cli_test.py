@@ -241,7 +241,7 @@ def test_texts_with_a_word_of_a_list_are_marked(call, tmp_path: Path) -> None:
         ("{}/a --ratings 31", "a has 30 elites, fewer than the 31 wanted"),
         ("{}/a --labels 2", "name two or more with --options"),
         ("{}/a --labels 2 --options a skip", "question 'kind' has an option that would be taken for the skip button"),
-        ("{}/a --pairs 1 --trials-per-rater 0", "raters_per_trial and trials_per_rater must be at least 1"),
+        ("{}/a --pairs 1 --trials-per-rater 0", "--trials-per-rater must be at least 1, got 0"),
         ("{}/nothing --pairs 1", "nothing holds no finished run: there is no archive.npz in it"),
         ("x/y={}/a --pairs 1", "a label must be a word without slashes, got 'x/y'"),
         ("{}/a --pairs 1 --sensitive-words {}/words", "--sensitive-words needs --sensitive"),

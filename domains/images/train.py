@@ -15,13 +15,12 @@ import copy
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -33,6 +32,7 @@ from domains.images.captions import describe
 from domains.images.images import CLIP, MODEL
 from domains.images.scenes import SIZE, Scene, draw, random_scene
 from domains.training import Progress, make_optimizers, rate, update
+from qdfeedback.bounds import Count, Positive, Seed, read_arguments
 from qdfeedback.parallel import can_compile, compute_on, cores
 
 CROP = 32  # pixels of the pictures that the autoencoder learns from; what it does is local
@@ -47,25 +47,25 @@ class Args:
 
     out: Path = MODEL.parent
     """Folder in which `model` and `clip` are written."""
-    steps: tuple[int, int, int] = (4000, 1800, 3600)
+    steps: tuple[Count, Count, Count] = (4000, 1800, 3600)
     """Updates of the autoencoder, of CLIP, of the U-Net."""
-    rows: tuple[int, int, int] = (16, 128, 64)
+    rows: tuple[Count, Count, Count] = (16, 128, 64)
     """Pictures in each step."""
-    learning_rates: tuple[float, float, float] = (2e-3, 2e-3, 3e-3)
+    learning_rates: tuple[Positive, Positive, Positive] = (2e-3, 2e-3, 3e-3)
     """Highest."""
-    channels: tuple[int, ...] = (32, 64, 128)
+    channels: tuple[Count, ...] = (32, 64, 128)
     """Of the U-Net, from the outside in."""
-    scenes: int = 20000
+    scenes: Count = 20000
     """Pictures to learn from."""
-    seed: int = 0
+    seed: Seed = 0
     """Draws weights, scenes and captions."""
     device: str = "cpu"
     """Where: "cpu" or "cuda"."""
-    threads: int = cores()
+    threads: Count = field(default_factory=cores)
     """Of torch."""
     compiled: bool = True
     """Compile the U-Net, where there is a C++ compiler (minutes at first): forward and back take a third less."""
-    checkpoint_every: int = 200
+    checkpoint_every: Count = 200
     """Steps."""
 
 
@@ -284,7 +284,7 @@ def train_unet(trainer: Trainer, autoencoder: Any, clip: Any) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Trains, or goes on training."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     compute_on(args.threads)
     trainer = Trainer(args)
     autoencoder = train_autoencoder(trainer)

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch.nn import functional
 from tqdm import tqdm
@@ -28,6 +27,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from domains.stories.corpus import Document, document
 from domains.stories.stories import MODEL
 from domains.training import Progress, make_optimizers, rate, update
+from qdfeedback.bounds import Amount, Count, Positive, Seed, read_arguments
 from qdfeedback.parallel import compute_on
 
 END = "<|end|>"
@@ -44,25 +44,25 @@ class Args:
 
     out: Path = MODEL
     """Folder to write: configuration, weights, tokenizer."""
-    steps: int = 2500
+    steps: Count = 2500
     """Updates of the weights."""
-    rows: int = 4
+    rows: Count = 4
     """Of 1,024 tokens, in each step."""
-    learning_rate: float = 3e-3
+    learning_rate: Positive = 3e-3
     """Highest; it rises for 5 % of the steps, then falls to a fiftieth."""
-    width: int = 192
+    width: Count = 192
     """Of the residual stream."""
-    layers: int = 4
+    layers: Count = 4
     """Of the network."""
-    vocabulary: int = 1536
+    vocabulary: Count = 1536
     """Tokens."""
-    answer_weight: float = 30.0
+    answer_weight: Amount = 30.0
     """How many tokens of text an answer of the judge counts as."""
-    seed: int = 0
+    seed: Seed = 0
     """Draws weights and documents."""
-    threads: int = 2
+    threads: Count = 2
     """Of torch."""
-    checkpoint_every: int = 100
+    checkpoint_every: Count = 100
     """Steps."""
 
 
@@ -202,7 +202,7 @@ def make_model(args: Args, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausal
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Trains, or goes on training."""
-    args = tyro.cli(Args, description=__doc__, args=argv)
+    args = read_arguments(Args, argv, __doc__)
     compute_on(args.threads)
     part = args.out.with_name(args.out.name + ".part")
     tokenizer = train_tokenizer(args.vocabulary, np.random.default_rng([args.seed, 0]))

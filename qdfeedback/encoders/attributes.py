@@ -16,17 +16,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from qdfeedback import files
+from qdfeedback.files import called
 from qdfeedback.models.failing import Failing, is_servers
 from qdfeedback.models.frames import ask, rate
 from qdfeedback.models.language import LEAST_MASS, LanguageModel, SeeingModel
+from qdfeedback.text_files import read_json
 from qdfeedback.types import Artifacts, Floats
+from qdfeedback.values import a_record, a_text, texts
 
 LEAST = -50.0
 """Logarithm of a probability that a judge rounds to 0."""
@@ -56,12 +58,18 @@ class Attribute:
 
     def __post_init__(self) -> None:
         """Refuses what cannot be asked."""
-        if len(self.answers) < 2 or len(set(self.answers)) < len(self.answers) or "" in self.answers:
-            raise ValueError(f"attribute {self.name!r} needs two answers or more that differ, got {self.answers}")
+        a_text(self.name, "the name of an attribute")
+        a_text(self.question, f"attribute {self.name!r}: question")
+        texts(self.answers, f"attribute {self.name!r}: answers", least=2)
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"attribute {self.name!r}: kind must be one of {get_args(Kind)}, got {self.kind!r}")
+        if not isinstance(self.swap, bool):
+            raise ValueError(f"attribute {self.name!r}: swap must be true or false, got {self.swap!r}")
         if self.kind == "rating" and self.answers != tuple(str(i + 1) for i in range(len(self.answers))):
             raise ValueError(f"rating {self.name!r} needs the answers '1', '2', …, got {self.answers}")
-        if wrong := [answer for _, answer in self.examples if answer not in self.answers]:
-            raise ValueError(f"attribute {self.name!r} has an example answered {wrong[0]!r}, which is no answer")
+        for one in _pairs(self.examples, f"attribute {self.name!r}: examples"):
+            if one[1] not in self.answers:
+                raise ValueError(f"attribute {self.name!r} has an example answered {one[1]!r}, which is no answer")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -115,7 +123,9 @@ class Attributes:
     failing: Failing = field(default_factory=lambda: Failing("candidates"), repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuses examples where there can be none."""
+        """Refuses columns of one name, and examples where there can be none."""
+        if twice := [name for name, count in Counter(self.names).items() if count > 1]:
+            raise ValueError(f"attributes must have names of their own, got {twice[0]!r} twice")
         if self.files is not None and (wrong := [one.name for one in self.attributes if one.examples]):
             raise ValueError(f"attribute {wrong[0]!r} has examples, which are texts: it cannot be asked about pictures")
 
@@ -171,15 +181,43 @@ class Attributes:
 
 
 def read_attributes(path: Path) -> tuple[Attribute, ...]:
-    """Returns the attributes that a JSON file lists, each an object with name, question and answers, and maybe kind.
+    """Returns the attributes that a JSON file lists: objects with name, question and answers, and maybe more.
 
     Raises:
-        ValueError: It is no such list, or one cannot be asked.
+        FileNotFoundError: There is no such file.
+        ValueError: It is no such list, or one cannot be asked; the message names the file and which of them.
     """
+    found = read_json(path)
     try:
-        return tuple(Attribute(**one | {"answers": tuple(one["answers"])}) for one in files.read_json(path))
-    except (KeyError, TypeError) as error:
+        if not isinstance(found, list) or not found:
+            raise ValueError(f"it holds {'an empty list' if found == [] else called(type(found))}")
+        attributes = tuple(_attribute(one, f"number {number}") for number, one in enumerate(found, 1))
+        if twice := [name for name, count in Counter(one.name for one in attributes).items() if count > 1]:
+            raise ValueError(f"{twice[0]!r} stands there twice")
+    except ValueError as error:
         raise ValueError(f"{path} must list objects with name, question and answers: {error}") from error
+    return attributes
+
+
+def _attribute(value: Any, where: str) -> Attribute:
+    known = [one.name for one in fields(Attribute)]
+    record = a_record(value, where, known=known, needed=("name", "question", "answers"))
+    try:
+        answers, examples = texts(record["answers"], "answers"), _pairs(record.get("examples", ()), "examples")
+        return Attribute(**record | {"answers": answers, "examples": examples})
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _pairs(value: Any, name: str) -> tuple[tuple[str, str], ...]:
+    """Returns examples: texts with their answers.
+
+    Raises:
+        ValueError: They are none.
+    """
+    if not isinstance(value, list | tuple) or any(not isinstance(one, list | tuple) or len(one) != 2 for one in value):
+        raise ValueError(f'{name} must be a list of pairs, ["text", "answer"], got {value!r}')
+    return tuple((a_text(text, f"{name}: a text"), a_text(answer, f"{name}: an answer")) for text, answer in value)
 
 
 def _normalised(logs: Floats) -> Floats:

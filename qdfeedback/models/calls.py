@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from qdfeedback.bounds import Bounds
 from qdfeedback.models.language import Sampling, Usage
+from qdfeedback.text_files import read_toml
+from qdfeedback.values import a_number, a_record
 
 NOTHING = Usage()
 CANNOT_CONNECT = "cannot connect"
@@ -150,10 +152,17 @@ def read_prices(path: Path) -> dict[str, Prices]:
     """Returns the prices of a TOML file: a table for each model, with `prompt` and `completion`.
 
     Raises:
-        ValueError: It is no such file.
+        FileNotFoundError: There is no such file.
+        ValueError: It is no such file; the message names it, and the model and price in question.
     """
     try:
-        found: Mapping[str, Any] = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        return {model: Prices(**{name: float(value) for name, value in of.items()}) for model, of in found.items()}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, ValueError, AttributeError) as error:
+        return {model: _prices(model, of) for model, of in read_toml(path).items()}
+    except ValueError as error:
         raise ValueError(f'{path} must hold tables like ["my-model"] with prompt and completion: {error}') from error
+
+
+def _prices(model: str, of: Any) -> Prices:
+    if isinstance(of, dict) and any(isinstance(one, dict) for one in of.values()):
+        raise ValueError(f"{model!r} holds a table of its own: put quotes around a name with dots")
+    record = a_record(of, f"{model!r}", known=("prompt", "completion"), needed=("prompt",))
+    return Prices(**{name: a_number(price, f"{model!r}: {name}", Bounds(0)) for name, price in record.items()})

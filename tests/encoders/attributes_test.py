@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from qdfeedback.encoders.attributes import Attribute, Attributes
+from qdfeedback.encoders.attributes import Attribute, Attributes, read_attributes
 from qdfeedback.models.language import Choices
 from qdfeedback.models.scripted import Scripted
 
@@ -108,3 +110,87 @@ def test_examples_come_before_the_question() -> None:
 def test_what_cannot_be_asked_is_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match="'x'"):
         Attribute("x", "?", **wrong)
+
+
+GOOD = {"name": "mood", "question": "Which mood?", "answers": ["dark", "light"]}
+
+
+def listed(path: Path, value: object, encoding: str = "utf-8") -> Path:
+    path.write_bytes(json.dumps(value, ensure_ascii=False).encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_attributes_are_read_from_a_file(tmp_path: Path, encoding: str) -> None:
+    told = {"name": "größe", "question": "Wie groß?", "answers": ["1", "2", "3"], "kind": "rating", "swap": False}
+    found = read_attributes(listed(tmp_path / "a.json", [GOOD | {"examples": [["A night.", "dark"]]}, told], encoding))
+    assert found[0] == Attribute("mood", "Which mood?", ("dark", "light"), examples=(("A night.", "dark"),))
+    assert found[1] == Attribute("größe", "Wie groß?", ("1", "2", "3"), kind="rating", swap=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (
+            {"answers": "yes,no"},
+            r"number 1: answers must be a list of strings, got the string 'yes,no': write .\"yes\", \"no\"",
+        ),
+        ({"answers": [["yes", "no"]]}, r"number 1: answers, number 1, must be a string, got a list"),
+        ({"answers": ["yes", 1]}, "answers, number 2, must be a string, got a number, 1"),
+        ({"answers": [True, False]}, "answers, number 1, must be a string, got true or false, True"),
+        ({"answers": ["yes", None]}, "answers, number 2, must be a string, got nothing"),
+        ({"answers": 3}, "answers must be a list of strings, got a number"),
+        ({"answers": None}, "answers must be a list of strings, got nothing"),
+        ({"answers": {"yes": 1, "no": 0}}, "answers must be a list of strings, got an object"),
+        ({"answers": []}, "answers must be 2 or more, got 0"),
+        ({"answers": ["yes"]}, "answers must be 2 or more, got 1"),
+        ({"answers": ["yes", " "]}, "answers, number 2, must not be empty"),
+        ({"answers": ["yes", "yes"]}, "answers must differ, got 'yes' and 'yes'"),
+        ({"answers": ["yes", "Yes "]}, "answers must differ, got 'yes' and 'Yes '"),
+        ({"name": 3}, "the name of an attribute must be a string, got a number, 3"),
+        ({"name": ""}, "the name of an attribute must not be empty"),
+        ({"question": ["Which?"]}, "question must be a string, got a list"),
+        ({"question": ""}, "question must not be empty"),
+        ({"kind": "raiting"}, "kind must be one of .*'rating'.*, got 'raiting'"),
+        ({"kind": ["rating"]}, "kind must be one of"),
+        ({"kind": "rating"}, "rating 'mood' needs the answers '1', '2'"),
+        ({"swap": "no"}, "swap must be true or false, got 'no'"),
+        ({"swap": 1}, "swap must be true or false, got 1"),
+        ({"examples": "dark"}, "examples must be a list of pairs"),
+        ({"examples": ["ab"]}, "examples must be a list of pairs"),
+        ({"examples": [["A night."]]}, "examples must be a list of pairs"),
+        ({"examples": [["A night.", 1]]}, "an answer must be a string, got a number"),
+        ({"examples": [["A night.", "black"]]}, "answered 'black', which is no answer"),
+        ({"answer": ["a", "b"]}, "number 1 has an unknown field 'answer': is 'answers' meant?"),
+        ({"colour": "red"}, "unknown field 'colour': known are name, question"),
+    ],
+)
+def test_what_cannot_be_asked_is_named(tmp_path: Path, value: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=rf"a\.json must list objects with name, question and answers: .*{said}"):
+        read_attributes(listed(tmp_path / "a.json", [GOOD | value]))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({}, "it holds an object"),
+        ([], "it holds an empty list"),
+        ("mood", "it holds a string"),
+        (["mood"], "number 1 must be an object with name, question, answers, got a string, 'mood'"),
+        ([[GOOD]], "number 1 must be an object with name, question, answers, got a list"),
+        ([GOOD, {"name": "a", "question": "b"}], "number 2 has no 'answers'"),
+        ([GOOD, GOOD], "'mood' stands there twice"),
+    ],
+)
+def test_a_file_that_lists_no_attributes_is_named(tmp_path: Path, value: object, said: str) -> None:
+    with pytest.raises(ValueError, match=rf"a\.json must list objects with name, question and answers: {said}"):
+        read_attributes(listed(tmp_path / "a.json", value))
+
+
+def test_columns_have_names_of_their_own() -> None:
+    with pytest.raises(ValueError, match="names of their own, got 'genre' twice"):
+        Attributes((GENRE, GENRE), (MODEL,))
+    with pytest.raises(ValueError, match="got 'place=sea' twice"):
+        Attributes((PLACE, Attribute("place=sea", "Is it at sea?")), (MODEL,))
+    with pytest.raises(ValueError, match="attribute 'a': answers must be a list of strings, got the string 'yes'"):
+        Attribute("a", "Which?", "yes")  # type: ignore[arg-type]

@@ -157,6 +157,35 @@ def test_prices_are_read_from_a_table(tmp_path: Path) -> None:
         Ledger(tmp_path / "x.db", prices={"a": Prices(-1.0)})
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[a]\nprice = 1\n", "'a' has an unknown field 'price': known are prompt, completion"),
+        ("[a]\nprompt = 1\ncompletions = 2\n", "'a' has an unknown field 'completions': is 'completion' meant?"),
+        ("[a]\ncompletion = 2\n", "'a' has no 'prompt'"),
+        ("a = 3\n", "'a' must be an object with prompt, got a number, 3"),
+        ('[a]\nprompt = "0.5"\n', "'a': prompt must be a number, got '0.5'"),
+        ("[a]\nprompt = true\n", "'a': prompt must be a number, got True"),
+        ("[a]\nprompt = [1]\n", r"'a': prompt must be a number, got \[1\]"),
+        ("[a]\nprompt = -1\n", "'a': prompt must be at least 0, got -1"),
+        ("[a]\nprompt = nan\n", "'a': prompt must be finite and at least 0, got nan"),
+        ("[a]\nprompt = inf\n", "'a': prompt must be finite and at least 0, got inf"),
+        ("[a]\nprompt = 0,5\n", "is not TOML: .*line 2"),
+        ("[a-1.5]\nprompt = 1\n", "'a-1' holds a table of its own: put quotes around a name with dots"),
+    ],
+)
+def test_prices_that_cannot_be_are_named(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "prices.toml").write_bytes(text.encode())
+    with pytest.raises(ValueError, match=rf"prices\.toml must hold tables like .*{said}"):
+        read_prices(tmp_path / "prices.toml")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_prices_from_an_editor_of_windows_are_read(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "prices.toml").write_bytes('["größe"]\r\nprompt = 1\r\n'.encode(encoding))
+    assert read_prices(tmp_path / "prices.toml") == {"größe": Prices(1.0)}
+
+
 def test_keys_do_not_depend_on_how_a_call_is_made() -> None:
     assert Call("a", 1, SAMPLING).key("m") == Call("a", 1, Sampling(max_tokens=20)).key("m")
     assert Call("\ud800").key("m")  # what no file can hold can still be asked

@@ -1,0 +1,98 @@
+"""Values that came from a file that people write: of the kind that is wanted, or an error that names the field.
+
+A string passes for a list of its letters, a number for a text, true for 1: each of these is told apart here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from difflib import get_close_matches
+from typing import Any
+
+from qdfeedback.bounds import Bounds, check_number
+from qdfeedback.files import called
+
+
+def a_text(value: Any, name: str) -> str:
+    """Returns a text that is not blank.
+
+    Args:
+        value: anything.
+        name: of the field, for the message.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a string, got {_shown(value)}")
+    if not value.strip():
+        raise ValueError(f"{name} must not be empty")
+    return value
+
+
+def texts(value: Any, name: str, *, least: int = 0) -> tuple[str, ...]:
+    """Returns the texts of a list; no two of them are alike but for case and the space around them.
+
+    Args:
+        value: anything.
+        name: of the field, for the message.
+        least: how many there must be.
+
+    Raises:
+        ValueError: It is no list, holds something else, an empty text, two that are alike, or too few.
+    """
+    if isinstance(value, str):
+        parts = ", ".join(f'"{part.strip()}"' for part in value.split(","))
+        raise ValueError(f"{name} must be a list of strings, got the string {value!r}: write [{parts}]")
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{name} must be a list of strings, got {_shown(value)}")
+    for number, one in enumerate(value, 1):
+        a_text(one, f"{name}, number {number},")
+    known: dict[str, str] = {}
+    for one in value:
+        if (plain := " ".join(one.split()).casefold()) in known:
+            raise ValueError(f"{name} must differ, got {known[plain]!r} and {one!r}")
+        known[plain] = one
+    if len(value) < least:
+        raise ValueError(f"{name} must be {least} or more, got {len(value)}")
+    return tuple(value)
+
+
+def a_number(value: Any, name: str, bounds: Bounds) -> float:
+    """Returns a number in its bounds.
+
+    Raises:
+        ValueError: It is none.
+    """
+    check_number(value, name, bounds)
+    return float(value)
+
+
+def a_record(value: Any, name: str, *, known: Collection[str], needed: Collection[str] = ()) -> dict[str, Any]:
+    """Returns an object that has the fields that are needed, and no unknown ones.
+
+    Args:
+        value: anything.
+        name: of the object, for the message.
+        known: fields that it may have.
+        needed: those that it must have.
+
+    Raises:
+        ValueError: It is no object, lacks a field, or has one that is not known; the message says which may be meant.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} must be an object with {', '.join(needed or known)}, got {_shown(value)}")
+    for field in value:
+        if field not in known:
+            meant = get_close_matches(str(field), known, 1)
+            hint = f"is {meant[0]!r} meant?" if meant else f"known are {', '.join(known)}"
+            raise ValueError(f"{name} has an unknown field {field!r}: {hint}")
+    if missing := [field for field in needed if field not in value]:
+        raise ValueError(f"{name} has no {missing[0]!r}")
+    return value
+
+
+def _shown(value: Any) -> str:
+    """Returns a value as a message shows it: what JSON calls its type, and the beginning of it."""
+    text = repr(value)
+    return f"{called(type(value))}{f', {text[:40]}' if value is not None else ''}{'…' if len(text) > 40 else ''}"

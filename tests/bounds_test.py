@@ -1,0 +1,159 @@
+"""Numbers that cannot be are refused by every command before it does anything, with the flag and its bounds."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pytest
+
+from qdfeedback import cli
+from qdfeedback.bounds import Amount, Bounds, Count, Seed, Share, check, check_number, numbers, read_arguments
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for folder in ("experiments", "domains")
+    for path in (ROOT / folder).rglob("*.py")
+    if "\nclass Args" in path.read_text()
+)
+SUBCOMMANDS = (cli.Serve, cli.New, cli.Export, cli.Import, cli.Report, cli.DeleteRater)
+
+
+@dataclass(frozen=True)
+class Inner:
+    share: Share = 0.5
+
+
+@dataclass(frozen=True)
+class Args:
+    batch_size: Count = 1
+    seed: tuple[Seed, ...] = (0,)
+    cap: Amount | None = None
+    floor: Annotated[float, Bounds(0, below=1)] = 0.5
+    rate: Annotated[float, Bounds(above=0, most=2)] = 1
+    free: float = 0.0
+    sizes: tuple[Count, Share] = (1, 0.5)
+    name: str = ""
+    flag: bool = False
+    path: Path | None = None
+    inner: Inner = field(default_factory=Inner)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--batch-size 0", r"--batch-size must be at least 1, got 0$"),
+        ("--seed 3 -1", r"--seed must be between 0 and 4294967295, got -1$"),
+        ("--seed 4294967296", r"--seed must be between 0 and 4294967295, got 4294967296"),
+        ("--seed", r"--seed must be a whole number, got \(\)"),
+        ("--cap -1", r"--cap must be at least 0, got -1.0"),
+        ("--cap nan", r"--cap must be finite and at least 0, got nan"),
+        ("--cap inf", r"--cap must be finite and at least 0, got inf"),
+        ("--floor 1", r"--floor must be at least 0 and below 1, got 1.0"),
+        ("--floor -0.1", r"--floor must be at least 0 and below 1, got -0.1"),
+        ("--rate 0", r"--rate must be above 0 and at most 2, got 0.0"),
+        ("--rate 2.1", r"--rate must be above 0 and at most 2, got 2.1"),
+        ("--free=-inf", r"--free must be finite, got -inf"),
+        ("--sizes 1 1.5", r"--sizes must be between 0 and 1, got 1.5"),
+        ("--sizes 0 0.5", r"--sizes must be at least 1, got 0"),
+        ("--inner.share 2", r"--inner.share must be between 0 and 1, got 2.0"),
+    ],
+)
+def test_numbers_out_of_their_bounds_are_named_by_their_flag(words: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        read_arguments(Args, words.split())
+
+
+def test_numbers_within_their_bounds_are_taken() -> None:
+    words = "--batch-size 1 --seed 0 4294967295 --cap 0 --floor 0 --rate 2 --free -1e30 --sizes 1 1 --inner.share 1"
+    found = read_arguments(Args, words.split())
+    assert found == Args(1, (0, 2**32 - 1), 0, 0, 2, -1e30, (1, 1), inner=Inner(1))
+    assert read_arguments(Args, []) == Args()
+
+
+def test_numbers_from_a_file_must_be_numbers() -> None:
+    for value, said in (
+        (True, "a whole number, got True"),
+        ("5", "a whole number, got '5'"),
+        (1.0, "a whole number, got 1.0"),
+    ):
+        with pytest.raises(ValueError, match=f"--batch-size must be {said}"):
+            check(Args(batch_size=value))
+    with pytest.raises(ValueError, match=r"^batch_size must be at least 1, got 0"):
+        check(Args(batch_size=0), "")
+    check_number(np.int64(3), "n", Bounds(3, 3), kind=int)
+    check_number(np.float32(0.5), "x", Bounds(0, 1))
+    check_number(10**400, "x", Bounds(0))
+    with pytest.raises(ValueError, match="x must be finite and at least 0, got nan"):
+        check_number(np.float32("nan"), "x", Bounds(0))
+
+
+def classes() -> Iterator[tuple[str, Any]]:
+    for name in COMMANDS:
+        yield name, importlib.import_module(name).Args
+    for one in SUBCOMMANDS:
+        yield f"cli.{one.__name__}", one
+
+
+def test_every_number_of_every_command_has_bounds() -> None:
+    assert len(COMMANDS) >= 20
+    assert set(SUBCOMMANDS) == {one for one in vars(cli).values() if is_dataclass(one) and hasattr(one, "run")}
+    found = [(command, *of) for command, cls in classes() for of in numbers(cls)]
+    assert len(found) >= 100
+    assert [f"{command} {flag}" for command, flag, _, bounds, _ in found if bounds is None] == []
+
+
+def test_every_command_reads_its_arguments_by_the_function_that_checks_them() -> None:
+    for name in COMMANDS:
+        text = (ROOT / (name.replace(".", "/") + ".py")).read_text()
+        assert "tyro.cli(" not in text, name
+        assert "read_arguments(Args, argv" in text, name
+
+
+NEEDED = {
+    "experiments.calibrate_judge": ["--run", "r", "--axis", "a"],
+    "experiments.grade_images": ["r", "--judge", "m"],
+    "experiments.images_study": ["r"],
+    "experiments.images_table": ["r"],
+    "experiments.similarity_from_triplets": ["--features", "f.npy", "--triplets", "t.csv"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_refuses_a_number_before_it_runs(command: str, tmp_path: Path, monkeypatch) -> None:
+    module = importlib.import_module(command)
+    flag, kind = next(((flag, kind) for flag, kind, *_ in numbers(module.Args)), (None, None))
+    if flag is None:
+        pytest.skip("takes no numbers")
+    monkeypatch.chdir(tmp_path)
+    values = ["-1" if kind is int else "nan"] * (3 if command == "domains.images.train" else 1)
+    with pytest.raises(ValueError, match=rf"^{flag} must be "):
+        module.main([*NEEDED.get(command, []), flag, *values])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("serve s --port 70000", "--port must be between 0 and 65535, got 70000"),
+        ("serve s --port -1", "--port must be between"),
+        ("new s r --pairs -1", "--pairs must be at least 0, got -1"),
+        ("new s r --grid 0", "--grid must be at least 1, got 0"),
+        ("new s r --pairs 1 --raters-per-trial 0", "--raters-per-trial must be at least 1, got 0"),
+        ("new s r --pairs 1 --max-raters 0", "--max-raters must be at least 1, got 0"),
+        ("new s r --pairs 1 --seed -1", "--seed must be between 0 and"),
+        ("new s r --labels 1 --label-axis -1", "--label-axis must be at least 0, got -1"),
+    ],
+)
+def test_subcommands_refuse_them_in_one_line(words: str, said: str, capsys, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["study", *words.split()])
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err.startswith(f"error: {said}")
+    assert list(tmp_path.iterdir()) == []
