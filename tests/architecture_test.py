@@ -13,9 +13,19 @@ ROOT = Path(__file__).resolve().parents[1]
 # lowest first: a module may import from its own layer's folder and from lower layers
 LAYERS = [
     {
-        "types", "failures", "files", "sqlite_files", "text_files", "csv_files", "array_files", "run_settings", "shown",
-        "claims", "bounds", "values",
-    },  # fmt: skip
+        "types",
+        "failures",
+        "files",
+        "sqlite_files",
+        "text_files",
+        "csv_files",
+        "array_files",
+        "run_settings",
+        "shown",
+        "claims",
+        "bounds",
+        "values",
+    },
     {"models", "parallel"},
     {"feedback"},
     {"encoders", "quality", "diversity", "generators"},

@@ -192,7 +192,7 @@ def test_settings_that_json_cannot_hold_are_named(tmp_path: Path) -> None:
 
 def test_an_archive_is_restored_after_its_generator_too(tmp_path: Path) -> None:
     """Building emitters draws from the archive, whose own random numbers must go on where they were."""
-    run, parts = a_run(tmp_path / "r", 3)
+    _run, parts = a_run(tmp_path / "r", 3)
     placement, rng = parts["placement"], parts["rng"]
 
     class Drawing:
