@@ -168,7 +168,7 @@ def test_a_picture_that_is_not_finite_is_counted_and_nothing_else(tmp_path: Path
         (["--method", "qdhf", "--annotator", "study"], "people answer one run of qdhf-active"),
         (["--method", "best-of-n", "--solutions", "both"], "best-of-n draws noise"),
         (["--annotator", "study", "--seed", "0", "1"], "people answer one run"),
-        (["--floor", "1"], "--floor must be a share below 1"),
+        (["--floor", "1"], "--floor must be at least 0 and below 1, got 1.0"),
         (["--first", "2"], "--first must be at least 4"),
         (["--annotator", "judge"], "--annotator judge needs --judge"),
         (["--report", "clip"], "each quality once"),
