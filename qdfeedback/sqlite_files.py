@@ -10,17 +10,16 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 from urllib.parse import quote
 
+Found = TypeVar("Found")
 Mode = Literal["create", "write", "read", "still"]
 WAIT = 60.0  # seconds for others that write
 LONGEST = 64 << 20  # bytes of one value: no table of ours holds more
-WHOLE, QUICK = 16 << 20, 128 << 20  # bytes: up to these a file is checked wholly, or without its indices, at opening
-_LOG, _SHARED, _JOURNAL = "-wal", "-shm", "-journal"  # lies beside a file that is in use
+LOG, _SHARED, _JOURNAL = "-wal", "-shm", "-journal"  # lies beside a file that is in use
 
 
 class StoreError(OSError):
@@ -95,7 +94,7 @@ def connect(path: Path, mode: Mode) -> sqlite3.Connection:
 def reading(path: Path) -> Mode:
     """Returns how to read a file: "still" where no process has it open, and none was killed while it had."""
     real = path.resolve()
-    return "read" if any(_beside(real, end).exists() for end in (_LOG, _JOURNAL)) else "still"
+    return "read" if any(_beside(real, end).exists() for end in (LOG, _JOURNAL)) else "still"
 
 
 def identity(path: Path, real: Path | None = None) -> Identity:
@@ -106,7 +105,7 @@ def identity(path: Path, real: Path | None = None) -> Identity:
         real: where its links led when it was opened; None = they are followed now.
     """
     real = path.resolve() if real is None else real
-    main, log, shared = (_stat(one) for one in (path, _beside(real, _LOG), _beside(real, _SHARED)))
+    main, log, shared = (_stat(one) for one in (path, _beside(real, LOG), _beside(real, _SHARED)))
     size, changed = (main.st_size, main.st_mtime_ns) if main else (0, 0)
     return Identity(real, _which(main), _which(log), _which(shared), size, changed)
 
@@ -129,7 +128,7 @@ def gone(path: Path, known: Identity, *, still: bool = False) -> str | None:
     if still:
         return f"{path} was changed while it was read: do it again" if now.changed != known.changed else None
     if (known.log and now.log != known.log) or (known.shared and now.shared != known.shared):
-        return f"{path}{_LOG} or {_SHARED} was deleted or replaced while {path.name} was in use"
+        return f"{path}{LOG} or {_SHARED} was deleted or replaced while {path.name} was in use"
     return None
 
 
@@ -153,96 +152,21 @@ def check_place(path: Path, kind: Kind, *, create: bool) -> None:
         raise ValueError(f"the {kind.what} {path} is empty: what it held is gone; put a backup in its place")
 
 
-def damage(connection: sqlite3.Connection, path: Path) -> str | None:
-    """Returns the first thing that is wrong within a file; a large one is looked at less closely, or not at all."""
-    size = path.stat().st_size
-    if size > QUICK:
-        return None
-    check = "integrity_check" if size <= WHOLE else "quick_check"
-    try:
-        (found,) = connection.execute(f"PRAGMA {check}(1)").fetchone()
-    except sqlite3.DatabaseError as error:
-        if _code(error) != sqlite3.SQLITE_CORRUPT:
-            raise
-        return str(error)
-    return None if found == "ok" else " ".join(str(found).replace("*** in database main ***", "").split())
-
-
-def explain(path: Path, error: BaseException, kind: Kind) -> str:
-    """Returns a line about an error of SQLite: the file, what is wrong, what to do; nothing of what was stored.
+def looked_at(path: Path, look: Callable[[Mode], Found]) -> Found:
+    """Returns what `look` finds in a file that others may begin to write just then.
 
     Args:
-        path: of the database.
-        error: as sqlite3 raised it.
-        kind: what it is.
+        path: of the file.
+        look: opens it in the mode that it is given; what it raises counts if nobody wrote meanwhile.
     """
-    base = _code(error)
-    text = " ".join(str(error).split())
-    if base is None and "UTF-8" in text:  # the text itself follows
-        return damaged(path, "it holds text that is not UTF-8", kind)
-    if base == sqlite3.SQLITE_NOTADB:
-        return f"cannot open the {kind.what} {path}: {text}, or its beginning is damaged; put a backup in its place"
-    if base in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT):
-        return damaged(path, text, kind)
-    if base == sqlite3.SQLITE_ERROR and "no such" in text:
-        return f"{path} is damaged, or another program's: it has {text.replace('no such', 'no')}"
-    if base == sqlite3.SQLITE_FULL:
-        return f"cannot write {kind.rows} to {path}: the disk is full; what was kept before stands"
-    if base == sqlite3.SQLITE_READONLY:
-        return f"cannot write {kind.rows} to {path}: it, its folder or the disk is read-only ({text})"
-    if base in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return f"{path} is locked: another program has been at work on it for {WAIT:g} seconds; end it and try again"
-    if base == sqlite3.SQLITE_CANTOPEN:
-        return f"cannot open the {kind.what} {path}, or what lies beside it: {_why_not(path)}"
-    if base == sqlite3.SQLITE_IOERR:
-        return f"the disk fails at {path}: {text}"
-    return f"{path} cannot be used: {text}"
-
-
-def damaged(path: Path, wrong: str, kind: Kind) -> str:
-    """Returns a line that says what is wrong within a file, how much of it can be read, and how to save that."""
-    n = readable(path, kind.table)
-    some = "an unknown number" if n is None else str(n or "none")
-    name, log = path.name, _beside(path.resolve(), _LOG)
-    return (
-        f"{path} is damaged ({wrong}); {some} of its {kind.rows} can be read. Put a backup in its place, or move it"
-        f"{f' and {log.name}' if log.exists() else ''} into a folder aside/ and save what can be saved: "
-        f"sqlite3 aside/{name} .recover | sqlite3 {name}"
-    )
-
-
-def readable(path: Path, table: str) -> int | None:
-    """Returns how many rows of a table can be read, from both ends up to what is damaged; None = not even some."""
-    found: set[int] = set()
-    try:
-        with closing(connect(path, reading(path))) as connection:
-            connection.text_factory = bytes
-            for order in ("ASC", "DESC"):
-                try:
-                    for row in connection.execute(f"SELECT rowid, * FROM {table} NOT INDEXED ORDER BY rowid {order}"):
-                        found.add(row[0])
-                except sqlite3.OperationalError as error:
-                    if "no such" in str(error):
-                        return None
-                except sqlite3.DatabaseError:
-                    pass
-    except sqlite3.Error:
-        return None
-    return len(found)
-
-
-def _why_not(path: Path) -> str:
-    """Returns why a file cannot be opened, as far as it can be seen from outside."""
-    folder, own = path.absolute().parent, os.access in os.supports_effective_ids
-    if not folder.is_dir():
-        return f"there is no folder {folder}"
-    if not path.exists():
-        return "it is not there"
-    if not os.access(path, os.R_OK, effective_ids=own):
-        return "you may not read it"
-    if not os.access(folder, os.W_OK, effective_ids=own):
-        return f"you may not write into its folder {folder}"
-    return "the system refuses"
+    while True:
+        before, mode = identity(path), reading(path)
+        try:
+            return look(mode)
+        except (ValueError, OSError):
+            if mode != "still" or identity(path) == before:
+                raise
+            time.sleep(0.05)
 
 
 def _patiently(do: Callable[[], object]) -> None:
@@ -252,12 +176,12 @@ def _patiently(do: Callable[[], object]) -> None:
             do()
             return
         except sqlite3.OperationalError as error:
-            if wait is None or _code(error) != sqlite3.SQLITE_BUSY:
+            if wait is None or code(error) != sqlite3.SQLITE_BUSY:
                 raise
             time.sleep(wait)
 
 
-def _code(error: BaseException) -> int | None:
+def code(error: BaseException) -> int | None:
     """Returns SQLite's number of an error, None for what Python itself found wrong."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF

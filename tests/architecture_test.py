@@ -17,6 +17,7 @@ LAYERS = [
         "failures",
         "files",
         "sqlite_files",
+        "sqlite_damage",
         "text_files",
         "csv_files",
         "array_files",
@@ -31,7 +32,7 @@ LAYERS = [
     {"encoders", "quality", "diversity", "generators"},
     {"archives", "history", "history_asides", "history_parts", "history_rows", "refits", "runs", "search"},
     {"metrics", "viz", "study", "explore"},
-    {"cli", "__main__"},
+    {"cli", "__main__", "rescue"},
 ]
 HEAVY = ("ribs", "pandas", "sklearn", "matplotlib", "torch", "transformers", "diffusers", "ray", "gymnasium")
 

@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from qdfeedback import files, sqlite_files
+from qdfeedback import files, sqlite_damage, sqlite_files
 from qdfeedback.feedback import opening
 from qdfeedback.feedback.tables import SCHEMA
 from qdfeedback.sqlite_files import Identity, StoreError
@@ -161,7 +161,7 @@ class Database:
         try:
             self._held = self._connect()
         except sqlite3.Error as error:
-            raise StoreError(sqlite_files.explain(self._path, error, opening.KIND)) from None
+            raise StoreError(sqlite_damage.explain(self._path, error, opening.KIND)) from None
         self._known = sqlite_files.identity(self._path)
 
     def _connect(self) -> sqlite3.Connection:

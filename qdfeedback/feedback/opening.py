@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from qdfeedback import sqlite_files
+from qdfeedback import sqlite_damage, sqlite_files
 from qdfeedback.feedback.tables import ALLOWED, SCHEMA, SINCE, judgments, meta, versions
 
 POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 60, "hide_parameters": True}
@@ -78,8 +78,11 @@ def look_at_file(path: Path, *, create: bool) -> None:
     sqlite_files.check_place(path, KIND, create=create)
     if not path.exists() or not path.stat().st_size:
         return
-    url, mode = sa.URL.create("sqlite", database=str(path)), sqlite_files.reading(path)
-    engine = engine_of(url, lambda: sqlite_files.connect(path, mode))
+    sqlite_files.looked_at(path, lambda mode: _look(path, mode, create=create))
+
+
+def _look(path: Path, mode: sqlite_files.Mode, *, create: bool) -> None:
+    engine = engine_of(sa.URL.create("sqlite", database=str(path)), lambda: sqlite_files.connect(path, mode))
     try:
         with engine.connect() as connection:
             found = schema_of(connection, str(path))
@@ -89,11 +92,11 @@ def look_at_file(path: Path, *, create: bool) -> None:
     except (sa.exc.DBAPIError, sqlite3.Error) as error:
         raise ValueError(told(path, error)) from None
     except sa.exc.SQLAlchemyError as error:
-        raise ValueError(sqlite_files.damaged(path, f"{type(error).__name__} in its schema", KIND)) from None
+        raise ValueError(sqlite_damage.damaged(path, f"{type(error).__name__} in its schema", KIND)) from None
     finally:
         engine.dispose()
     if wrong is not None:
-        raise ValueError(sqlite_files.damaged(path, wrong, KIND))
+        raise ValueError(sqlite_damage.damaged(path, wrong, KIND))
 
 
 def schema_of(connection: sa.Connection, name: str) -> int | None:
@@ -147,8 +150,8 @@ def unsound(connection: sa.Connection, path: Path) -> str | None:
     What is only another text or number than it was cannot be told; a large file is looked at less closely.
     """
     raw: Any = connection.connection.dbapi_connection
-    wrong = sqlite_files.damage(raw, path)
-    if wrong is not None or path.stat().st_size > sqlite_files.QUICK:
+    wrong = sqlite_damage.damage(raw, path)
+    if wrong is not None or path.stat().st_size > sqlite_damage.QUICK:
         return wrong
     there = set(sa.inspect(connection).get_table_names())
     for table in (table for table in meta.sorted_tables if table.name in there):
@@ -159,9 +162,19 @@ def unsound(connection: sa.Connection, path: Path) -> str | None:
     return None
 
 
+def remove_what_cannot_be(path: Path) -> None:
+    """Removes rows that hold a value which no store of ours holds, from a file that was saved from a damaged one."""
+    engine = engine_of(sa.URL.create("sqlite", database=str(path)), lambda: sqlite_files.connect(path, "write"))
+    with engine.begin() as connection:
+        there = set(sa.inspect(connection).get_table_names())
+        for table in (table for table in meta.sorted_tables if table.name in there):
+            connection.execute(sa.delete(table).where(sa.or_(*map(_cannot_be, table.columns))))
+    engine.dispose()
+
+
 def told(path: Path, error: sa.exc.DBAPIError | sqlite3.Error) -> str:
     """Returns a line about an error of SQLite."""
-    return sqlite_files.explain(path, getattr(error, "orig", None) or error, KIND)
+    return sqlite_damage.explain(path, getattr(error, "orig", None) or error, KIND)
 
 
 def _cannot_be(column: sa.Column[Any]) -> sa.ColumnElement[bool]:

@@ -13,30 +13,15 @@ import socket
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from qdfeedback.models.calls import NOTHING, Call, Prices, Reply
 from qdfeedback.models.language import Usage
+from qdfeedback.models.ledger_file import LedgerFile
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS replies (
-    key TEXT PRIMARY KEY, model TEXT NOT NULL, call TEXT NOT NULL, reply TEXT NOT NULL, run TEXT NOT NULL,
-    requests INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost REAL NOT NULL,
-    utc REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS intents (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, worst REAL NOT NULL, process TEXT NOT NULL,
-    run TEXT NOT NULL, utc REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS failures (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, model TEXT NOT NULL, reason TEXT NOT NULL,
-    run TEXT NOT NULL, cost REAL NOT NULL, possibly_paid INTEGER NOT NULL, utc REAL NOT NULL,
-    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS spent (one INTEGER PRIMARY KEY CHECK (one = 1), paid REAL NOT NULL, reserved REAL NOT NULL);
-INSERT OR IGNORE INTO spent VALUES (1, 0, 0);
-"""
 TWICE = "asked twice at the same time"
 _AT_ONCE = 500  # keys in one query
 
@@ -80,7 +65,8 @@ class Ledger:
         run: who uses it now, to tell apart what several runs used.
 
     Raises:
-        ValueError: A price or the cap is below 0, or no number.
+        ValueError: A price or the cap is below 0, or no number; or the file is something else, or damaged.
+        StoreError: The file cannot be used; later too, where it is deleted or replaced meanwhile.
     """
 
     def __init__(
@@ -93,15 +79,12 @@ class Ledger:
         if not all(value >= 0 for value in (cap or 0, *prices_)):
             raise ValueError("prices and the cap must be numbers that are not below 0")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._keep_a_log()
-        with self._writing() as connection:
-            for statement in _TABLES.split(";"):
-                connection.execute(statement)
+        self._file = LedgerFile(self.path)
 
     def known(self, keys: Sequence[str]) -> dict[str, Reply]:
         """Returns the replies that are there, by their keys; they cost nothing now."""
         found: dict[str, Reply] = {}
-        with self._connection() as connection:
+        with self._file.reading() as connection:
             for low in range(0, len(keys), _AT_ONCE):
                 part = keys[low : low + _AT_ONCE]
                 marks = ",".join("?" * len(part))
@@ -128,7 +111,7 @@ class Ledger:
         cost = self.cost(model, worst)
         if self.cap is not None and model not in self.prices:
             raise ValueError(f"a spend cap needs the price of {model!r}: name it in the table of prices")
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             row = connection.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
             if row is not None:
                 return _reply(row[0])
@@ -153,7 +136,7 @@ class Ledger:
         Where another process brought one at the same time the first stays, and both are paid.
         """
         now = time.time()
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             for key, call, reply in replies:
                 used, cost = reply.usage, self.cost(model, reply.usage)
                 said = json.dumps(asdict(replace(reply, usage=NOTHING)))
@@ -176,7 +159,7 @@ class Ledger:
             intent: its number.
             paid: what was certainly used; None = not known: the worst stays reserved, as possibly paid.
         """
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             worst = _close(connection, intent)
             cost = worst if paid is None else self.cost(model, paid)
             self._note_failure(connection, model, key, reason, cost, paid)
@@ -186,7 +169,7 @@ class Ledger:
     def totals(self, run: str | None = None) -> Totals:
         """Returns what one run used, or all that share the file; what a run found there already is not its own."""
         where, of = ("", ()) if run is None else (" WHERE run = ?", (run,))
-        with self._connection() as connection:
+        with self._file.reading() as connection:
             connection.execute("BEGIN")  # one moment for all counts
             kept = connection.execute(
                 "SELECT count(*), total(requests), total(prompt_tokens), total(completion_tokens), total(cost)"
@@ -215,14 +198,14 @@ class Ledger:
 
     def has_replies_of(self, model: str) -> bool:
         """Returns whether a model has ever brought a reply."""
-        with self._connection() as connection:
+        with self._file.reading() as connection:
             return connection.execute("SELECT 1 FROM replies WHERE model = ? LIMIT 1", (model,)).fetchone() is not None
 
     def reasons(self, run: str | None = None) -> dict[str, int]:
         """Returns how many requests failed for which reason, of one run or of all that share the file."""
         where, of = ("", ()) if run is None else ("WHERE run = ?", (run,))
         counts = f"SELECT reason, count(*) FROM failures {where} GROUP BY reason ORDER BY count(*) DESC"
-        with self._connection() as connection:
+        with self._file.reading() as connection:
             return dict(connection.execute(counts, of).fetchall())
 
     def cost(self, model: str, usage: Usage) -> float:
@@ -237,38 +220,6 @@ class Ledger:
         row = (key, model, reason, self.run, cost, paid is None, time.time(), *tokens)
         columns = "key, model, reason, run, cost, possibly_paid, utc, prompt_tokens, completion_tokens"
         connection.execute(f"INSERT INTO failures ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-
-    def _keep_a_log(self) -> None:
-        """Makes the file write ahead, which it remembers; others who do so at the same time are waited for."""
-        for wait in (0.05,) * 200 + (None,):
-            try:
-                with self._connection() as connection:
-                    connection.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError:
-                if wait is None:
-                    raise
-                time.sleep(wait)
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-        try:
-            connection.execute("PRAGMA synchronous = FULL")
-            yield connection
-        finally:
-            connection.close()
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
 
 
 def _close(connection: sqlite3.Connection, intent: int) -> float:
