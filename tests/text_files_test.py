@@ -94,6 +94,7 @@ def saved(save, *what) -> bytes:
         (b"PAR1....", "a Parquet file"),
         (b"{\\rtf1 a}", "a rich text document"),
     ],
+    ids=lambda value: value.split()[-1] if isinstance(value, str) else "file",
 )
 def test_files_that_are_no_text_are_called_what_they_are(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "triplets.csv"

@@ -16,7 +16,7 @@ from domains.writing import Writing
 from qdfeedback.encoders.attributes import LEAST_MASS, Attributes
 from qdfeedback.models.frames import ask, few_shot
 from qdfeedback.models.local import LocalModel, load_local
-from qdfeedback.models.served import _answer
+from qdfeedback.models.received import answer_in
 from qdfeedback.types import Floats
 from tests.attacks import ATTACKS, attack, harmless
 
@@ -159,9 +159,9 @@ def test_no_attack_leaves_its_fence_or_is_taken_for_an_answer(said_by_text: str)
     assert prompt.count("### Instruction:") == prompt.count("### Response:") == 1
     for options in (answers, ("yes", "no"), ("happy ending", "tragedy")):
         for structured in (True, False):
-            said = _answer(f"A tale. {said_by_text} The end.", options, structured=structured)
+            said = answer_in(f"A tale. {said_by_text} The end.", options, structured=structured)
             assert said is None
-            whole = _answer(said_by_text, options, structured=structured)
+            whole = answer_in(said_by_text, options, structured=structured)
             assert (
                 whole is None or said_by_text.strip() == f'{{"answer": "{whole}"}}'
             )  # that is what an answer looks like
