@@ -11,7 +11,7 @@ from qdfeedback.models.said import as_line
 LEAST_SEEN = 1e-12
 
 
-def first_tokens(logprobs: Any, *, chat: bool) -> dict[str, float]:
+def first_tokens(logprobs: Any) -> dict[str, float]:
     """Returns the likeliest first tokens by their text; none where the server gave none.
 
     Tokens that differ and read the same, as pieces of a character do, are likely together; one that is given twice
@@ -22,8 +22,8 @@ def first_tokens(logprobs: Any, *, chat: bool) -> dict[str, float]:
     """
     if not logprobs:
         return {}
-    if chat:
-        content = logprobs.get("content")
+    if "content" in logprobs:  # as of messages; llama.cpp tells of text so too
+        content = logprobs["content"]
         tops = content[0].get("top_logprobs") or [] if content else []
         rows = [(one["token"], one.get("logprob"), one.get("bytes")) for one in tops]
     else:

@@ -59,7 +59,7 @@ def ended(choice: Mapping[str, Any], usage: Usage) -> str:
         return "filter"
     said = f": {one_line(message_in(wrong) or str(wrong))}" if wrong else ""
     what = f"finish_reason {one_line(str(finish), longest=40)!r}" if finish else "no finish_reason"
-    raise UnansweredError(f"{what}{said}", again=bool(wrong) or name in PASSING, paid=usage)
+    raise UnansweredError(f"{what}{said}", again=bool(wrong) or not finish or name in PASSING, paid=usage)
 
 
 def text_in(choice: Mapping[str, Any], *, chat: bool) -> tuple[str, bool]:
@@ -139,7 +139,7 @@ def _why_empty(*, cut: bool, thought: bool, unfinished: bool, room: int) -> str:
     return f"{EMPTY}: nothing came after the thoughts" if thought else EMPTY
 
 
-def read_logprobs(choice: Mapping[str, Any], call: Call, usage: Usage, *, chat: bool) -> Reply:
+def read_logprobs(choice: Mapping[str, Any], call: Call, usage: Usage) -> Reply:
     """Returns how likely the options are by the first token.
 
     Raises:
@@ -148,7 +148,7 @@ def read_logprobs(choice: Mapping[str, Any], call: Call, usage: Usage, *, chat: 
     """
     if ended(choice, usage) == "filter":
         return Reply(reason=FILTERED, usage=usage)
-    seen = first_tokens(choice.get("logprobs"), chat=chat)
+    seen = first_tokens(choice.get("logprobs"))
     if len(seen) < LEAST_LOGPROBS:
         raise UnansweredError(NO_LOGPROBS, again=False, paid=usage)
     return Reply(logprobs=option_logprobs(seen, call.options), usage=usage)

@@ -10,6 +10,7 @@ from typing import Any
 
 LONGEST = 160
 _LOOKED_AT = 20_000  # characters of a page
+_SEARCHED = 2_000  # for keys, on the way to the line's length
 _MARKUP = re.compile(r"<(script|style|title)\b[^>]*>.*?</\1\s*>|<!--.*?-->|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _TITLE = re.compile(r"<title[^>]*>([^<]*)</title", re.IGNORECASE)
 _IS_PAGE = re.compile(r"\s*(?:<!doctype html|<html|<\?xml|<head|<body)", re.IGNORECASE)
@@ -34,7 +35,7 @@ def one_line(text: str, key: str | None = None, *, longest: int = LONGEST) -> st
         one if unicodedata.category(one)[0] != "C" else " " if one.isspace() else ""
         for one in _COLOURS.sub("", text[:_LOOKED_AT])
     )
-    line = " ".join(seen.split())
+    line = " ".join(seen.split())[:_SEARCHED]
     if key and len(key) > 3:
         line = line.replace(key, "…")
     line = _KEYS.sub("…", line)

@@ -153,7 +153,7 @@ class Served:
         choice, chat = received.choice_in(found), self.abilities.chat
         counted = counts(found)
         if call.how == "logprobs":
-            return received.read_logprobs(choice, call, _used(counted, self.worst(call)), chat=chat)
+            return received.read_logprobs(choice, call, _used(counted, self.worst(call)))
         wrote = any(received.text_in(choice, chat=chat))
         usage, thought = _used(counted, self.worst(call), wrote=wrote), thought_in(counted) > 0
         return received.read_text(choice, call, usage, chat=chat, thought=thought, room=self.room_to_think)
