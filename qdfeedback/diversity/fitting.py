@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit
 
 from qdfeedback.diversity.variation import FLAT, check_directions, varying
@@ -304,7 +304,23 @@ def evidence(data: Prepared, members: Floats) -> Floats:
     return np.stack([np.square(data.far @ w).sum(axis=1) - np.square(data.near @ w).sum(axis=1) for w in members])
 
 
-def likelihood(evidence: Floats, flip: float, temperature: float = 1.0) -> Floats:
+def likelihood(evidence: Floats, flip: float | Floats, temperature: float = 1.0) -> Floats:
     """Returns the probability of the answers, of which a share `flip` says the opposite."""
     right: Floats = flip + (1 - 2 * flip) * expit(evidence / temperature)
     return right
+
+
+def best_temperature(evidence: Floats, flip: float | Floats) -> tuple[float, float]:
+    """Returns the temperature under which answers are likeliest, and their mean negative log-likelihood under it.
+
+    Args:
+        evidence: (t,) for each answer: above 0 where it is what the distances say.
+        flip: the share of answers that say the opposite, of all or (t,) of each.
+    """
+
+    def loss(log_temperature: float) -> float:
+        return float(-np.log(np.maximum(likelihood(evidence, flip, np.exp(log_temperature)), 1e-12)).mean())
+
+    scale = float(np.log(np.abs(evidence).mean() + 1e-12))
+    best = minimize_scalar(loss, bounds=(scale - 6, scale + 6), method="bounded")
+    return float(np.exp(best.x)), float(best.fun)

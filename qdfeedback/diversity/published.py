@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from qdfeedback.diversity.fitting import check_triplets, hinge_loss
-from qdfeedback.diversity.similarity import Similarity, constant_note
+from qdfeedback.diversity.triplet_model import Similarity, constant_note
 from qdfeedback.diversity.variation import varying
 from qdfeedback.parallel import on_one_thread
 from qdfeedback.types import Floats, Ints

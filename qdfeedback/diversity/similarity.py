@@ -8,18 +8,16 @@ training procedure is in `published.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import expit
 
-from qdfeedback import files
 from qdfeedback.diversity.fitting import (
     MEMBER_STEPS,
     Fit,
     average,
+    best_temperature,
+    check_triplets,
     ensemble,
     evidence,
     likelihood,
@@ -28,89 +26,16 @@ from qdfeedback.diversity.fitting import (
     prepare,
     validation_rows,
 )
-from qdfeedback.diversity.linear import check_map
+from qdfeedback.diversity.folds import item_folds, judgment_folds
+from qdfeedback.diversity.triplet_model import Similarity, constant_note, evidence_of, load
 from qdfeedback.types import Bools, Floats, Ints
 
-__all__ = ["Fit", "Similarity", "choose_ridge", "cross_fitted", "fit_similarity", "load"]
+__all__ = [
+    "Fit", "HeldOut", "Similarity", "calibrated", "choose_ridge", "cross_fitted", "fit_and_test", "fit_similarity",
+    "held_out", "load",
+]  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Similarity:
-    """A linear map learned from triplets, with the ensemble behind it.
-
-    Attributes:
-        offset: (d,).
-        weights: (d, k): the map itself. Its squared distances, over the temperature, are log-odds.
-        members: (m, d, k): the ensemble, whose disagreement says what is not known yet.
-        temperature: of the answers; 1 where the likelihood set the scale already.
-        flip: the share of answers that say the opposite, whatever the distances.
-        note: what the fit reports: number of triplets, validation figures, and of how many feature columns it knows
-            nothing, because they were the same for all items.
-    """
-
-    offset: Floats
-    weights: Floats
-    members: Floats
-    temperature: float = 1.0
-    flip: float = 0.0
-    note: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_map(self.offset, self.weights)
-        if self.members.ndim != 3 or self.members.shape[1:] != self.weights.shape:
-            raise ValueError(f"members must be (m, *{self.weights.shape}), got {self.members.shape}")
-        if not (isinstance(self.temperature, float | int) and isinstance(self.flip, float | int)):
-            raise ValueError(f"temperature and flip must be numbers, got {self.temperature} and {self.flip}")
-
-    @property
-    def dim(self) -> int:
-        """The number of measures."""
-        return int(self.weights.shape[1])
-
-    def project(self, features: Floats) -> Floats:
-        """Returns (n, k) float64 measures of (n, d) features.
-
-        Raises:
-            ValueError: The features have another number of columns than the model was fitted on.
-        """
-        if features.ndim != 2 or features.shape[1] != len(self.offset):
-            raise ValueError(f"features must have shape (n, {len(self.offset)}), got {features.shape}")
-        return (features - self.offset) @ self.weights
-
-    def probability(self, features: Floats, triplets: Ints) -> Floats:
-        """Returns (t,) the probability that a person finds the second item nearer to the first than the third."""
-        return likelihood(_evidence(self.project(features), triplets), self.flip, self.temperature)
-
-    def member_probability(self, features: Floats, triplets: Ints) -> Floats:
-        """Returns (m, t) what each member says, before any answer is flipped."""
-        projected = np.einsum("nd,mdk->nmk", features - self.offset, self.members)
-        probability: Floats = expit(_evidence(projected, triplets).T / self.temperature)
-        return probability
-
-    def rotated(self, rotation: Floats) -> Similarity:
-        """Returns the same model with its measures turned by a (k, k) orthogonal matrix."""
-        return replace(self, weights=self.weights @ rotation, members=self.members @ rotation)
-
-    def save(self, path: Path | str) -> None:
-        """Writes the model as arrays plus JSON; `load` gives it back."""
-        arrays = {"offset": self.offset, "weights": self.weights, "members": self.members}
-        meta = {"model": "similarity", "temperature": self.temperature, "flip": self.flip, "note": self.note}
-        files.write_atomic(Path(path), files.pack(arrays, meta))
-
-
-def load(path: Path | str) -> Similarity:
-    """Returns the model that `Similarity.save` wrote.
-
-    Raises:
-        ValueError: The file is damaged or holds another kind of model.
-    """
-    return files.read_packed(
-        path,
-        lambda arrays, meta: Similarity(
-            arrays["offset"], arrays["weights"], arrays["members"], meta["temperature"], meta["flip"], meta["note"]
-        ),
-        kind="similarity",
-    )
+RIDGES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 def fit_similarity(
@@ -131,22 +56,22 @@ def fit_similarity(
     """
     how = how or Fit()
     data = prepare(features, triplets, how, dim)
-    held_out = validation_rows(data.items, how, rng)
+    watched = validation_rows(data.items, how, rng)
     fits = plain_fits(np.ones((how.starts, len(data))), np.full(how.starts, how.ridge), data, dim)
-    fits.weights[:, held_out] = 0
-    maps, flip = optimise(data, fits, how, rng=rng, watch=held_out)
+    fits.weights[:, watched] = 0
+    maps, flip = optimise(data, fits, how, rng=rng, watch=watched)
     whole = average(maps)
     members = whole[None]
     if how.members:  # not far from where the fits to all answers ended
         fits = ensemble(data, dim, how, rng)
-        fits.weights[:, held_out] = 0
+        fits.weights[:, watched] = 0
         near, briefly = maps[np.arange(how.members) % how.starts], replace(how, flip=flip, steps=MEMBER_STEPS)
-        members, _ = optimise(data, fits, briefly, rng=rng, watch=held_out, begin=near)
+        members, _ = optimise(data, fits, briefly, rng=rng, watch=watched, begin=near)
     note = {"triplets": float(len(data))} | constant_note(data.constant)
     model = Similarity(data.offset, data.scale @ whole, data.scale @ members, flip=flip, note=note)
-    if how.loss == "ste" and not held_out.any():
+    if how.loss == "ste" and not watched.any():
         return model  # the likelihood has set the scale
-    return _calibrated(model, evidence(data, whole[None])[0], held_out)
+    return _calibrated(model, evidence(data, whole[None])[0], watched)
 
 
 def cross_fitted(
@@ -201,43 +126,112 @@ def fit_and_test(
     return model, float(right.mean())
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """What fits say of answers that they did not see.
+
+    Attributes:
+        rows: (r,) of the triplets; one that touches items of several folds is there several times.
+        fold: (r,) which of the fits.
+        evidence: (r,) its squared distance to far minus that to near: above 0 = it would have answered so.
+        flip: (r,) the share of contrary answers that it allows for.
+        fitted: how many triplets a fit saw, on average.
+    """
+
+    rows: Ints
+    fold: Ints
+    evidence: Floats
+    flip: Floats
+    fitted: float
+
+    @property
+    def right(self) -> Bools:
+        """(r,) bool, True where the fit would have answered so."""
+        return np.asarray(self.evidence > 0)
+
+
+def held_out(
+    features: Floats,
+    triplets: Ints,
+    out: Bools,
+    *,
+    dim: int = 2,
+    how: Fit | None = None,
+    count: int | None = None,
+    rng: np.random.Generator,
+) -> HeldOut:
+    """Returns what fits to the triplets outside each fold say of those inside: all of `fit_similarity`, each time.
+
+    Args:
+        features: (n, d).
+        triplets: (t, 3) rows of features: anchor, near, far.
+        out: (f, t) bool, True for the triplets that a fit does not see, as `folds` makes them.
+        dim: number of measures, k.
+        how: as in `fit_similarity`; ensemble and validation are not used.
+        count: fit to so many of the others at most, drawn at random.
+        rng: draws them, and where fits start.
+
+    Raises:
+        ValueError: Too few triplets are left outside a fold, or they tell too little.
+    """
+    how = replace(how or Fit(), members=0, validation=0.0)
+    rows, margins, flips, fitted = [], [], [], []
+    for number, tested in enumerate(out):
+        others = np.flatnonzero(~tested)
+        if count is not None and len(others) > count:
+            others = np.sort(rng.choice(others, count, replace=False))
+        try:
+            model = fit_similarity(features, triplets[others], dim=dim, how=how, rng=rng)
+        except ValueError as error:
+            raise ValueError(f"nothing can be fitted to what fold {number} of {len(out)} leaves: {error}") from error
+        rows.append(np.flatnonzero(tested))
+        margins.append(evidence_of(model.project(features), triplets[rows[-1]]))
+        flips.append(np.full(len(rows[-1]), model.flip))
+        fitted.append(len(others))
+    fold = np.repeat(np.arange(len(out)), [len(part) for part in rows])
+    return HeldOut(np.concatenate(rows), fold, np.concatenate(margins), np.concatenate(flips), float(np.mean(fitted)))
+
+
 def choose_ridge(
     features: Floats,
     triplets: Ints,
     *,
     dim: int = 2,
     how: Fit | None = None,
-    grid: Sequence[float] = (0.3, 1, 3, 10, 30, 100),
+    grid: Sequence[float] = RIDGES,
+    folds: int = 10,
     rng: np.random.Generator,
 ) -> Fit:
-    """Returns the settings with the ridge under which held-out triplets are most likely (4 folds, one batch).
+    """Returns the settings with the ridge under which held-out answers are likeliest, each at its best temperature.
+
+    A weak prior makes a fit too sure of itself, which a temperature mends, and a strong one does not: without it, what
+    predicts best would not win.
 
     Args:
         features: (n, d).
         triplets: (t, 3) rows of features: anchor, near, far.
         dim: number of measures, k.
-        how: the other settings; `by_item` makes the folds fall between items.
+        how: the other settings; `by_item` asks for answers about new items, else for new answers about known ones.
         grid: the ridges to choose from.
-        rng: draws the folds.
+        folds: how many parts are held out, one after another.
+        rng: draws the folds and where fits start.
+
+    Raises:
+        ValueError: As `held_out`.
     """
     how = how or Fit()
-    data = prepare(features, triplets, how, dim)
-    if how.by_item:
-        touched = (rng.permutation(data.items.max() + 1) % 4)[data.items]
-        out = np.stack([(touched == fold).any(axis=1) for fold in range(4)])
-    else:
-        out = np.arange(4)[:, None] == rng.permutation(len(data)) % 4
-    out = np.repeat(out, len(grid), axis=0)
-    ridges = np.tile(np.asarray(grid, dtype=float), 4)
-    maps, flip = optimise(data, plain_fits((~out).astype(float), ridges, data, dim), how, rng=rng)
-    loss = -np.log(np.maximum(likelihood(evidence(data, maps), flip), 1e-12))
-    missed = (loss * out).sum(axis=1) / np.maximum(out.sum(axis=1), 1)
-    return replace(how, ridge=float(grid[int(missed.reshape(4, -1).mean(axis=0).argmin())]))
+    _, triplets = check_triplets(features, triplets)
+    out = item_folds(triplets, folds, rng) if how.by_item else judgment_folds(triplets, folds, rng)
+    seed = int(rng.integers(2**63))  # the same starts for each
+    settings = [replace(how, ridge=float(ridge)) for ridge in grid]
+    found = [held_out(features, triplets, out, dim=dim, how=one, rng=np.random.default_rng(seed)) for one in settings]
+    return settings[int(np.argmin([best_temperature(one.evidence, one.flip)[1] for one in found]))]
 
 
-def constant_note(columns: int) -> dict[str, float]:
-    """Returns what a model notes of feature columns that were the same for all items judged: nothing of none."""
-    return {"constant_columns": float(columns)} if columns else {}
+def calibrated(model: Similarity, found: HeldOut) -> Similarity:
+    """Returns the model with the temperature under which answers that fits like it did not see are likeliest."""
+    temperature, _ = best_temperature(found.evidence, found.flip)
+    return replace(model, temperature=temperature)
 
 
 def _calibrated(model: Similarity, margins: Floats, held_out: Bools) -> Similarity:
@@ -249,20 +243,7 @@ def _calibrated(model: Similarity, margins: Floats, held_out: Bools) -> Similari
         held_out: (t,) bool.
     """
     watched = margins[held_out] if held_out.any() else margins
-
-    def loss(log_temperature: float) -> float:
-        return float(-np.log(np.maximum(likelihood(watched, model.flip, np.exp(log_temperature)), 1e-12)).mean())
-
-    scale = float(np.log(np.abs(watched).mean() + 1e-12))
-    best = minimize_scalar(loss, bounds=(scale - 6, scale + 6), method="bounded")
     note = dict(model.note)
     if held_out.any():
         note |= {"validation": float(held_out.sum()), "validation_accuracy": float((watched > 0).mean())}
-    return replace(model, temperature=float(np.exp(best.x)), note=note)
-
-
-def _evidence(projected: Floats, triplets: Ints) -> Floats:
-    """Returns (t, …) squared distance anchor to far minus squared distance anchor to near."""
-    anchor, near, far = (projected[triplets[:, i]] for i in range(3))
-    margin: Floats = np.square(anchor - far).sum(axis=-1) - np.square(anchor - near).sum(axis=-1)
-    return margin
+    return replace(model, temperature=best_temperature(watched, model.flip)[0], note=note)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import krippendorff
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 from sklearn.metrics import cohen_kappa_score
 
 from qdfeedback.types import Floats, Ints
@@ -66,6 +66,30 @@ def bootstrap(
         means.extend(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(np.mean(values)), float(low), float(high))
+
+
+def mean_over_items(values: Floats, items: Ints, *, confidence: float = 0.95) -> Interval:
+    """Returns the mean of (n,) values that each are about several items, with the interval of other items and values.
+
+    Values that share an item go together. Items are left out one at a time (a jackknife); what this counts too often of
+    the values' own noise, once for each item beyond the first, is taken off again (as in Cameron, Gelbach and Miller
+    2011). NaN where fewer than two items are left by each.
+
+    Args:
+        values: (n,).
+        items: (n, r) which items each is about, r different ones.
+        confidence: of the interval.
+    """
+    found, centred = float(np.mean(values)), values - np.mean(values)
+    inverse = np.unique(items, return_inverse=True)[1].reshape(items.shape)
+    n = int(inverse.max()) + 1
+    weights, touching = np.bincount(inverse.ravel(), np.repeat(centred, items.shape[1])), np.bincount(inverse.ravel())
+    if (touching == len(values)).any() or n < 2:
+        return Interval(found, float("nan"), float("nan"))
+    noise = float(np.square(centred).sum()) / len(values) ** 2
+    jackknife = (n - 1) / n * float(np.square(weights / (len(values) - touching)).sum())
+    wide = float(t.ppf((1 + confidence) / 2, n - 1)) * max(jackknife - (items.shape[1] - 1) * noise, noise) ** 0.5
+    return Interval(found, found - wide, found + wide)
 
 
 def krippendorff_alpha(ratings: Floats, *, level: Literal["nominal", "ordinal", "interval"] = "nominal") -> float:
