@@ -97,3 +97,46 @@ def test_curves_are_read_through(rng: np.random.Generator) -> None:
     quality = Column(1, curve=Isotonic((0.0, 1.0), (1.0, 5.0)))
     np.testing.assert_allclose(quality.score(features).mean, 1 + 4 * features[:, 1], rtol=1e-6)
     check_quality(quality, features)
+
+
+# --- by hand
+
+
+def test_a_temperature_by_hand() -> None:
+    # log-odds of 0.9 are ln 9, those of 0.75 are ln 3 = ln 9 / 2
+    said = np.full(5, 0.9)
+    assert fit_temperature(said, np.full(5, 0.75), np.ones(5)).temperature == pytest.approx(2, rel=0.03)
+    # one person says yes and three are at one half: 0.625, log-odds 0.510826, ln 9 / 0.510826
+    said, share, count = np.full(6, 0.9), np.repeat([1.0, 0.5], 3), np.repeat([1, 3], 3)
+    found = fit_temperature(said, share, count)
+    assert found.temperature == pytest.approx(np.log(9) / 0.510826, rel=0.07), "texts count by their people"
+    assert found.shift == 0
+    assert Temperature(2.0)(np.array([0.9, 0.5, 0.1])) == pytest.approx([0.75, 0.5, 0.25])
+    assert Temperature(2.0, np.log(3))(np.array([0.5, 0.1])) == pytest.approx([0.75, 0.5])
+    assert np.isnan(Temperature(2.0)(np.array([np.nan]))).all()
+
+
+def test_a_judge_that_is_never_sure_keeps_finite_odds() -> None:
+    # clipped at one in a million: log-odds 13.8155, halved
+    assert Temperature(2.0)(np.array([1.0]))[0] == pytest.approx(expit(13.815510 / 2), abs=1e-9)
+
+
+def test_an_isotonic_curve_by_hand() -> None:
+    # 3 (by one) and 2 (by three people) fall: both become (3 + 3 * 2) / 4
+    found = fit_isotonic(np.arange(1.0, 6), np.array([1.0, 3, 2, 4, 5]), np.array([1, 1, 3, 1, 1]))
+    assert found(np.array([1, 2, 3, 3.5, 4, 9])) == pytest.approx([1, 2.25, 2.25, (2.25 + 4) / 2, 4, 5])
+
+
+def test_cross_entropy_by_hand() -> None:
+    # -ln 0.8 of one person, -ln 0.5 of three; of an even share at 0.8, half of each
+    found = cross_entropy(np.array([0.8, 0.5]), np.array([1.0, 0.5]), np.array([1, 3]))
+    assert found == pytest.approx((-np.log(0.8) - 3 * np.log(0.5)) / 4)
+    even = cross_entropy(np.array([0.8]), np.array([0.5]), np.array([2]))
+    assert even == pytest.approx(-(np.log(0.8) + np.log(0.2)) / 2)
+
+
+def test_rows_without_a_number_are_left_out_of_a_curve() -> None:
+    said, share = np.array([0.9] * 5 + [np.nan, 0.9]), np.array([0.75] * 5 + [0.0, np.nan])
+    assert fit_temperature(said, share, np.ones(7)).temperature == pytest.approx(2, rel=0.03)
+    with pytest.raises(ValueError, match="got 4"):
+        fit_temperature(said[1:], share[1:], np.ones(6))

@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from qdfeedback.feedback.agreement import Interval
-from qdfeedback.study.analysis.statistics import both, library, widened
+from qdfeedback.study.analysis.statistics import NOTHING, both, library, widened
 from qdfeedback.types import Floats, Ints
 
 
@@ -85,4 +85,4 @@ def ranking(
         low, high = np.quantile(samples, [0.025, 0.975], axis=0)
         for i in range(n):
             found[i].append(widened(Interval(float(value[i]), float(low[i]), float(high[i])), size))
-    return [both(float(value[i]), *(found[i] if bounded[i] else [])) for i in range(n)]
+    return [both(float(value[i]), *(found[i] if bounded[i] else (NOTHING, NOTHING))) for i in range(n)]

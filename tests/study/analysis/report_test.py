@@ -253,6 +253,18 @@ def test_what_was_never_compared_is_not_ranked_together(written: Callable[..., W
     assert "2 parts that were never compared" in found["notes"][0]
 
 
+def test_an_item_that_won_all_its_games_has_a_strength_without_an_interval(written: Callable[..., Written]) -> None:
+    study = written(BETTER)
+    for number, (first, second) in enumerate([("a", "b"), ("b", "c"), ("c", "b"), ("a", "c")]):
+        study.trial(f"t{number}", BETTER, first, second)
+        for person in ("p", "q", "r"):
+            study.answer(person, f"t{number}", BETTER, first, second, choice="left")
+    found = study.report()["questions"][0]["everybody"]["findings"]
+    strengths = {row["item"]: row["strength"] for row in found["ranking"]}
+    assert (strengths["a"]["low"], strengths["a"]["high"]) == (None, None)
+    assert strengths["b"]["low"] < strengths["b"]["value"] < strengths["a"]["value"]
+
+
 def test_a_tie_is_half_a_win(written: Callable[..., Written]) -> None:
     study = written(BETTER)
     for number in range(4):
