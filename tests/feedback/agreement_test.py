@@ -62,6 +62,8 @@ def test_groups_are_drawn_whole_and_count_by_their_size() -> None:
     values, groups = np.array([0.0, 1, 1, 1]), np.array([7, 3, 3, 3])
     found = bootstrap(values, rng=np.random.default_rng(0), groups=groups, times=400)
     assert (found.value, found.low, found.high) == (0.75, 0, 1), "one of the two groups twice, in half of the samples"
+    inner = bootstrap(values, rng=np.random.default_rng(0), groups=groups, times=400, confidence=0.2)
+    assert (inner.low, inner.high) == (0.75, 0.75), "each of them once, in the other half: three values of four are 1"
     # groups of one size whose means are alike leave nothing to chance
     found = bootstrap(np.array([0.0, 1, 0, 1]), rng=np.random.default_rng(0), groups=np.array([0, 0, 1, 1]), times=50)
     assert found == Interval(0.5, 0.5, 0.5)
