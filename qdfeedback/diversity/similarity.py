@@ -221,6 +221,7 @@ def choose_ridge(
     """
     how = how or Fit()
     _, triplets = check_triplets(features, triplets)
+    prepare(features, triplets, how, dim)  # what nothing can be fitted to is refused as every fit refuses it
     out = item_folds(triplets, folds, rng) if how.by_item else judgment_folds(triplets, folds, rng)
     seed = int(rng.integers(2**63))  # the same starts for each
     settings = [replace(how, ridge=float(ridge)) for ridge in grid]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -202,7 +204,7 @@ def test_replies_of_a_ledger_of_before_are_found(tmp_path: Path) -> None:
         model.complete(["p"], np.array([3]), Sampling(20))
         port = faulty.url.split(":")[2].split("/")[0]
         assert model.name == f"m at 127.0.0.1:{port}/v1 (messages)"
-    with model.ledger._connection() as connection:
+    with closing(sqlite3.connect(tmp_path / "r.db")) as connection:
         (call, reply), *_ = connection.execute("SELECT call, reply FROM replies").fetchall()
     assert json.loads(reply) == {"text": "about p", "logprobs": [], "reason": None, "usage": {
         "requests": 0, "prompt_tokens": 0, "completion_tokens": 0, "cached": 0}}  # fmt: skip
