@@ -12,7 +12,7 @@ from typing import Any
 from qdfeedback import sqlite_files
 from qdfeedback.sqlite_files import Kind, code
 
-WHOLE, QUICK = 16 << 20, 128 << 20  # bytes: up to these a file is checked wholly, or without its indices, at opening
+WHOLE, QUICK = 8 << 20, 128 << 20  # bytes: up to these a file is checked wholly, or without its indices, at opening
 GAP = 100_000  # rows between two that can be read: up to so many are looked for one by one
 
 

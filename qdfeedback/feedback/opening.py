@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
 from qdfeedback import sqlite_damage, sqlite_files
 from qdfeedback.feedback.tables import ALLOWED, SCHEMA, SINCE, judgments, meta, versions
@@ -91,8 +93,8 @@ def _look(path: Path, mode: sqlite_files.Mode, *, create: bool) -> None:
             wrong = unsound(connection, path) if found is not None else None
     except (sa.exc.DBAPIError, sqlite3.Error) as error:
         raise ValueError(told(path, error)) from None
-    except sa.exc.SQLAlchemyError as error:
-        raise ValueError(sqlite_damage.damaged(path, f"{type(error).__name__} in its schema", KIND)) from None
+    except sa.exc.NoSuchTableError:
+        raise ValueError(sqlite_damage.damaged(path, "a table that it names is not there", KIND)) from None
     finally:
         engine.dispose()
     if wrong is not None:
@@ -151,15 +153,26 @@ def unsound(connection: sa.Connection, path: Path) -> str | None:
     """
     raw: Any = connection.connection.dbapi_connection
     wrong = sqlite_damage.damage(raw, path)
-    if wrong is not None or path.stat().st_size > sqlite_damage.QUICK:
+    if wrong is not None or path.stat().st_size > sqlite_damage.WHOLE:
         return wrong
     there = set(sa.inspect(connection).get_table_names())
-    for table in (table for table in meta.sorted_tables if table.name in there):
-        bad = sa.case(*((_cannot_be(column), column.name) for column in table.columns)).label("bad")
-        found = connection.scalar(sa.select(bad).where(bad.is_not(None)).limit(1))
+    for table, query in _bad_values().items():
+        found = raw.execute(query).fetchone() if table in there else None
         if found is not None:
-            return f"table {table.name} holds a {found} that cannot be"
+            return f"table {table} holds a {found[0]} that cannot be"
     return None
+
+
+@cache
+def _bad_values() -> dict[str, str]:
+    """Returns for each table the query for a column that holds what it cannot: made once, as they are long."""
+    found = {}
+    for table in meta.sorted_tables:
+        wrong = {column.name: _cannot_be(column) for column in table.columns}
+        which = sa.case(*((one, sa.literal(name, sa.String)) for name, one in wrong.items()))
+        query = sa.select(which).where(sa.or_(*wrong.values())).limit(1)  # faster than to ask for the case
+        found[table.name] = str(query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
+    return found
 
 
 def remove_what_cannot_be(path: Path) -> None:
@@ -180,7 +193,8 @@ def told(path: Path, error: sa.exc.DBAPIError | sqlite3.Error) -> str:
 def _cannot_be(column: sa.Column[Any]) -> sa.ColumnElement[bool]:
     """Returns the condition for a value that no store of ours holds in a column."""
     kind = next(stored for one, stored in _STORED.items() if isinstance(column.type, one))
-    wrong = sa.func.typeof(column).not_in([kind, *(["null"] if column.nullable else [])])
+    wrong = sa.func.typeof(column, type_=sa.String) != kind
+    wrong = sa.and_(wrong, column.is_not(None)) if column.nullable else wrong
     allowed = ALLOWED.get((column.table.name, column.name))
     return wrong if allowed is None else sa.or_(wrong, column.not_in(allowed))
 
