@@ -146,4 +146,4 @@ def _numbers(hint: Any, value: Any, name: str, bounds: Bounds | None) -> Iterato
         for one, of_it in zip(inner[:1] * len(value) if inner[-1] is Ellipsis else inner, value, strict=False):
             yield from _numbers(one, of_it, name, bounds)
     elif is_dataclass(hint):
-        yield from numbers(hint if value is None else value, f"{name}.")
+        yield from numbers(value if is_dataclass(value) else hint, f"{name}.")

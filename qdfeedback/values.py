@@ -5,12 +5,16 @@ A string passes for a list of its letters, a number for a text, true for 1: each
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Any
 
 from qdfeedback.bounds import Bounds, check_number
 from qdfeedback.files import called
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 100
 
 
 def a_text(value: Any, name: str) -> str:
@@ -92,7 +96,17 @@ def a_record(value: Any, name: str, *, known: Collection[str], needed: Collectio
     return value
 
 
+def storable(text: str) -> bool:
+    """True for a text that every file and database can hold: without NUL, and without half a character."""
+    return "\0" not in text and not any("\ud800" <= one <= "\udfff" for one in text)
+
+
+def brief(value: Any) -> str:
+    """Returns a value as a message may show it, however long or deep it is."""
+    return _BRIEF.repr(value)
+
+
 def _shown(value: Any) -> str:
     """Returns a value as a message shows it: what JSON calls its type, and the beginning of it."""
-    text = repr(value)
+    text = brief(value)
     return f"{called(type(value))}{f', {text[:40]}' if value is not None else ''}{'…' if len(text) > 40 else ''}"

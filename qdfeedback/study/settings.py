@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from qdfeedback import files
+from qdfeedback.bounds import Bounds, Share, check
 from qdfeedback.feedback.answers import SIDED as SIDED  # whoever reads settings may need it
+from qdfeedback.files import called
+from qdfeedback.text_files import read_json
+from qdfeedback.values import a_record, a_text, brief, storable
 
 FORMAT = 1
 LONGEST_OPTION = 200
@@ -26,25 +32,42 @@ INSTRUCTIONS = (
 )
 
 
-_TYPES: dict[str, Any] = {
-    "str": str, "bool": bool, "int": int, "float": (int, float), "int | None": (int, type(None)), "Task": str,
-    "tuple[str, ...]": tuple, "tuple[str, str]": tuple, "tuple[int, int]": tuple, "dict[str, str]": dict,
-    "tuple[Question, ...]": tuple,
-}  # fmt: skip
-_WITHIN: dict[str, Any] = {"tuple[str, ...]": str, "tuple[str, str]": str, "tuple[int, int]": int}
+_MOST = 1_000_000
+_Count = Annotated[int, Bounds(1, _MOST)]
+_Natural = Annotated[int, Bounds(0, _MOST)]
+_Rating = Annotated[int, Bounds(-1000, 1000)]
 
 
 def _check_types(record: Any) -> None:
-    """Refuses values of another type than the field's: people write these files by hand."""
-    for one in fields(record):
-        value, kind = getattr(record, one.name), str(one.type)
-        wrong = not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "bool")
-        if not wrong and kind in _WITHIN:
-            inner = _WITHIN[kind]
-            wrong = not all(isinstance(part, inner) and not isinstance(part, bool) for part in value)
-            wrong = wrong or (not kind.endswith("...]") and len(value) != 2)
-        if wrong:
-            raise ValueError(f"{one.name} must be {kind.replace('tuple', 'list')}, got {value!r}")
+    """Refuses values of another type than the field's, or out of its bounds: people write these files by hand."""
+    for name, hint in get_type_hints(type(record)).items():
+        _check_type(getattr(record, name), hint, name)
+    check(record, prefix="")
+
+
+def _check_type(value: Any, hint: Any, name: str) -> None:
+    if get_origin(hint) in (Union, UnionType):  # of a type and None
+        hint = type(None) if value is None else get_args(hint)[0]
+    hint = str if hint is Task else hint
+    origin, inner = get_origin(hint), get_args(hint)
+    said = brief(list(value) if isinstance(value, tuple) else value)  # as the file has it
+    parts: Iterable[Any] = ()
+    if origin is tuple:
+        many = {str: "strings", int: "whole numbers"}.get(inner[0], "objects")
+        wanted = many if inner[-1] is ... else f"{len(inner)} {many}"
+        if not isinstance(value, tuple) or (inner[-1] is not ... and len(value) != len(inner)):
+            raise ValueError(f"{name} must be a list of {wanted}, got {said}")
+        parts = value
+    elif origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f"{name} must be an object of strings, got {said}")
+        parts = (*value, *value.values())
+    elif isinstance(value, bool) != (hint is bool) or not isinstance(value, int | float if hint is float else hint):
+        raise ValueError(f"{name} must be {'a whole number' if hint is int else called(hint)}, got {said}")
+    elif hint is str and not storable(value):
+        raise ValueError(f"{name} has a character that is none: {said}")
+    for part in parts:
+        _check_type(part, inner[0], f"each of {name}")
 
 
 @dataclass(frozen=True)
@@ -65,7 +88,7 @@ class Question:
     task: Task
     text: str
     options: tuple[str, ...] = ()
-    scale: tuple[int, int] = (1, 5)
+    scale: tuple[_Rating, _Rating] = (1, 5)
     ends: tuple[str, str] = ("", "")
     tie: bool = False
 
@@ -74,6 +97,8 @@ class Question:
         _check_types(self)
         if self.task not in TASKS:
             raise ValueError(f"task must be one of {TASKS}, got {self.task!r}")
+        for name in ("name", "text"):
+            a_text(getattr(self, name), name)
         if self.scale[1] - self.scale[0] not in range(1, 11):
             raise ValueError(f"question {self.name!r} needs a scale of 2 to 11 steps, got {self.scale}")
         if self.task == "label":
@@ -131,20 +156,20 @@ class Study:
     title: str = "What do you find more similar?"
     instructions: str = INSTRUCTIONS
     consent: str = CONSENT
-    seed: int = 0
-    raters_per_trial: int = 3
-    trials_per_rater: int = 40
-    max_raters: int | None = None
-    catch_per_rater: int = 8
-    catch_pass: int = 7
-    repeats: float = 0.1
-    repeat_gap: int = 10
-    practice: int = 3
-    lease_minutes: float = 30.0
+    seed: Annotated[int, Bounds(0, 2**53 - 1)] = 0
+    raters_per_trial: _Count = 3
+    trials_per_rater: _Count = 40
+    max_raters: _Count | None = None
+    catch_per_rater: _Natural = 8
+    catch_pass: _Natural = 7
+    repeats: Share = 0.1
+    repeat_gap: _Natural = 10
+    practice: _Natural = 3
+    lease_minutes: Annotated[float, Bounds(above=0, below=1e6)] = 30.0
     skip: bool = True
     sensitive: str = ""
     live: bool = False
-    fast_ms: float = 500.0
+    fast_ms: Annotated[float, Bounds(0, 3_600_000)] = 500.0
     completion_code: str = ""
     completion_url: str = ""
     mturk: bool = False
@@ -157,19 +182,7 @@ class Study:
         names = [question.name for question in self.questions]
         if not names or len(set(names)) != len(names):
             raise ValueError(f"questions must have names of their own, got {names}")
-        if not self.study_id:
-            raise ValueError("study_id must not be empty")
-        if self.raters_per_trial < 1 or self.trials_per_rater < 1:
-            raise ValueError("raters_per_trial and trials_per_rater must be at least 1")
-        if self.max_raters is not None and self.max_raters < 1:
-            raise ValueError(f"max_raters must be at least 1, or none, got {self.max_raters}")
-        for name in ("catch_per_rater", "catch_pass", "repeat_gap", "practice", "fast_ms", "lease_minutes"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be below 0, got {getattr(self, name)}")
-        if not 0 < self.lease_minutes < 1e6:
-            raise ValueError(f"lease_minutes must lie between 0 and a million, got {self.lease_minutes}")
-        if not 0 <= self.repeats <= 1:
-            raise ValueError(f"repeats must lie in [0, 1], got {self.repeats}")
+        a_text(self.study_id, "study_id")
         if self.completion_url and not self.completion_url.startswith(("https://", "http://")):
             raise ValueError(f"completion_url must begin with https://, got {self.completion_url!r}")
 
@@ -222,24 +235,32 @@ def read_study(folder: Path) -> Study:
     path = Path(folder) / "study.json"
     if not path.exists():
         raise ValueError(f"{folder} holds no study: there is no study.json in it")
-    content = files.read_json(path)
-    found = content.pop("schema_version", None) if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise ValueError(f"{path} has schema version {found}, this version reads {FORMAT}")
-    unknown = sorted(set(content) - {one.name for one in fields(Study)})
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold an object, it holds {called(type(content))}")
+    found = content.pop("schema_version", None)
+    if isinstance(found, bool) or found != FORMAT:
+        raise ValueError(f"{path} has schema version {brief(found)}, this version reads {FORMAT}")
     try:
-        if unknown:
-            raise ValueError(f"there is no rule {unknown[0]!r}")
-        questions = tuple(_question(row, i) for i, row in enumerate(content.pop("questions"), 1))
-        return Study(questions=questions, **content)
-    except (TypeError, KeyError, AttributeError, IndexError, ValueError) as error:
+        rules = a_record(content, "it", known=_names(Study), needed=("study_id", "questions"))
+        asked = rules.pop("questions")
+        if not isinstance(asked, list):
+            raise ValueError(f"questions must be a list of objects, got {brief(asked)}")
+        questions = tuple(_question(row, f"question {number}") for number, row in enumerate(asked, 1))
+        return Study(questions=questions, **rules)
+    except ValueError as error:
         raise ValueError(f"{path} is not a study of this version: {error}") from error
 
 
-def _question(row: dict[str, Any], number: int) -> Question:
+def _question(value: Any, where: str) -> Question:
     """Returns a question from JSON, whose tuples are lists."""
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    record = a_record(value, where, known=_names(Question), needed=("name", "task", "text"))
+    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in record.items()}
     try:
         return Question(**values)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"question {number}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _names(record: type) -> list[str]:
+    return [one.name for one in fields(record)]

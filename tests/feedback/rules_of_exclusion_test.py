@@ -87,6 +87,7 @@ def test_one_answer_in_more_than_95_of_100_of_20() -> None:
         "for the question where it is most"
     )
     assert reasons([*sides(1, 0), *grades(18, 2)]) == [], "one answer to another question is not 100 % of anything"
+    assert reasons([*sides(1, 0), *grades(39, 2)]) == ["the same answer in 39 of 41"], "nor does it hide another"
     labels = [said("happy", question=MOOD) for _ in range(40)]
     assert reasons(labels) == [], "most items may be of one kind"
     assert reasons([said("tie") for _ in range(40)]) == []

@@ -13,9 +13,10 @@ from qdfeedback.csv_files import read_table
 from qdfeedback.feedback.tables import RECORD
 from qdfeedback.files import called
 from qdfeedback.study.exchange.material import Row
-from qdfeedback.study.exchange.values import RefusedError, brief, number, time, whole
+from qdfeedback.study.exchange.values import RefusedError, number, time, whole
 from qdfeedback.study.settings import Study
 from qdfeedback.text_files import read_json
+from qdfeedback.values import brief
 
 _RATER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NEEDED = ("rater_id", "kind", "choice", "left_id", "t_answered_utc")

@@ -8,9 +8,10 @@ from typing import Any
 
 from qdfeedback.study.exchange.import_pages import Answer, Read, read_each
 from qdfeedback.study.exchange.material import Row
-from qdfeedback.study.exchange.values import RefusedError, brief, number, since_1970, text
+from qdfeedback.study.exchange.values import RefusedError, number, since_1970, text
 from qdfeedback.study.settings import Study
 from qdfeedback.text_files import read_json
+from qdfeedback.values import brief
 
 
 def read_potato(path: Path, _: Study) -> Read:

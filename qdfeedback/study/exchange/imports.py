@@ -22,12 +22,13 @@ from qdfeedback.study.exchange.import_potato import read_potato
 from qdfeedback.study.exchange.material import Row
 from qdfeedback.study.exchange.read_records import read_records
 from qdfeedback.study.exchange.records import TABLES
-from qdfeedback.study.exchange.values import RefusedError, brief
+from qdfeedback.study.exchange.values import RefusedError
 from qdfeedback.study.exchange.verdicts import check, completed
 from qdfeedback.study.register import Platform, Register, identity
 from qdfeedback.study.secrets import study_key
 from qdfeedback.study.settings import Study, read_study
 from qdfeedback.study.words import counted
+from qdfeedback.values import brief
 
 _KEY = ("trial_id", "kind", "annotator_id")
 _SAID = ("left_id", "right_id", "choice", "winner_id", "value", "label")

@@ -15,8 +15,9 @@ from qdfeedback.csv_files import read_table
 from qdfeedback.study.exchange.formats import RecordFormat
 from qdfeedback.study.exchange.material import Row
 from qdfeedback.study.exchange.records import OWN, fields, kind_of
-from qdfeedback.study.exchange.values import RefusedError, brief, number, text, time, whole
+from qdfeedback.study.exchange.values import RefusedError, number, text, time, whole
 from qdfeedback.text_files import read_content, read_json_lines
+from qdfeedback.values import brief
 
 MOST_ROWS = 10_000_000
 """Rows that are read of one Parquet file, whose few bytes can stand for any number of them."""

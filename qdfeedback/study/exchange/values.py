@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from datetime import UTC, datetime
 from typing import Any
 
 from qdfeedback import csv_files
+from qdfeedback.values import brief, storable
 
 LONGEST_MS = 366 * 24 * 3_600_000
 """No answer takes longer, in milliseconds: a year."""
 _LARGEST = 2**31  # what a column of whole numbers holds in every database
-_BRIEF = reprlib.Repr()
-_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 60
 
 
 class RefusedError(ValueError):
     """One answer cannot be taken; its neighbours can."""
-
-
-def brief(value: Any) -> str:
-    """Returns a value as a message may show it, however long or deep it is."""
-    return _BRIEF.repr(value)
 
 
 def number(value: Any) -> float | None:
@@ -75,7 +68,7 @@ def text(value: Any) -> str | None:
         return None
     if not isinstance(value, str):
         raise RefusedError(f"{brief(value)} is not a text")
-    if "\0" in value or any("\ud800" <= one <= "\udfff" for one in value):
+    if not storable(value):
         raise RefusedError(f"{brief(value)} has a character that is none")
     return value
 

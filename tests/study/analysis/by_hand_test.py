@@ -242,6 +242,16 @@ def test_pairs_of_sources_by_hand() -> None:
     assert row["of_decided"].value == pytest.approx(4 / 5)
 
 
+def test_the_answers_that_are_needed_are_those_of_the_comparison_that_has_fewest() -> None:
+    known = {"a": Item("one", {}), "b": Item("two", {}), "c": Item("three", {})}
+    given = [answer(f"p{i}", f"t{i}", BETTER, "first", items=("a", "b")) for i in range(4)]
+    given += [answer("p9", "t9", BETTER, "first", items=("a", "c"))]
+    found = findings.pairs(given, BETTER, known, rng=rng())
+    # 783 answers tell 0.55 from one half: 782 are missing between one and three, 779 between one and two
+    assert [row["needed"][0]["more"] for row in found["sources"]] == [782, 779]
+    assert found["needed"][0]["more"] == 782
+
+
 def test_ratings_are_means_by_source_and_item_the_best_first() -> None:
     known = {"a": Item("one", {}), "b": Item("one", {}), "c": Item("two", {})}
     given = [answer(f"p{i}", f"g{item}", GRADE, said, items=(item, None)) for i, (item, said) in enumerate(
