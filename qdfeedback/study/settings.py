@@ -64,7 +64,7 @@ def _check_type(value: Any, hint: Any, name: str) -> None:
         parts = (*value, *value.values())
     elif isinstance(value, bool) != (hint is bool) or not isinstance(value, int | float if hint is float else hint):
         raise ValueError(f"{name} must be {'a whole number' if hint is int else called(hint)}, got {said}")
-    elif hint is str and not storable(value):
+    elif isinstance(value, str) and not storable(value):
         raise ValueError(f"{name} has a character that is none: {said}")
     for part in parts:
         _check_type(part, inner[0], f"each of {name}")

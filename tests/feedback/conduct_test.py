@@ -130,3 +130,4 @@ def test_a_note_that_is_none_is_one_line(asked: Asked, content: str) -> None:
 def test_the_share_of_catch_trials_wanted_is_rounded_up() -> None:
     study = replace(STUDY, catch_per_rater=8, catch_pass=7)
     assert [wanted(seen, study) for seen in (0, 1, 2, 7, 8, 16)] == [0, 1, 2, 7, 7, 14]
+    assert wanted(25, replace(STUDY, catch_per_rater=25, catch_pass=7)) == 7, "7/25 of 25 is a little more than 7"
