@@ -13,6 +13,7 @@ from qdfeedback.encoders.attributes import Attribute
 from qdfeedback.generators.wording import degree
 from qdfeedback.models.language import EMPTY, Sampling
 from qdfeedback.types import Floats, Ints
+from qdfeedback.values import no_string
 
 EDGES_1D = (
     0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.10, 0.20, 0.50, 0.80, 0.90, 0.95, 0.96, 0.97, 0.98, 0.985,
@@ -60,6 +61,10 @@ class Writing:
     levels: int = 0
     grade: float = 1.0
     best: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuses a text in place of several."""
+        no_string(self.seeds, "seeds")
 
     def initial(self, n: int, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
         """Returns the seeds, n at most."""

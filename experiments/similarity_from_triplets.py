@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from experiments.command import run_main
 from qdfeedback import files, metrics, viz
-from qdfeedback.bounds import Amount, Bounds, Count, Seed, read_arguments
+from qdfeedback.bounds import Bounds, Count, Positive, Seed, read_arguments
 from qdfeedback.diversity.fitting import check_triplets
 from qdfeedback.diversity.similarity import Fit, Similarity, choose_ridge, fit_similarity
 from qdfeedback.feedback.agreement import Interval, bootstrap, proportion
@@ -55,7 +55,7 @@ class Args:
     """Keep the features' own proportions, whiten them by PCA, or give each unit variance."""
     components: Count = 64
     """Principal components to fit on, for center and whiten."""
-    ridge: Amount | None = None
+    ridge: Positive | None = None
     """Strength of the prior; chosen by cross-validation if not given."""
     seed: Seed = 0
     """Of the folds, the samples and the starting weights."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from ribs.archives import ArchiveBase, CategoricalArchive, CVTArchive, GridArchive, k_means_centroids
 
+from qdfeedback.bounds import Bounds, check_number
 from qdfeedback.types import ID_FIELD, Floats
 
 Build = Callable[[Floats, int], ArchiveBase]
@@ -20,7 +21,12 @@ def grid(solution_dim: int | tuple[int, ...], dims: Sequence[int], **soft: float
         solution_dim: shape of a solution; () for archives that hold ids.
         dims: k numbers of cells.
         soft: `learning_rate` and `threshold_min` of CMA-MAE's soft archive.
+
+    Raises:
+        ValueError: A number of cells is below 1.
     """
+    for cells in dims:
+        check_number(cells, "dims", Bounds(1), kind=int)
 
     def build(ranges: Floats, seed: int) -> ArchiveBase:
         return GridArchive(
@@ -41,7 +47,12 @@ def cvt(solution_dim: int | tuple[int, ...], dim: int, cells: int, *, seed: int 
 
     The centroids are found once in the unit cube (k-means on 20 samples a cell) and stretched over the
     ranges of each archive, so that a cell keeps its place when the ranges move.
+
+    Raises:
+        ValueError: `dim` or `cells` is below 1.
     """
+    check_number(dim, "dim", Bounds(1), kind=int)
+    check_number(cells, "cells", Bounds(1), kind=int)
     samples = np.random.default_rng(seed).random((20 * cells, dim))
     unit, _ = k_means_centroids(
         centroids=cells,
@@ -75,8 +86,10 @@ def ranges(measures: Floats, *, quantile: float = 0.001, margin: float = 0.05) -
         margin: room on each side, as a share of the width between the quantiles.
 
     Raises:
-        ValueError: No row is finite, or a measure is constant.
+        ValueError: No row is finite, a measure is constant, or a share is out of its bounds.
     """
+    check_number(quantile, "quantile", Bounds(0, below=0.5))
+    check_number(margin, "margin", Bounds(0))
     measures = measures[np.isfinite(measures).all(axis=1)]
     if not len(measures):
         raise ValueError("measures has no finite row to fit ranges to")

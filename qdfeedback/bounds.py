@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from numbers import Integral, Real
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -62,6 +63,7 @@ Seed = Annotated[int, Bounds(0, 2**32 - 1)]  # what every library takes
 Amount = Annotated[float, Bounds(0)]
 Positive = Annotated[float, Bounds(above=0)]
 Share = Annotated[float, Bounds(0, 1)]
+Finite = Annotated[float, Bounds()]
 
 
 def read_arguments(cls: type[Args], argv: Sequence[str] | None = None, description: str | None = None) -> Args:
@@ -124,11 +126,16 @@ def numbers(args: Any, prefix: str = "--") -> Iterator[Number]:
         args: a dataclass of arguments, or its class, where all values are None.
         prefix: as in `check`.
     """
-    hints = get_type_hints(args if isinstance(args, type) else type(args), include_extras=True)
+    hints = _hints(args if isinstance(args, type) else type(args))
     for one in fields(args):
         name = one.name.replace("_", "-") if prefix else one.name
         value = None if isinstance(args, type) else getattr(args, one.name)
         yield from _numbers(hints[one.name], value, prefix + name, None)
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls, include_extras=True)
 
 
 def _numbers(hint: Any, value: Any, name: str, bounds: Bounds | None) -> Iterator[Number]:

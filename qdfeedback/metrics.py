@@ -9,6 +9,7 @@ from ribs.archives import ArchiveBase
 from scipy.stats import entropy
 
 from qdfeedback.archives import grid
+from qdfeedback.bounds import Bounds, check_number
 from qdfeedback.search import Rows, measure
 from qdfeedback.types import Diversity, Floats, Ints, Placement
 
@@ -62,6 +63,7 @@ def best_in_cells(history: Rows, placement: Placement, *, depth: int) -> Ints:
     Returns:
         (m,) int64: the best of each cell first, by falling objective, then the second of each, and so on.
     """
+    check_number(depth, "depth", Bounds(1), kind=int)
     ids, objectives, cells = [], [], []
     for part in history.chunks("id", "features"):
         _, objective, measures = measure(placement, part["features"])
@@ -159,6 +161,7 @@ def attribute_entropy(values: Floats, n_values: int) -> float:
         values: (n,) numbers of values from 0, NaN = unknown: these do not count; NaN where all are.
         n_values: how many there are.
     """
+    check_number(n_values, "n_values", Bounds(2), kind=int)
     known = values[np.isfinite(values)].astype(int)
     if not len(known):
         return float("nan")

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from qdfeedback.bounds import Bounds, check_number
+
 KEPT = 128 << 20  # bytes that were freed and are not given back
 
 Job = TypeVar("Job")
@@ -28,7 +30,7 @@ def cores() -> int:
 def threads() -> int:
     """Returns on how many threads one process should compute: OMP_NUM_THREADS where that is set, else all cores."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdigit() and int(asked) else cores()
+    return int(asked) if asked.isdecimal() and int(asked) else cores()
 
 
 def can_compile() -> bool:
@@ -46,8 +48,11 @@ def run_all(work: Callable[[Job], Result], jobs: Sequence[Job], *, workers: int 
         workers: processes; 1 works through the jobs here. None = as many as there are cores.
 
     Raises:
+        ValueError: `workers` is below 1.
         Exception: What a job raised; the others are given up.
     """
+    if workers is not None:
+        check_number(workers, "workers", Bounds(1), kind=int)
     count = min(workers or cores(), len(jobs))
     if count <= 1:
         yield from map(work, jobs)
@@ -81,7 +86,11 @@ def compute_on(count: int = 1) -> None:
 
     Small matrices are faster on one thread, processes side by side do not fight over cores, and a run repeats bit for
     bit whatever the number of cores.
+
+    Raises:
+        ValueError: `count` is below 1.
     """
+    check_number(count, "count", Bounds(1), kind=int)
     import torch
     from threadpoolctl import threadpool_limits
 

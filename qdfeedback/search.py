@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from qdfeedback.bounds import Bounds, check_number
 from qdfeedback.failures import Failures
 from qdfeedback.types import (
     Artifacts,
@@ -107,6 +108,7 @@ def start(
         scores = quality.score(features)
         return scores, scores.mean, np.empty((len(features), 0))
 
+    check_number(n, "n", Bounds(1), kind=int)
     with search.failures.watch("initial"):
         begin = search.domain.initial(n, rng) if solutions is None else solutions
     return evaluate(search, first(begin), score, first_id=0, iteration=0)
@@ -121,6 +123,7 @@ def step(
         NothingEvaluatedError: No row of the batch could be.
         ValueError: The domain or the encoder returned the wrong number of rows or columns.
     """
+    check_number(n, "n", Bounds(1), kind=int)
     with search.failures.watch("the generator's ask"):
         proposal = search.generator.ask(placement, n, rng)
     batch = evaluate(search, proposal, partial(measure, placement), first_id=first_id, iteration=iteration)

@@ -5,6 +5,7 @@ A string passes for a list of its letters, a number for a text, true for 1: each
 
 from __future__ import annotations
 
+import json
 import reprlib
 from collections.abc import Collection
 from difflib import get_close_matches
@@ -45,9 +46,7 @@ def texts(value: Any, name: str, *, least: int = 0) -> tuple[str, ...]:
     Raises:
         ValueError: It is no list, holds something else, an empty text, two that are alike, or too few.
     """
-    if isinstance(value, str):
-        parts = ", ".join(f'"{part.strip()}"' for part in value.split(","))
-        raise ValueError(f"{name} must be a list of strings, got the string {value!r}: write [{parts}]")
+    no_string(value, name)
     if not isinstance(value, list | tuple):
         raise ValueError(f"{name} must be a list of strings, got {_shown(value)}")
     for number, one in enumerate(value, 1):
@@ -60,6 +59,19 @@ def texts(value: Any, name: str, *, least: int = 0) -> tuple[str, ...]:
     if len(value) < least:
         raise ValueError(f"{name} must be {least} or more, got {len(value)}")
     return tuple(value)
+
+
+def no_string(value: Any, name: str) -> None:
+    """Refuses a string where a list of strings belongs: Python would take it for a list of its letters.
+
+    Raises:
+        ValueError: It is one.
+    """
+    if isinstance(value, str):
+        text = value if len(value) <= 60 else f"{value[:60]}…"
+        parts = [part.strip() for part in text.split(",")]
+        remedy = f": write [{', '.join(json.dumps(part, ensure_ascii=False) for part in parts)}]" if all(parts) else ""
+        raise ValueError(f"{name} must be a list of strings, got the string {text!r}{remedy}")
 
 
 def a_number(value: Any, name: str, bounds: Bounds) -> float:

@@ -11,9 +11,26 @@ from typing import Annotated, Any
 import numpy as np
 import pytest
 
-from qdfeedback import cli
+from qdfeedback import archives, cli
 from qdfeedback.bounds import Amount, Bounds, Count, Seed, Share, check, check_number, numbers, read_arguments
+from qdfeedback.diversity.fitting import Fit
+from qdfeedback.diversity.published import fit_published
+from qdfeedback.diversity.similarity import fit_similarity
+from qdfeedback.diversity.unsupervised import fit_autoencoder, fit_pca
+from qdfeedback.feedback.annotators import Simulated
+from qdfeedback.feedback.queries import choose_triplets, uniform_triplets
+from qdfeedback.generators.gaussian import Gaussian
+from qdfeedback.generators.pools import Best, Novel, Unlike
+from qdfeedback.metrics import attribute_entropy
+from qdfeedback.models.language import Sampling
+from qdfeedback.models.opening import Opening
+from qdfeedback.models.recorded import Patience
+from qdfeedback.models.served import Served
+from qdfeedback.parallel import compute_on, run_all
 
+NAN, INF = float("nan"), float("inf")
+RNG = np.random.default_rng(0)
+TRIPLETS = np.array([[0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 0]])
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -157,3 +174,59 @@ def test_subcommands_refuse_them_in_one_line(words: str, said: str, capsys, tmp_
     assert stopped.value.code == 1
     assert capsys.readouterr().err.startswith(f"error: {said}")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: Sampling(max_tokens=0), "max_tokens must be at least 1, got 0"),
+        (lambda: Sampling(temperature=-1), "temperature must be at least 0, got -1"),
+        (lambda: Sampling(temperature=NAN), "temperature must be finite and at least 0, got nan"),
+        (lambda: Sampling(top_p=0), "top_p must be above 0 and at most 1, got 0"),
+        (lambda: Sampling(top_p=1.1), "top_p must be above 0 and at most 1, got 1.1"),
+        (lambda: Sampling(stop="\n"), r"stop must be a list of strings, got the string '.n'$"),
+        (lambda: Sampling(stop=("a", "")), "stop must hold no empty string"),
+        (lambda: Opening(batch_size=0), "batch_size must be at least 1"),
+        (lambda: Opening(timeout=0), "timeout must be above 0"),
+        (lambda: Opening(samples=0), "samples must be at least 1"),
+        (lambda: Opening(thoughts=-1), "thoughts must be at least 0"),
+        (lambda: Patience(concurrency=0), "concurrency must be at least 1"),
+        (lambda: Patience(attempts=0), "attempts must be at least 1"),
+        (lambda: Patience(first_wait=-1), "first_wait must be at least 0"),
+        (lambda: Patience(longest_wait=INF), "longest_wait must be finite and at least 0"),
+        (lambda: Served("http://x/v1", "m", timeout=-1), "timeout must be above 0"),
+        (lambda: Served("http://x/v1", "m", thoughts=-1), "thoughts must be at least 0"),
+        (lambda: Simulated(truth=abs, flip=1.5), "flip must be between 0 and 1, got 1.5"),
+        (lambda: Simulated(truth=abs, temperature=-1), "temperature must be at least 0"),
+        (lambda: Gaussian(-0.1, np.zeros), "sigma must be at least 0, got -0.1"),
+        (lambda: Gaussian(NAN, np.zeros), "sigma must be finite and at least 0"),
+        (lambda: Best(0), "most must be at least 1"),
+        (lambda: Unlike(most=0), "most must be at least 1"),
+        (lambda: Unlike(threshold=-1), "threshold must be at least 0"),
+        (lambda: Novel(nearest=0), "nearest must be at least 1"),
+        (lambda: Novel(least_quality=NAN), "least_quality must be finite, got nan"),
+        (lambda: archives.grid((), (0, 5)), "dims must be at least 1, got 0"),
+        (lambda: archives.grid((), (2.5, 5)), "dims must be a whole number, got 2.5"),
+        (lambda: archives.cvt((), 0, 5), "dim must be at least 1"),
+        (lambda: archives.cvt((), 2, 0), "cells must be at least 1"),
+        (lambda: archives.ranges(np.eye(2), quantile=0.5), "quantile must be at least 0 and below 0.5"),
+        (lambda: archives.ranges(np.eye(2), margin=-0.1), "margin must be at least 0, got -0.1"),
+        (lambda: list(run_all(abs, [1, 2], workers=-1)), "workers must be at least 1, got -1"),
+        (lambda: list(run_all(abs, [1, 2], workers=0)), "workers must be at least 1, got 0"),
+        (lambda: compute_on(0), "count must be at least 1"),
+        (lambda: uniform_triplets(5, -1, RNG), "n must be at least 0, got -1"),
+        (
+            lambda: choose_triplets(None, np.eye(5), 3, rng=RNG, random_share=1.5),
+            "random_share must be between 0 and 1",
+        ),
+        (lambda: attribute_entropy(np.zeros(3), 1), "n_values must be at least 2, got 1"),
+        (lambda: Fit(ridge=-3), "ridge must be"),
+        (lambda: fit_pca(np.eye(5), dim=0), "dim must be at least 1, got 0"),
+        (lambda: fit_autoencoder(np.eye(9), dim=0, rng=RNG), "dim must be at least 1, got 0"),
+        (lambda: fit_similarity(np.eye(5), TRIPLETS, dim=0, how=Fit(), rng=RNG), "dim must be at least 1, got 0"),
+        (lambda: fit_published(np.eye(5), TRIPLETS, dim=0, rng=RNG), "dim must be at least 1, got 0"),
+    ],
+)
+def test_functions_that_are_called_directly_refuse_them_too(call, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{said}"):
+        call()

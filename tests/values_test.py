@@ -1,8 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
+from domains.stories import STORIES
 from qdfeedback.bounds import Bounds
+from qdfeedback.diversity.columns import columns
+from qdfeedback.generators.language import Seeds
+from qdfeedback.generators.pools import Everything, FromPool
+from qdfeedback.generators.similar import Words
+from qdfeedback.models.frames import ask, few_shot
+from qdfeedback.models.language import same_number
+from qdfeedback.quality.alignment import alignment
+from qdfeedback.quality.columns import column
 from qdfeedback.values import a_number, a_record, a_text, texts
 
 
@@ -35,6 +47,28 @@ def test_values_of_the_kind_that_is_wanted_come_back() -> None:
 def test_what_passes_for_a_list_of_texts_is_told_apart(value: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         texts(value, "names", least=2)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: Seeds("A story:", "Once upon a time."),
+        lambda: FromPool("A story:", "Once upon a time.", Everything(), "all"),
+        lambda: Words("Once upon a time."),
+        lambda: few_shot("A story:", "Once upon a time."),
+        lambda: ask("Is it good?", "yes,no"),
+        lambda: same_number(["yes,no"], 1),
+        lambda: same_number(["ab", "cd"], 2),
+        lambda: column("quality", "qual"),
+        lambda: columns("genre", "gen"),
+        lambda: alignment(["a"], "a", np.ones(1)),
+        lambda: alignment("abc", ["a"], np.ones(1)),
+        lambda: replace(STORIES, seeds="Once upon a time."),
+    ],
+)
+def test_functions_that_take_a_list_refuse_a_string(call) -> None:
+    with pytest.raises(ValueError, match="must be a list of strings, got the string"):
+        call()
 
 
 def test_what_is_no_text_no_number_and_no_object_is_named() -> None:

@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from qdfeedback.types import Diversity, Floats
+from qdfeedback.values import no_string
 
 
 @lru_cache
@@ -50,6 +51,7 @@ def columns(names: Sequence[str], *wanted: str) -> Columns:
     Raises:
         ValueError: There is no such column, or none was asked for.
     """
+    no_string(names, "names")
     unknown = [name for name in wanted if name not in names]
     if unknown or not wanted:
         raise ValueError(f"wanted must name columns of {tuple(names)}, got {wanted}")

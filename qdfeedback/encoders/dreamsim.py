@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from qdfeedback.bounds import Bounds, check_number
 from qdfeedback.encoders.image import Pixels, as_they_are, embed_in_parts
 from qdfeedback.types import Artifacts, Floats
 
@@ -42,6 +43,7 @@ class DreamSim:
         cache: Path | None = None,
         batch_size: int = 64,
     ) -> None:
+        check_number(batch_size, "batch_size", Bounds(1), kind=int)
         try:
             from dreamsim import dreamsim
         except ModuleNotFoundError as error:

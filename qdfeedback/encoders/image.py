@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
+from qdfeedback.bounds import Bounds, check_number
 from qdfeedback.types import Artifacts, Floats
 
 Pixels = Callable[[Artifacts], Sequence[NDArray[np.uint8]]]
@@ -57,7 +58,7 @@ class ImageEmbeddings:
 
     Raises:
         OSError: There is no such model.
-        ValueError: The model gives no embedding of pictures.
+        ValueError: The model gives no embedding of pictures, or the batch size is below 1.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class ImageEmbeddings:
         revision: str | None = None,
         batch_size: int = 64,
     ) -> None:
+        check_number(batch_size, "batch_size", Bounds(1), kind=int)
         where = device or ("cuda" if torch.cuda.is_available() else "cpu")
         network: Any = AutoModel.from_pretrained(model, revision=revision, use_safetensors=True, dtype=torch.float32)
         self.network = network.to(where).eval()

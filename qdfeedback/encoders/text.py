@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from qdfeedback.bounds import Bounds, check_number
 from qdfeedback.types import Floats
 
 
@@ -22,9 +23,11 @@ class SentenceEmbeddings:
     Raises:
         ImportError: The extra is not installed; says which.
         OSError: There is no such model.
+        ValueError: The batch size is below 1.
     """
 
     def __init__(self, model: str | Path, *, device: str | None = None, batch_size: int = 64) -> None:
+        check_number(batch_size, "batch_size", Bounds(1), kind=int)
         try:
             from sentence_transformers import SentenceTransformer  # seconds to import
         except ModuleNotFoundError as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
+from qdfeedback.bounds import Amount, Natural, Share, check
 from qdfeedback.types import Answers, Floats, Queries
 
 
@@ -23,9 +24,13 @@ class Simulated:
     """
 
     truth: Callable[[Floats], Floats]
-    flip: float = 0.0
-    temperature: float = 0.0
-    seed: int = 0
+    flip: Share = 0.0
+    temperature: Amount = 0.0
+    seed: Natural = 0
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that cannot be."""
+        check(self, "")
 
     @property
     def kind(self) -> str:

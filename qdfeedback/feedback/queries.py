@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from qdfeedback.bounds import Bounds, check_number
 from qdfeedback.files import digest
 from qdfeedback.types import Bools, Floats, Ints, Queries, TripletModel, listed
 
@@ -41,7 +42,7 @@ def uniform_triplets(items: int | Ints, n: int, rng: np.random.Generator, *, deg
         degenerate: True draws the three independently, so that they may coincide, as the released QDHF code does.
 
     Raises:
-        ValueError: Fewer than three items.
+        ValueError: Fewer than three items, or a number of triplets below 0.
     """
     if isinstance(items, np.ndarray):
         among: Ints = items[_uniform(len(items), n, rng, degenerate=degenerate)]
@@ -50,6 +51,7 @@ def uniform_triplets(items: int | Ints, n: int, rng: np.random.Generator, *, deg
 
 
 def _uniform(items: int, n: int, rng: np.random.Generator, *, degenerate: bool) -> Ints:
+    check_number(n, "n", Bounds(0), kind=int)
     if items < (least := 1 if degenerate else 3):
         raise ValueError(f"items must be at least {least} to make a triplet, got {items}")
     if degenerate:
@@ -88,8 +90,9 @@ def bald_triplets(
         may_show: as in `askable`.
 
     Raises:
-        ValueError: Fewer than three rows can be asked about.
+        ValueError: Fewer than three rows can be asked about, or a number is out of its bounds.
     """
+    check_number(pool, "pool", Bounds(1), kind=int)
     rows = _at_least_three(features, may_show)
     candidates = uniform_triplets(len(rows), max(pool, n), rng)
     probability = model.member_probability(features[rows], candidates)
@@ -130,8 +133,9 @@ def choose_triplets(
         may_show: as in `askable`.
 
     Raises:
-        ValueError: Fewer than three rows can be asked about.
+        ValueError: Fewer than three rows can be asked about, or a number is out of its bounds.
     """
+    check_number(random_share, "random_share", Bounds(0, 1))
     n_random = n if model is None else int(np.ceil(random_share * n))
     rows = uniform_triplets(_at_least_three(features, may_show), n_random, rng)
     purpose = np.array([RANDOM] * n_random + [BALD] * (n - n_random), dtype="<U6")

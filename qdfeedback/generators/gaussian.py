@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qdfeedback.bounds import Amount, check
 from qdfeedback.types import Ints, Outcome, Placement, Proposal, Solutions, first
 
 
@@ -21,8 +22,12 @@ class Gaussian:
         initial: (n, rng) → the first n solutions, asked for while the archive is empty.
     """
 
-    sigma: float
+    sigma: Amount
     initial: Callable[[int, np.random.Generator], Solutions]
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that cannot be."""
+        check(self, "")
 
     def ask(self, placement: Placement, n: int, rng: np.random.Generator) -> Proposal:
         """Returns n mutated elites.

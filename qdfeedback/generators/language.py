@@ -21,6 +21,7 @@ from qdfeedback.models.failing import Failing
 from qdfeedback.models.frames import STOPS, few_shot
 from qdfeedback.models.language import LanguageModel, Sampling, no_text
 from qdfeedback.types import Floats, Generator, Ints, Outcome, Placement, Proposal
+from qdfeedback.values import no_string
 
 EXAMPLES = 3
 NEAR_DUPLICATE = "near-duplicate of an earlier text"
@@ -203,6 +204,10 @@ class Seeds:
     texts: tuple[str, ...]
     shuffle: bool = True
     name: str = "few-shot"
+
+    def __post_init__(self) -> None:
+        """Refuses a text in place of several."""
+        no_string(self.texts, "texts")
 
     def __call__(self, placement: Placement, n: int, rng: np.random.Generator) -> Requests:  # noqa: ARG002
         """Returns n prompts; parents are the first candidates, which the examples are."""

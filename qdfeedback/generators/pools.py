@@ -10,10 +10,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from qdfeedback.bounds import Amount, Count, Finite, check
 from qdfeedback.generators.language import EXAMPLES, Requests
 from qdfeedback.generators.similar import Words
 from qdfeedback.models.frames import few_shot
 from qdfeedback.types import Floats, Outcome, Placement, Proposal
+from qdfeedback.values import no_string
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,11 @@ class Best:
         most: how many.
     """
 
-    most: int = 100
+    most: Count = 100
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that cannot be."""
+        check(self, "")
 
     def take(self, pool: list[Member], new: Member) -> None:
         """Takes it, and drops the worst where there are too many; what has no quality counts as worst."""
@@ -78,10 +84,14 @@ class Unlike:
         most: with a least quality: the oldest are dropped.
     """
 
-    threshold: float = 0.7
-    least_quality: float | None = None
-    most: int = 100
+    threshold: Amount = 0.7
+    least_quality: Finite | None = None
+    most: Count = 100
     _words: Words = field(default_factory=Words, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that cannot be."""
+        check(self, "")
 
     def take(self, pool: list[Member], new: Member) -> None:
         """Takes it if it is good enough and new."""
@@ -112,13 +122,17 @@ class Novel:
         most: in the pool: the oldest are dropped, but remembered as places.
     """
 
-    least_quality: float | None = None
-    threshold: float = 0.05
-    nearest: int = 15
-    most: int = 100
+    least_quality: Finite | None = None
+    threshold: Amount = 0.05
+    nearest: Count = 15
+    most: Count = 100
     places: list[tuple[float, ...]] = field(default_factory=list)
     taken: int = 0
     passed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that cannot be."""
+        check(self, "")
 
     def take(self, pool: list[Member], new: Member) -> None:
         """Takes it if it is new; with a least quality, if it is also good enough."""
@@ -173,6 +187,7 @@ class FromPool:
     """
 
     def __init__(self, line: str, seeds: tuple[str, ...], rule: Rule, name: str) -> None:
+        no_string(seeds, "seeds")
         self.line, self.rule, self.name = line, rule, name
         self.pool = [Member(i, text) for i, text in enumerate(seeds)]
         self.next_id = len(seeds)

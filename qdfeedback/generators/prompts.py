@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from qdfeedback.bounds import Share, check
 from qdfeedback.generators.gaussian import parents_of
 from qdfeedback.generators.latent import Noise
 from qdfeedback.generators.wording import rewrite
@@ -100,7 +101,11 @@ class PromptsAndNoise:
 
     vary: Vary
     noise: Noise
-    share: float = 0.5
+    share: Share = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that cannot be."""
+        check(self, "")
 
     def ask(self, placement: Placement, n: int, rng: np.random.Generator) -> Proposal:
         """Returns n changed elites.

@@ -11,6 +11,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 
 from qdfeedback.types import Floats
+from qdfeedback.values import no_string
 
 _ALONE = (  # scripts that write no spaces: Thai to Lao, Burmese, Khmer, kana and bopomofo, Chinese, narrow kana
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u312f\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
@@ -26,6 +27,7 @@ class Words:
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
+        no_string(texts, "texts")
         self._letters: dict[str, str] = {}  # a word as one character, for a library that compares characters
         self._coded: list[str] = []
         self._lengths: list[int] = []

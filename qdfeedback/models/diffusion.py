@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from qdfeedback.bounds import Amount, Bounds, Count, check, check_number
 from qdfeedback.models.naming import exact_name
 from qdfeedback.parallel import can_compile
 from qdfeedback.types import Floats, Ints
@@ -48,11 +49,15 @@ class Drawing:
         negative: what pictures are led away from.
     """
 
-    steps: int | None = None
-    guidance: float | None = None
-    height: int | None = None
-    width: int | None = None
+    steps: Count | None = None
+    guidance: Amount | None = None
+    height: Count | None = None
+    width: Count | None = None
     negative: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that cannot be."""
+        check(self, "")
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,9 @@ def load_diffusion(
     Raises:
         OSError: There is no such model.
         ValueError: The pipeline does not make pictures of prompts and latents; there is no such dtype or scheduler;
-            there is nothing to compile with.
+            there is nothing to compile with; the batch size is below 1.
     """
+    check_number(batch_size, "batch_size", Bounds(1), kind=int)
     if compiled and not can_compile():
         raise ValueError("compiling needs a C++ compiler (g++, or CXX) and the headers of Python")
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -10,6 +10,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from qdfeedback.values import no_string
+
 SEPARATOR = "\n###\n"
 STOPS = ("\n", "###", "@@@")
 """Where a continued list, one text to a line, ends (Bradley 2024, appendix)."""
@@ -26,6 +28,7 @@ def few_shot(line: str, examples: Sequence[str]) -> str:
 
     Language model crossover (Meyerson 2023), laid out as in QDAIF (Bradley 2024), less the space at its end.
     """
+    no_string(examples, "examples")
     line = line.rstrip()  # a space before the text belongs to the text's first token
     return SEPARATOR.join([*(f"{line} {example}" for example in examples), line])
 
@@ -48,6 +51,7 @@ def fenced(text: str) -> str:
 
 def ask(question: str, answers: Sequence[str], text: str | None = None) -> str:
     """Returns a question about a text, or what is shown beside it, to be answered with one of the answers."""
+    no_string(answers, "answers")
     return instruct(f"{question} Answer with one of: {', '.join(answers)}.", text)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Annotated, Protocol
 
+from qdfeedback.bounds import Amount, Bounds, Count, check
 from qdfeedback.types import Floats, Ints
+from qdfeedback.values import no_string
 
 EMPTY = "empty"
 CUT_OFF = "cut off at the token limit"
@@ -31,15 +33,17 @@ class Sampling:
         stop: a text ends before the first of these.
     """
 
-    max_tokens: int = 100
-    temperature: float = 0.8
-    top_p: float = 1.0
+    max_tokens: Count = 100
+    temperature: Amount = 0.8
+    top_p: Annotated[float, Bounds(above=0, most=1)] = 1.0
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot be."""
-        if self.max_tokens < 1 or self.temperature < 0 or not 0 < self.top_p <= 1 or "" in self.stop:
-            raise ValueError(f"max_tokens must be at least 1, temperature 0, top_p in (0, 1], stops not empty: {self}")
+        check(self, "")
+        no_string(self.stop, "stop")
+        if "" in self.stop:
+            raise ValueError(f"stop must hold no empty string, got {self.stop!r}")
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,8 @@ def same_number(options: Sequence[Sequence[str]], n: int) -> int:
     Raises:
         ValueError: They are not as many for each, fewer than two, or not different.
     """
+    for one in options:
+        no_string(one, "the options of a prompt")
     sizes = {len(one) for one in options}
     if len(options) != n or len(sizes) > 1:
         raise ValueError(f"options must hold as many answers for each of {n} prompts, got {len(options)} with {sizes}")

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from transformers.generation.stopping_criteria import StoppingCriteriaList
 from transformers.utils.hub import cached_file
 
+from qdfeedback.bounds import Bounds, check_number
 from qdfeedback.files import read_json
 from qdfeedback.models.drawing import Checked, Drawn, Stopped
 from qdfeedback.models.language import (
@@ -70,6 +71,8 @@ def load_local(
         ValueError: `chat` is asked of a model without a template, or its template fails; its weights are no
             safetensors, broken or not all there; it needs code of its maker's.
     """
+    check_number(batch_size, "batch_size", Bounds(1), kind=int)
+    check_number(thoughts, "thoughts", Bounds(0), kind=int)
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     kind: Any = torch.float32 if dtype == "auto" and where == "cpu" else dtype
     tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qdfeedback.bounds import Count, Natural, Positive, check
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.recorded import Patience, Recorded, record, record_client
 
@@ -29,13 +30,17 @@ class Opening:
 
     device: str | None = None
     dtype: str = "auto"
-    batch_size: int = 64
+    batch_size: Count = 64
     patience: Patience = field(default_factory=Patience)
-    timeout: float = 120.0
-    samples: int = 5
+    timeout: Positive = 120.0
+    samples: Count = 5
     key_variable: str | None = None
     chat: bool | None = None
-    thoughts: int = 0
+    thoughts: Natural = 0
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that cannot be."""
+        check(self, "")
 
 
 def open_model(where: str, ledger: Ledger, how: Opening = Opening()) -> Recorded:

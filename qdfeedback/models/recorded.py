@@ -17,6 +17,7 @@ from itertools import islice
 
 import numpy as np
 
+from qdfeedback.bounds import Amount, Count, check
 from qdfeedback.models.calls import CANNOT_CONNECT, Call, Client, RefusedError, Reply, UnansweredError
 from qdfeedback.models.language import (
     DEFAULT,
@@ -54,10 +55,14 @@ class Patience:
         longest_wait: seconds; a server that asks for more ends the run, which can be resumed.
     """
 
-    concurrency: int = 16
-    attempts: int = 5
-    first_wait: float = 1.0
-    longest_wait: float = 120.0
+    concurrency: Count = 16
+    attempts: Count = 5
+    first_wait: Amount = 1.0
+    longest_wait: Amount = 120.0
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that cannot be."""
+        check(self, "")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 import openai
 
+from qdfeedback.bounds import Natural, Positive, check
 from qdfeedback.models import received
 from qdfeedback.models.abilities import Abilities
 from qdfeedback.models.calls import CANNOT_CONNECT, Call, RefusedError, Reply, UnansweredError
@@ -66,10 +67,14 @@ class Served:
     model: str
     abilities: Abilities = Abilities()  # noqa: RUF009 - frozen
     revision: str = ""
-    timeout: float = 120.0
+    timeout: Positive = 120.0
     key_variable: str | None = None
-    thoughts: int = 0
+    thoughts: Natural = 0
     said: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that cannot be."""
+        check(self, "")
 
     @property
     def name(self) -> str:

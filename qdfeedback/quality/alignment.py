@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qdfeedback.types import Floats, Scores
+from qdfeedback.values import no_string
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ def alignment(names: Sequence[str], columns: Sequence[str], text: Floats, *, sca
     Raises:
         ValueError: A column is not there, the text has another width, or it says the same of everything.
     """
+    no_string(names, "names")
+    no_string(columns, "columns")
     if missing := [name for name in columns if name not in names]:
         raise ValueError(f"there is no column {missing[0]!r}")
     if np.shape(text) != (len(columns),):

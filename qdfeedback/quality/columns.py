@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qdfeedback.types import Floats, Scores
+from qdfeedback.values import no_string
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ def column(names: Sequence[str], name: str, *, sign: float = 1.0) -> Column:
     Raises:
         ValueError: There is no such column.
     """
+    no_string(names, "names")
     if name not in names:
         raise ValueError(f"name must be one of {tuple(names)}, got {name!r}")
     return Column(tuple(names).index(name), sign)
