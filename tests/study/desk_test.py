@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,12 @@ import pytest
 import sqlalchemy as sa
 
 from qdfeedback.feedback.tables import assignments, items, judgments, raters, trials
-from qdfeedback.study.desk import Desk, Shown
+from qdfeedback.study.desk import Desk, NoAnswerError, Shown
 from qdfeedback.study.erase import delete_rater
 from qdfeedback.study.place import Place, open_study
-from qdfeedback.study.register import CookieTakenError, Platform, Rater, Register
+from qdfeedback.study.register import CookieTakenError, Platform, Rater, Register, StudyFullError
 from tests.study.plain import plain_study
+from tests.study.small_study import small_study
 from tests.study.visitor import KEY, Visitor, site
 
 BARE: dict[str, Any] = {"practice": 0, "catch_per_rater": 0, "repeats": 0.0, "raters_per_trial": 1}
@@ -53,8 +57,9 @@ class Room:
             connection.execute(statement)
 
     def answer_all(self, name: str, choice: str = "left") -> list[Shown]:
-        seen = []
+        seen: list[Shown] = []
         while not isinstance(shown := self.desk.next(self.again(name)), str):
+            assert len(seen) < 500, "there is no end"
             seen.append(shown)
             self.desk.answer(self.again(name), shown, choice, response_ms=None)
         return seen
@@ -171,3 +176,287 @@ def test_no_answer_is_taken_before_the_warning_was_read(tmp_path: Path) -> None:
         person.send("warning", see="all")
         person.client.post("/answer", data=sent)
         assert len(place.database.rows(sa.select(judgments))) == 1
+
+
+# --- how long a person counts
+
+
+def test_trials_are_held_while_somebody_is_there_and_no_longer(room) -> None:
+    found = room(4)
+    for name in "ab":
+        found.joined(name)
+    mine = found.desk.next(found.again("a"))
+    found.clock.now += 29 * 60
+    assert found.desk.next(found.again("b")) == "waiting"
+    assert not found.desk.allotment.has_room()
+    found.clock.now += 2 * 60
+    assert found.desk.allotment.has_room()
+    assert isinstance(found.desk.next(found.again("b")), Shown)
+    assert found.desk.answer(found.again("a"), mine, "left", response_ms=None), "it is kept"
+    assert [row["kind"] for row in found.rows(judgments)] == ["surplus"], "and does not count"
+
+
+def test_a_late_answer_counts_where_nobody_took_the_trial(room) -> None:
+    found = room(4)
+    found.joined("a")
+    mine = found.desk.next(found.again("a"))
+    found.clock.now += 31 * 60
+    assert found.desk.answer(found.again("a"), mine, "left", response_ms=None)
+    assert [row["kind"] for row in found.rows(judgments)] == ["main"]
+
+
+def test_a_lease_of_a_clock_that_went_back_is_over(room) -> None:
+    found = room(4)
+    rater = found.joined("a")
+    found.desk.next(rater)
+    for behind, there in ((60, True), (86_400, False)):
+        found.change(sa.update(raters).values(active_until=found.register.lease() + behind))
+        assert found.register.is_there(found.again("a").active_until) == there
+        assert found.desk.allotment.has_room() != there
+
+
+def test_a_lease_is_written_anew_now_and_then(room) -> None:
+    found = room(4)
+    found.desk.next(found.joined("a"))
+    first = found.again("a").active_until
+    for seconds, after in ((50, first), (20, first + 70)):
+        found.clock.now += seconds
+        found.desk.next(found.again("a"))
+        assert found.again("a").active_until == after
+
+
+def test_so_many_people_take_part_as_are_wanted(room) -> None:
+    found = room(4, max_raters=2)
+    one, _ = found.joined("a"), found.joined("b")
+    assert found.register.places() == "taken"
+    with pytest.raises(StudyFullError):
+        found.joined("c")
+    assert found.joined("a").rater_id == one.rater_id, "who is in already stays in"
+    found.register.leave(one)
+    assert found.register.places() == "free"
+    found.joined("c")
+    with pytest.raises(StudyFullError):
+        found.joined("d")
+    found.clock.now += 31 * 60
+    found.joined("d")
+    found.register.enter(found.again("d"), "done")
+    found.register.enter(found.joined("e"), "done")
+    found.clock.now += 31 * 60
+    assert found.register.places() == "full"
+    with pytest.raises(StudyFullError):
+        found.joined("f")
+
+
+def test_who_has_ended_stays_so(room) -> None:
+    found = room(4)
+    for name, stage in (("a", "done"), ("b", "withdrawn")):
+        rater = found.register.enter(found.joined(name), stage)
+        before = found.rows(raters)[-1]["finished_utc"]
+        assert before
+        for later in ("trials", "done", "withdrawn"):
+            found.register.enter(rater, later)
+        assert found.again(name).stage == stage
+        assert found.rows(raters)[-1]["finished_utc"] == before
+        assert found.desk.next(found.again(name)) == "done"
+
+
+def test_a_pseudonym_is_of_a_study_a_platform_and_a_person(room) -> None:
+    found = room()
+    other = Register(found.place.database, replace(found.place.study, study_id="other"), KEY)
+    key = Register(found.place.database, found.place.study, b"x" * 32)
+    ways = [Platform("prolific", "p"), Platform("mturk", "p"), Platform("prolific", "q"), Platform("link")]
+    names = [place.pseudonym(way, "a" * 32) for place in (found.register, other, key) for way in ways]
+    assert len(set(names)) == 12
+    assert all(len(name) == 16 for name in names)
+    assert found.register.pseudonym(ways[0], "b" * 32) == names[0], "whatever the cookie"
+    assert found.register.pseudonym(ways[3], "b" * 32) not in names
+    assert len({found.register.form_token("a"), found.register.form_token("b"), other.form_token("a")}) == 3
+    assert len({found.register.seal("a"), found.register.seal("b"), other.seal("a")}) == 3
+
+
+def test_a_code_is_the_studys_or_a_persons_own(room) -> None:
+    found = room()
+    one, two = found.joined("a"), found.joined("b")
+    codes = [found.register.completion_code(rater) for rater in (one, two, one)]
+    assert codes[0] == codes[2] != codes[1]
+    assert re.fullmatch("[0-9A-F]{8}", codes[0])
+    assert one.rater_id[:8].upper() not in codes
+    own = Register(found.place.database, replace(found.place.study, completion_code="C0DE"), KEY)
+    assert own.completion_code(one) == "C0DE"
+
+
+# --- what is stored of an answer
+
+
+def test_an_answer_is_stored_as_it_was_given(tmp_path: Path) -> None:
+    small = small_study(tmp_path / "s", questions=("better", "grade", "mood"))
+    found = Room(open_study(small.folder))
+    found.change(sa.delete(judgments))
+    found.joined("a")
+    by_id = {row["trial_id"]: row for row in found.rows(trials)}
+    choices = {"better": "right", "grade": "3", "mood": "=happy"}
+    while not isinstance(shown := found.desk.next(found.again("a")), str):
+        found.desk.answer(found.again("a"), shown, choices[shown.question], response_ms=1_234.0)
+        row, trial = found.rows(judgments)[-1], by_id[shown.trial_id]
+        assert {row["left_id"], row["right_id"]} == {trial["a_id"], trial["b_id"]}
+        told = ("question", "task", "kind", "purpose", "position", "response_ms", "anchor_id")
+        assert {name: row[name] for name in told} == {
+            "question": trial["question"], "task": trial["task"], "kind": shown.kind, "purpose": trial["purpose"],
+            "position": shown.position, "response_ms": 1_234.0, "anchor_id": trial["anchor_id"],
+        }  # fmt: skip
+        assert row["annotator_id"] == found.again("a").rater_id
+        assert row["annotator_kind"] == "person"
+        given = {name: row[name] for name in ("choice", "winner_id", "value", "label")}
+        assert given == {"choice": "right", "winner_id": None, "value": None, "label": None} | {
+            "better": {"winner_id": shown.right}, "grade": {"choice": "value", "value": 3.0},
+            "mood": {"choice": "label", "label": "=happy"},
+        }[shown.question]  # fmt: skip
+        assert row["answered_utc"] >= str(row["shown_utc"]) > "2020"
+    kinds = [row["kind"] for row in found.rows(judgments)]
+    assert (kinds.count("main"), kinds.count("catch"), kinds.count("repeat")) == (6, 1, 3)
+
+
+@pytest.mark.parametrize(("choice", "winner"), [("left", "left"), ("right", "right"), ("tie", None), ("skip", None)])
+def test_who_won_stands_on_the_side_that_was_chosen(tmp_path: Path, choice: str, winner: str | None) -> None:
+    found = Room(open_study(small_study(tmp_path / "s", questions=("better",)).folder))
+    found.change(sa.delete(judgments))
+    found.joined("a")
+    seen = found.answer_all("a", choice)
+    for shown, row in zip(seen, found.rows(judgments), strict=True):
+        assert row["choice"] == choice
+        assert row["winner_id"] == (None if winner is None else getattr(shown, winner))
+    first = {row["trial_id"]: row["a_id"] for row in found.rows(trials)}
+    assert {shown.left == first[shown.trial_id] for shown in seen} == {True, False}
+
+
+@pytest.mark.parametrize(("rules", "choice"), [({"skip": False}, "skip"), ({}, "tie"), ({}, "value"), ({}, "")])
+def test_what_was_not_offered_is_no_answer(room, rules: dict[str, Any], choice: str) -> None:
+    found = room(4, practice=2, **rules)
+    rater = found.joined("a")
+    for shown in (found.desk.next(rater), found.desk.shown(rater, -2)):
+        with pytest.raises(NoAnswerError):
+            found.desk.answer(rater, shown, choice, response_ms=None)
+    assert found.rows(judgments) == []
+
+
+def test_an_answer_stands(room) -> None:
+    found = room(4, practice=1)
+    rater = found.joined("a")
+    for _ in range(2):
+        shown = found.desk.next(rater)
+        assert found.desk.given(rater, shown) is None
+        assert found.desk.answer(rater, shown, "left", response_ms=None) is True
+        assert found.desk.answer(rater, shown, "right", response_ms=None) is False
+        assert found.desk.given(rater, shown) == "left"
+        rater = found.again("a")
+    assert [row["choice"] for row in found.rows(judgments)] == ["left", "left"]
+    assert found.desk.progress(rater) == (1, 4)
+
+
+def test_practice_shows_the_right_answer_on_either_side(room) -> None:
+    found = room(4, practice=4)
+    found.joined("a")
+    practice = found.answer_all("a")[:4]
+    assert [shown.position for shown in practice] == [-1, -2, -3, -4]
+    assert [shown.left == shown.expected for shown in practice] == [True, False, True, False]
+
+
+# --- which trial is next
+
+
+def test_trials_with_the_fewest_answers_come_first(room) -> None:
+    found = room(6, raters_per_trial=2, trials_per_rater=3)
+    for name in "abc":
+        found.joined(name)
+    first = {shown.trial_id for shown in found.answer_all("a")}
+    second = {shown.trial_id for shown in found.answer_all("b")}
+    assert len(first) == len(second) == 3
+    assert not first & second
+    assert len(found.answer_all("c")) == 3
+    answers = Counter(row["trial_id"] for row in found.rows(judgments))
+    assert sorted(answers.values()) == [1, 1, 1, 2, 2, 2]
+
+
+def test_each_person_has_an_order_of_their_own(room) -> None:
+    found = room(12, raters_per_trial=9)
+    orders = []
+    for name in "abc":
+        found.joined(name)
+        orders.append([shown.trial_id for shown in found.answer_all(name)])
+    assert {len(set(order)) for order in orders} == {12}
+    assert len({tuple(order) for order in orders}) == 3
+
+
+def test_a_live_study_hands_out_a_few_at_a_time(room) -> None:
+    found = room(12, live=True, trials_per_rater=60)
+    found.desk.next(found.joined("a"))
+    assert sum(row["kind"] == "main" for row in found.rows(assignments)) == 3
+    found.desk.next(found.joined("b"))
+    assert sum(row["kind"] == "main" for row in found.rows(assignments)) == 6
+    assert len({row["trial_id"] for row in found.rows(assignments)}) == 6
+
+
+def test_who_has_little_to_do_meets_few_catch_trials(room) -> None:
+    found = room(10, catch_per_rater=4, trials_per_rater=10)
+    for name in "ab":
+        found.joined(name)
+    for _ in range(7):
+        found.desk.answer(found.again("a"), main_of(found, "a"), "left", response_ms=None)
+    found.clock.now += 31 * 60
+    kinds = [shown.kind for shown in found.answer_all("b")]
+    assert (kinds.count("main"), kinds.count("catch")) == (3, 2), "a catch trial for each 2.5 others, rounded up"
+
+
+def main_of(found: Room, name: str) -> Shown:
+    """The next main trial of somebody, whose catch trials are answered on the way."""
+    while (shown := found.desk.next(found.again(name))).kind != "main":
+        found.desk.answer(found.again(name), shown, "left", response_ms=None)
+    return shown
+
+
+def test_a_trial_has_room_while_an_answer_is_missing_that_nobody_gives(room) -> None:
+    found = room(1, raters_per_trial=1)
+    allotment, one, two = found.desk.allotment, found.joined("a"), found.joined("b")
+    assert (allotment.has_room(), allotment.can_come_free()) == (True, True)
+    shown = found.desk.next(one)
+    assert (allotment.has_room(), allotment.can_come_free()) == (False, True), "somebody has it"
+    with found.place.database.writing() as connection:
+        assert not allotment.is_full(connection, one, shown.trial_id), "they themselves"
+        assert allotment.is_full(connection, two, shown.trial_id)
+    found.desk.answer(one, shown, "skip", response_ms=None)
+    assert (allotment.has_room(), allotment.can_come_free()) == (True, True), "to skip is no answer"
+    assert isinstance(found.desk.next(two), Shown)
+    found.register.leave(two)
+    assert (allotment.has_room(), allotment.can_come_free()) == (True, True), "who has left gives none"
+    found.joined("c")
+    found.answer_all("c")
+    assert (allotment.has_room(), allotment.can_come_free()) == (False, False)
+
+
+def test_answers_to_other_kinds_fill_no_trial(room) -> None:
+    found = room(2, raters_per_trial=1, repeats=1.0, repeat_gap=0)
+    found.joined("a")
+    seen = found.answer_all("a")
+    assert [shown.kind for shown in seen].count("repeat") == 2
+    found.change(sa.delete(judgments).where(judgments.c.kind == "main"))
+    assert found.desk.allotment.can_come_free()
+    found.change(sa.update(judgments).values(kind="main", annotator_kind="model"))
+    assert found.desk.allotment.can_come_free(), "nor do those of models"
+
+
+def test_nobody_is_thanked_for_nothing(room) -> None:
+    found = room(1)
+    for name in "ab":
+        found.joined(name)
+    found.answer_all("a")
+    assert found.desk.next(found.again("a")) == "done"
+    assert found.desk.next(found.again("b")) == "waiting"
+    assert found.again("b").stage == "trials"
+
+
+def test_how_many_trials_there_are_at_most(room) -> None:
+    found = room(4, catch_per_rater=900, repeats=0.5)
+    catch = sum(row["kind"] == "catch" for row in found.rows(trials))
+    assert found.desk.longest() == 4 + catch + 2
+    live = Desk(Register(found.place.database, replace(found.place.study, live=True, trials_per_rater=60), KEY))
+    assert live.longest() == 60 + 900 + 30

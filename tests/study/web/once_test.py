@@ -13,9 +13,11 @@ import sqlalchemy as sa
 
 from qdfeedback.claims import claim
 from qdfeedback.feedback.store import Store
-from qdfeedback.feedback.tables import assignments, trials
+from qdfeedback.feedback.tables import assignments, judgments, raters, trials
 from qdfeedback.study.desk import Desk
 from qdfeedback.study.erase import delete_rater
+from qdfeedback.study.exchange.exports import export
+from qdfeedback.study.exchange.imports import import_answers
 from qdfeedback.study.place import open_study
 from qdfeedback.study.register import Platform, Register
 from qdfeedback.study.settings import end_study
@@ -321,13 +323,26 @@ def test_trials_held_before_a_clock_went_back_are_not_held_for_ever(study) -> No
     assert len(Visitor(app).join().answer_all(left)) == 4
 
 
-def test_imported_answers_count_against_the_quota(study) -> None:
+def test_imported_answers_count_against_the_quota(study, tmp_path: Path) -> None:
+    """Those of a person who answered on another machine, of whose plan nothing is known here."""
     place, app, _ = study(4, raters_per_trial=1, trials_per_rater=4)
-    first = Visitor(app).join()
-    first.answer_all(left)
-    rows = records(place)
-    assert len(rows) == 4
-    assert Visitor(app).join().answer_all(left) == []
+    person = Visitor(app).join()
+    person.get("/task")
+    person.answer("left")
+    person.answer("right")
+    there = {row["trial_id"] for row in records(place)}
+    export(place.folder, place.database, place.study, tmp_path / "out", fmt="jsonl")
+    with place.database.writing() as connection:
+        for table in (judgments, assignments, raters):
+            connection.execute(sa.delete(table).where(table.c.study_id == place.study.study_id))
+    assert per_trial(place) == {}
+    found = import_answers(place.folder, place.database, place.study, tmp_path / "out", fmt="jsonl")
+    assert (found.new, found.refused) == (2, [])
+    here = sealed(place)
+    asked = {here[form["trial"]] for form in Visitor(app).join().answer_all(left)}
+    assert asked == {f"t{i}" for i in range(4)} - there
+    assert per_trial(place) == {f"t{i}": 1 for i in range(4)}
+    assert "The study is over" in Visitor(app).join().page.text
 
 
 def test_sides_are_balanced_and_repeats_swapped_on_the_page(study) -> None:

@@ -259,13 +259,35 @@ def test_the_owner_sees_how_it_goes(tmp_path: Path) -> None:
     assert owner.get("/report.json").json()["answers"]["kinds"]["main"] == 4
 
 
-def test_a_question_without_a_picture_is_an_error_that_says_so(tmp_path: Path) -> None:
+def test_a_picture_that_is_gone_leaves_its_page_alone(tmp_path: Path) -> None:
     place, app = opened(tmp_path, practice=0)
     for path in (place.folder / "shown").iterdir():
         path.unlink()
     person = Visitor(app).join()
-    assert person.get("/task").status_code == 200, "a missing picture leaves the page alone"
+    assert person.get("/task").status_code == 200
+    assert 'alt="Reference"' in person.page.text
+    assert 'alt="Left"' in person.page.text
     assert person.client.get("/" + images(person.page.text)[0]).status_code == 404
+
+
+def test_a_question_about_what_nothing_shows_is_an_error_that_says_so(tmp_path: Path, caplog) -> None:
+    place, app = opened(tmp_path, 1, practice=0)
+    with place.database.writing() as connection:
+        connection.execute(sa.delete(items).where(items.c.item_id == "3"))
+    person = Visitor(app).join()
+    assert person.get("/task").status_code == 500
+    assert "Something went wrong on our side" in person.page.text
+    assert "item" not in person.page.text, "visitors are told nothing"
+    assert "nothing shows item '3'" in caplog.text
+
+
+def test_a_text_that_is_gone_is_an_error_on_our_side(tmp_path: Path, caplog) -> None:
+    small = small_study(tmp_path / "study", questions=("mood",))
+    for path in (small.folder / "shown").glob("*.txt"):
+        path.unlink()
+    _, app = site(small.folder)
+    assert Visitor(app).join().get("/task").status_code in (500, 503)
+    assert "shown" in caplog.text
 
 
 def test_people_as_annotators_publish_and_never_answer(tmp_path: Path) -> None:
