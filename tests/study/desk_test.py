@@ -205,6 +205,17 @@ def test_a_late_answer_counts_where_nobody_took_the_trial(room) -> None:
     assert [row["kind"] for row in found.rows(judgments)] == ["main"]
 
 
+def test_an_answer_counts_of_who_held_the_trial_though_others_came_before(room) -> None:
+    """An import can bring answers to what is before somebody at the moment."""
+    found = room(1)
+    rater = found.joined("a")
+    shown = found.desk.next(rater)
+    row = found.desk._judgment(rater, shown, "right") | {"annotator_id": "elsewhere"}
+    found.change(sa.insert(judgments).values(row))
+    assert found.desk.answer(rater, shown, "left", response_ms=None)
+    assert [row["kind"] for row in found.rows(judgments)] == ["main", "main"]
+
+
 def test_a_lease_of_a_clock_that_went_back_is_over(room) -> None:
     found = room(4)
     rater = found.joined("a")

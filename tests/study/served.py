@@ -33,8 +33,8 @@ def served(folder: Path, *more: str) -> Iterator[str]:
 
 
 @contextmanager
-def chromium(folder: Path, *, width: int = 1100, height: int = 950) -> Iterator[Any]:
-    """Gives a headless Chromium, driven by Selenium."""
+def chromium(folder: Path, *, width: int = 1100, height: int = 950, touch: bool = False) -> Iterator[Any]:
+    """Gives a headless Chromium, driven by Selenium; with `touch`, one that has a finger and no mouse."""
     webdriver = pytest.importorskip("selenium.webdriver")
     browser, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
     if not browser or not driver:
@@ -47,6 +47,9 @@ def chromium(folder: Path, *, width: int = 1100, height: int = 950) -> Iterator[
         f"--user-data-dir={folder / 'profile'}", f"--window-size={width},{height}",
     ):  # fmt: skip
         options.add_argument(flag)
+    if touch:
+        metrics = {"width": width, "height": height, "pixelRatio": 2.0, "touch": True}
+        options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     try:

@@ -112,7 +112,8 @@ def test_a_person_goes_from_the_link_to_the_thanks(tmp_path: Path, size: tuple[i
 
     folder = tmp_path / "study"
     drawn_study(folder)
-    with served(folder) as address, chromium(tmp_path, width=size[0], height=size[1]) as window:
+    phone = size[0] < 500
+    with served(folder) as address, chromium(tmp_path, width=size[0], height=size[1], touch=phone) as window:
         person = Person(window, folder / "screenshots")
         window.get(address)
         person.picture("consent")
@@ -120,6 +121,9 @@ def test_a_person_goes_from_the_link_to_the_thanks(tmp_path: Path, size: tuple[i
         person.click("button.main")
         assert person.where == "instructions"
         person.picture("instructions")
+        told = person.find("main")[0].text
+        assert ("Keys" in told, "skips a question" in told, "←" in told) == (not phone,) * 3
+        assert "Click or tap the answer that you choose." in told
         person.click("a.main")
         person.picture("practice")
         person.press(Keys.ARROW_LEFT)

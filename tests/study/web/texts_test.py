@@ -448,6 +448,16 @@ def test_a_report_of_triplets_that_nobody_decided(tmp_path: Path) -> None:
     assert "Asked because" not in told
 
 
+def test_the_page_that_is_exported_says_no_more_than_is_so() -> None:
+    folder = STATIC.parents[1] / "exchange" / "jspsych"
+    script = (folder / "study.js").read_text()
+    assert 'correct === null ? "Here every answer is right."' in script
+    assert "the other answer" not in script, "of ratings there are many"
+    assert re.search(
+        r"pointer: coarse\) \{ \.jspsych-btn kbd \{ display: none; \} \}", (folder / "study.css").read_text()
+    )
+
+
 @pytest.mark.parametrize(
     ("more", "first", "n"),
     [

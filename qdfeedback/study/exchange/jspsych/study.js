@@ -146,6 +146,8 @@ function trial(slot, rater, before) {
   };
 }
 
+const verdict = (correct) => correct === null ? "Here every answer is right."
+  : correct ? "That is right." : "Look again: another answer was meant.";
 const page = (stimulus, ...choices) => ({ type: jsPsychHtmlButtonResponse, stimulus, choices, save_trial_parameters: { stimulus: false } });
 
 // --- from beginning to end
@@ -177,8 +179,7 @@ function timeline(jsPsych, rater, state) {
   }
   if (images.length) pages.push({ type: jsPsychPreload, images, message: "Loading …", continue_after_error: false });
   const asking = (slots) => slots.flatMap((slot) => slot.kind !== "practice" ? [trial(slot, rater, state)]
-    : [trial(slot, rater, state), page(() => (jsPsych.data.getLastTrialData().values()[0].correct ? "<p>That is right.</p>"
-      : "<p>Look again: the other answer was meant.</p>"), "Go on")]);
+    : [trial(slot, rater, state), page(() => `<p>${verdict(jsPsych.data.getLastTrialData().values()[0].correct)}</p>`, "Go on")]);
   if (!marked) return [...pages, ...asking(open(false))];
   return [...pages, ...[false, true].map((filtered) => (
     { timeline: asking(open(filtered)), conditional_function: () => state.filtered === filtered }))];
