@@ -65,6 +65,14 @@ def append_lines(path: Path, lines: str) -> None:
         file.write(lines.encode())
 
 
+def sync_files(*paths: Path) -> None:
+    """Makes the contents of files durable, one after the other, and then their names; they are of one folder."""
+    for path in paths:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    sync_folder(paths[0].parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Makes the names in a folder durable."""
     handle = os.open(folder, os.O_RDONLY)

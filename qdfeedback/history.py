@@ -21,12 +21,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from qdfeedback.files import sync_folder, write_atomic
+from qdfeedback.files import sync_files, write_atomic
 from qdfeedback.history_asides import keep_damaged, keep_tail
 from qdfeedback.history_parts import (
     UNREADABLE,
     Part,
     Sums,
+    checksum,
     find_parts,
     is_whole,
     missing_rows,
@@ -137,11 +138,7 @@ class History:
         self._hand_over()
         self._settle()
         if sync and self._bytes:
-            for path in (self.path, self.sums):
-                handle = os.open(path, os.O_RDONLY)
-                os.fsync(handle)
-                os.close(handle)
-            sync_folder(self.path.parent)
+            sync_files(self.path, self.sums)
         return Position(self._rows, self._bytes)
 
     def _hand_over(self) -> None:
@@ -242,9 +239,7 @@ class History:
         lines = [schema_line(self._schema.serialize().to_pybytes())]
         for i, part in enumerate(self._parts):
             if part.crc is None:
-                with pa.memory_map(str(self.path)) as file:
-                    file.seek(part.offset)
-                    self._parts[i] = replace(part, crc=zlib.crc32(memoryview(file.read_buffer(part.size))))
+                self._parts[i] = replace(part, crc=checksum(self.path, part.offset, part.size))
             lines.append(self._parts[i].line())
         write_atomic(self.sums, "".join(lines).encode())
 

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from qdfeedback.files import beside, sync_folder
+from qdfeedback.files import beside, sync_files
 from qdfeedback.history_parts import UNREADABLE, Part, find_parts
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def keep_damaged(path: Path, schema: pa.Schema | None, whole: Sequence[Part], da
     aside, saved = beside(path, "damaged"), beside(path, "saved")
     shutil.copyfile(path, aside)
     _copy(path, schema, whole, saved)
-    _sync(aside, saved)
+    sync_files(aside, saved)
     rows = sum(part.rows for part in whole)
     warnings.warn(f"{damage}; the file is kept as {aside}, the {rows} rows that can be read as {saved}", stacklevel=5)
     return aside
@@ -38,7 +37,7 @@ def keep_tail(path: Path, schema: pa.Schema | None, keep: int) -> Path:
     """Returns a copy of what a file holds after so many bytes."""
     aside = beside(path, "cut")
     _copy(path, schema if keep else None, [Part(0, 0, keep, path.stat().st_size - keep, None)], aside)
-    _sync(aside)
+    sync_files(aside)
     return aside
 
 
@@ -73,10 +72,3 @@ def _copy(path: Path, schema: pa.Schema | None, parts: Sequence[Part], target: P
         for part in parts:
             file.seek(part.offset)
             out.write(file.read(part.size))
-
-
-def _sync(*paths: Path) -> None:
-    for path in paths:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    sync_folder(paths[0].parent)

@@ -179,6 +179,7 @@ def study(tmp_path_factory) -> Kept:
     return Kept(folder, use, b"")
 
 
+PARTS = {"arm": 8, "texts": 4, "study": 4}  # of 25 damages each
 COUNTS: Counter[tuple[str, ...]] = Counter()
 
 
@@ -197,25 +198,10 @@ def test_a_study_folder_a_few_times(study: Kept, tmp_path: Path, capsys) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(8))
-def test_an_arm_folder(arm: Kept, tmp_path: Path, part: int, capsys) -> None:
-    several(arm, tmp_path, range(25 * part, 25 * part + 25))
-    with capsys.disabled():
-        report()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("part", range(4))
-def test_a_story_folder(texts: Kept, tmp_path: Path, part: int, capsys) -> None:
-    several(texts, tmp_path, range(25 * part, 25 * part + 25))
-    with capsys.disabled():
-        report()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("part", range(2))
-def test_a_study_folder(study: Kept, tmp_path: Path, part: int, capsys) -> None:
-    several(study, tmp_path, range(50 * part, 50 * part + 50))
+@pytest.mark.parametrize(("name", "part"), [(name, i) for name, n in PARTS.items() for i in range(n)])
+def test_a_folder_many_times(name: str, part: int, tmp_path: Path, request, capsys) -> None:
+    """200 damages of a run on the arm, 100 of one on stories, 100 of a study."""
+    several(request.getfixturevalue(name), tmp_path, range(25 * part, 25 * part + 25))
     with capsys.disabled():
         report()
 

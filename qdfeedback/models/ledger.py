@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from qdfeedback.files import is_alive
 from qdfeedback.models.calls import NOTHING, Call, Prices, Reply
 from qdfeedback.models.language import Usage
 from qdfeedback.models.ledger_file import LedgerFile
@@ -233,15 +234,7 @@ def _close(connection: sqlite3.Connection, intent: int) -> float:
 def _may_live(row: tuple[str]) -> bool:
     """Whether a process may live: one of this machine that is gone does not."""
     number, host, _ = row[0].split(" ")
-    if host != socket.gethostname():
-        return True
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # another user's
-    return True
+    return host != socket.gethostname() or is_alive(int(number))
 
 
 def _reply(text: str) -> Reply:
