@@ -88,7 +88,7 @@ class Args:
     timeout: Positive = 120.0
     """Seconds in which a request ends."""
     thoughts: Natural = 0
-    """Tokens in which models on servers may think before each text or answer."""
+    """Tokens in which models may think before each text, and those on servers before each answer too."""
     prices: Path | None = None
     """TOML file: for each model a table with prompt and completion, the price of a million tokens."""
     cap: Amount | None = None

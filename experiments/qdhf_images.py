@@ -91,7 +91,7 @@ class Args:
     key_variable: str | None = None
     """Environment variable that holds the servers' API key; OPENAI_API_KEY if not given, for https alone."""
     thoughts: Natural = 0
-    """Tokens in which models on servers may think before each text or answer."""
+    """Tokens in which models may think before each text, and those on servers before each answer too."""
     clip: str = str(CLIP)
     """Folder or hub id of the CLIP or SigLIP by which pictures are embedded and compared with the prompt."""
     quality: str = "clip"

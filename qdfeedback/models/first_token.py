@@ -18,27 +18,34 @@ def first_tokens(logprobs: Any) -> dict[str, float]:
     counts once. `null` is minus infinity.
 
     Raises:
-        ValueError: A log-probability is above 0, or no number.
+        ValueError: A log-probability is above 0, or no number; or they are told in another way.
     """
     if not logprobs:
         return {}
+    try:
+        rows = _rows(logprobs)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(f"log-probabilities were expected, got {as_line(logprobs)}") from error
+    found: dict[str, float] = {}
+    if odd := [token for token, *_ in rows if not isinstance(token, str)]:
+        raise ValueError(f"a token was expected, got {as_line(odd[0])}")
+    for token, value, _ in dict.fromkeys((token, _log(value), _hashable(of)) for token, value, of in rows):
+        found[token] = min(_added(found[token], value), 0.0) if token in found else value
+    return found
+
+
+def _rows(logprobs: Any) -> list[tuple[Any, Any, Any]]:
+    """Returns tokens, log-probabilities and bytes; raises anything where they are told in another way."""
     if "content" in logprobs:  # as of messages; llama.cpp tells of text so too
         content = logprobs["content"]
         tops = content[0].get("top_logprobs") or [] if content else []
-        rows = [(one["token"], one.get("logprob"), one.get("bytes")) for one in tops]
-    else:
-        tops = logprobs.get("top_logprobs") or [None]
-        rows = [
-            (token, value, None)
-            for token, given in (tops[0] or {}).items()
-            for value in (given if isinstance(given, tuple) else (given,))  # a name that stood there several times
-        ]
-    found: dict[str, float] = {}
-    for token, value, _ in dict.fromkeys((token, _log(value), _hashable(of)) for token, value, of in rows):
-        if not isinstance(token, str):
-            raise ValueError(f"a token was expected, got {as_line(token)}")
-        found[token] = min(_added(found[token], value), 0.0) if token in found else value
-    return found
+        return [(one["token"], one.get("logprob"), one.get("bytes")) for one in tops]
+    tops = logprobs.get("top_logprobs") or [None]
+    return [
+        (token, value, None)
+        for token, given in (tops[0] or {}).items()
+        for value in (given if isinstance(given, tuple) else (given,))  # a name that stood there several times
+    ]
 
 
 def _log(value: Any) -> float:
@@ -50,7 +57,7 @@ def _log(value: Any) -> float:
 
 
 def _hashable(of: Any) -> Any:
-    return tuple(of) if isinstance(of, list) else of
+    return of if of is None else repr(of)
 
 
 def _added(one: float, other: float) -> float:

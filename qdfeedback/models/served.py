@@ -149,7 +149,7 @@ class Served:
             raise UnansweredError(f"garbled reply: {one_line(str(error), self._key)}", paid=None) from error
         except Exception as error:  # whatever a server can send that is not what the API says
             said = words_in(json.dumps(found, default=str), self._key)
-            raise UnansweredError(f"garbled reply: {type(error).__name__}: {said}", paid=None) from error
+            raise UnansweredError(f"garbled reply: {said}", paid=None) from error
 
     def _read(self, found: Any, call: Call) -> Reply:
         """Returns the reply in what the server sent; raises anything where it is not what the API says."""

@@ -69,3 +69,15 @@ def test_a_server_that_tells_nothing(nothing) -> None:
     assert first_tokens(nothing) == {}
     assert first_tokens({"top_logprobs": None}) == {}
     assert first_tokens({"top_logprobs": [None]}) == {}
+
+
+@pytest.mark.parametrize(
+    "odd", ["yes", [1], {"content": [5]}, {"content": [{"top_logprobs": ["yes"]}]}, {"top_logprobs": [["yes", -0.1]]},
+            {"content": {"yes": -0.1}}, {"content": [{"top_logprobs": [{"logprob": -0.1}]}]}, {"top_logprobs": 5}],
+)  # fmt: skip
+def test_what_is_told_in_another_way_is_shown(odd) -> None:
+    with pytest.raises(ValueError, match="log-probabilities were expected, got ") as caught:
+        first_tokens(odd)
+    assert json.dumps(odd) in str(caught.value)
+    with pytest.raises(ValueError, match="a token was expected, got 5"):
+        first_tokens(told((5, -0.1)))

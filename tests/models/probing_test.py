@@ -18,7 +18,7 @@ from qdfeedback.models.opening import Opening, open_model
 from qdfeedback.models.probing import find_abilities
 from qdfeedback.models.recorded import Patience, record_client
 from qdfeedback.models.served import Served
-from tests.models.faulty import Faulty, asked, serving
+from tests.models.faulty import Faulty, serving
 
 QUICK = Patience(concurrency=2, attempts=2, first_wait=0.01, longest_wait=1.0)
 WHOLE = Abilities(logprobs=True, structured=True)
@@ -198,18 +198,19 @@ def test_what_is_unknown_is_asked_again(tmp_path: Path) -> None:
 
 
 def test_replies_of_a_ledger_of_before_are_found(tmp_path: Path) -> None:
-    """Names and keys stay as they were: what was paid is not paid again."""
-    with serving(Faulty()) as faulty:
-        model = record_client(Served(faulty.url, "m"), Ledger(tmp_path / "r.db"), QUICK)
-        model.complete(["p"], np.array([3]), Sampling(20))
-        port = faulty.url.split(":")[2].split("/")[0]
-        assert model.name == f"m at 127.0.0.1:{port}/v1 (messages)"
-    with closing(sqlite3.connect(tmp_path / "r.db")) as connection:
-        (call, reply), *_ = connection.execute("SELECT call, reply FROM replies").fetchall()
-    assert json.loads(reply) == {"text": "about p", "logprobs": [], "reason": None, "usage": {
-        "requests": 0, "prompt_tokens": 0, "completion_tokens": 0, "cached": 0}}  # fmt: skip
-    assert json.loads(call) == {
-        "prompt": "p", "seed": 3, "options": [], "how": "",
-        "sampling": {"max_tokens": 20, "temperature": 0.8, "top_p": 1.0, "stop": []},
-    }  # fmt: skip
-    assert asked(faulty.seen[0]) == "p"
+    """Names and keys are those of the first version: what was paid then is not paid again."""
+    name = Served("http://me:pw@127.0.0.1:8000/v1/", "m", Abilities(logprobs=True)).name
+    assert name == "m at 127.0.0.1:8000/v1 (messages)"
+    text, exact = Call("p", 3, Sampling(20, stop=("\n",))), Call("q", 0, None, ("yes", "no"), "logprobs")
+    assert text.key(name) == "015e81387c21c7e4217f83dcbff7f290efe39a2987c253f1d08886b1794d0588"
+    assert exact.key(name) == "b1a28f5e2da2e10dc22434c3f47afe9807e2112c3700cf2caaed3a1c5ab726fe"
+    thinks = Served("http://127.0.0.1:8000/v1", "m", Abilities(chat=False), "2", thoughts=9).name
+    assert thinks == "m@2 at 127.0.0.1:8000/v1 (text, 9 tokens to think)"
+    ledger = Ledger(tmp_path / "r.db")
+    said = {"text": "<think>a", "logprobs": [], "reason": "thinking in place of an answer", "usage": {}}
+    with closing(sqlite3.connect(ledger.path)) as connection, connection:  # as it was written then
+        row = (text.key(name), "m", "{}", json.dumps(said), "", 1, 10, 5, 0.0, 0.0)
+        connection.execute("INSERT INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    client = Served("http://127.0.0.1:8000/v1", "m", Abilities(logprobs=True))
+    found = record_client(client, ledger, QUICK).complete(["p"], np.array([3]), Sampling(20, stop=("\n",)))
+    assert (found.reasons, found.usage.cached) == (("thinking in place of an answer",), 1)
