@@ -151,8 +151,8 @@ def test_the_worst_is_counted_in_bytes_as_servers_count() -> None:
     """A token is a byte at least, not a character: one can be four of them."""
     client = Served("http://x/v1", "m", thoughts=50)
     for letter in ("a", "é", "密", "🌊"):
-        plain = client.worst(Call(letter * 100, 0, Sampling(20)))
-        assert plain.prompt_tokens >= len(letter.encode()) * 100
+        plain, none = (client.worst(Call(letter * n, 0, Sampling(20))) for n in (100, 0))
+        assert plain.prompt_tokens - none.prompt_tokens == len(letter.encode()) * 100
         assert plain.completion_tokens == 70
         asked = client.worst(Call(letter * 100, 0, Sampling(20), (letter * 30, "b"), "structured"))
         assert asked.prompt_tokens >= plain.prompt_tokens + len(letter.encode()) * 30

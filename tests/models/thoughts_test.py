@@ -39,6 +39,7 @@ def test_thoughts_that_do_not_end_are_no_text(open_: str, close: str) -> None:
     [
         ("<think></think>\n<think>b</think>c", "c"),
         ("<think>I quote </think> once</think>\nThe sea.", "The sea."),
+        ("I quote </think> once.\n</think>\nThe sea.", "The sea."),
         ("<think>a <thinking>b</thinking> c</think>The sea.", "The sea."),
         ("<think>a</think>One,<think>b</think> two.", "One, two."),
         ("<think>a</think><answer>yes</answer>", "yes"),
