@@ -33,6 +33,7 @@ MEDIA = {".txt": "text/plain; charset=utf-8", ".png": "image/png", ".apng": "ima
 """Suffix → media type of all that can be shown."""
 
 _EMPTY = f"{hashlib.sha256(b'').hexdigest()}.txt"
+_CANDIDATE = re.compile(r"[0-9]{1,18}")
 _NAME = re.compile(r"[0-9a-f]{64}\.(txt|png|apng)")
 
 
@@ -80,9 +81,9 @@ class Shown:
             with path.open("rb") as file:
                 file.seek(self._read)
                 whole, _, _ = file.read().rpartition(b"\n")
-            for line in whole.decode().splitlines():
+            for line in whole.decode(errors="replace").splitlines():  # what was damaged names no file
                 candidate, _, name = line.partition(",")
-                if candidate.isdigit() and is_name(name):
+                if _CANDIDATE.fullmatch(candidate) and is_name(name):
                     self._names[int(candidate)] = name
             self._read += len(whole) + bool(whole)
         return dict(self._names)

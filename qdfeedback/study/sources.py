@@ -90,7 +90,7 @@ def read_sources(spec: str) -> list[Source]:
 def _read(folder: Path, label: str, key: str) -> Source:
     ranked = (folder / BEST).exists()
     path = folder / (BEST if ranked else "archive.npz")
-    arrays, _ = files.unpack(path.read_bytes(), str(path))
+    arrays = files.read_packed(path, _elites)
     settings = read_settings(folder) if (folder / "settings.json").exists() else {}
     shown = Shown(folder / "shown")
     names = shown.names()
@@ -112,6 +112,18 @@ def _read(folder: Path, label: str, key: str) -> Source:
         str(settings.get("prompt", "")),
         ranked,
     )
+
+
+def _elites(arrays: files.Arrays, _: object) -> files.Arrays:
+    """Returns the arrays of an archive of elites, of which each has an id, an objective and measures."""
+    ids, objective, measures = (arrays[name] for name in ("id", "objective", "measures"))
+    n, axes = len(ids), arrays["lower_bounds"].shape
+    if ids.ndim != 1 or ids.dtype.kind not in "iu" or objective.shape != (n,) or measures.shape != (n, *axes):
+        shapes = f"{ids.dtype} {ids.shape}, {objective.shape} and {measures.shape}"
+        raise ValueError(f"id, objective and measures do not go together: {shapes}")
+    if len(axes) != 1 or arrays["upper_bounds"].shape != axes:
+        raise ValueError(f"lower_bounds and upper_bounds must be one per axis, they are {axes}")
+    return arrays
 
 
 def spaced(source: Source, side: int, rng: np.random.Generator) -> Ints:

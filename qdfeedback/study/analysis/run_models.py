@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sa
 
 from qdfeedback.diversity import models
 from qdfeedback.feedback.answers import published
+from qdfeedback.feedback.store import candidate_of
 from qdfeedback.feedback.tables import judgments
 from qdfeedback.history import History, names_of
 from qdfeedback.refits import read_refits
@@ -16,6 +19,7 @@ from qdfeedback.run_settings import read_settings
 from qdfeedback.study.analysis.human_model import nearer
 from qdfeedback.study.place import Place
 from qdfeedback.types import Floats
+from qdfeedback.values import texts
 
 NAME = "the search's axes, before each answer"
 
@@ -29,7 +33,7 @@ def run_probabilities(place: Place) -> dict[str, dict[str, float]]:
     noted, history = read_refits(place.folder), place.folder / "history.arrows"
     if not noted or not history.exists():
         return {}
-    learned = read_settings(place.folder).get("learned")
+    learned = texts(read_settings(place.folder).get("learned") or (), f"{place.folder}/settings.json: learned")
     fitted = [(one.until, place.folder / "models" / f"axes-{iteration:06d}.npz") for iteration, one in noted.items()]
     fitted = sorted((last, path) for last, path in fitted if path.exists())
     if not learned or not fitted:
@@ -45,11 +49,19 @@ def run_probabilities(place: Place) -> dict[str, dict[str, float]]:
             if (number := first.get(row["trial_id"])) and number > last and (following is None or number <= following)
         ]
         if later:
-            found |= nearer(models.load(path), features, later)
+            found |= _said(path, features, later)
     return {NAME: found} if found else {}
 
 
 _SIDES = ("anchor_id", "a_id", "b_id")
+
+
+def _said(path: Path, features: Mapping[str, Floats], later: Sequence[sa.RowMapping]) -> dict[str, float]:
+    model = models.load(path)
+    try:
+        return nearer(model, features, later)
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"{path} does not fit the features of the run: {error}") from error
 
 
 def _first_answers(place: Place) -> dict[str, int]:
@@ -61,13 +73,16 @@ def _first_answers(place: Place) -> dict[str, int]:
     return {row["trial_id"]: int(row["first"]) for row in place.database.rows(query)}
 
 
-def _features(place: Place, items: list[str], learned: list[str]) -> dict[str, Floats]:
+def _features(place: Place, items: list[str], learned: Sequence[str]) -> dict[str, Floats]:
     path = place.folder / "history.arrows"
     names = names_of(path)
+    if unknown := [name for name in learned if name not in names]:
+        raise ValueError(f"{place.folder}/settings.json: learned names {unknown[0]!r}, which is no feature of {path}")
     columns = [names.index(name) for name in learned]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a search that is at work leaves the end of the file torn for a moment
         history = History(path, names)
-    ids = [int(item) for item in items if item.isdigit() and int(item) < len(history)]
+    known = (candidate_of("", item) for item in items)
+    ids = [candidate for candidate in known if candidate is not None and candidate < len(history)]
     rows = history.take(np.array(ids, dtype=np.int64), "features")
     return {str(candidate): row[columns] for candidate, row in zip(ids, rows, strict=True)} if ids else {}

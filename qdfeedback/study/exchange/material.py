@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from qdfeedback.feedback.database import Database
+from qdfeedback.feedback.store import candidate_of
 from qdfeedback.feedback.tables import items, judgments, trials
 from qdfeedback.shown import Shown
 from qdfeedback.study.settings import Study
@@ -49,7 +50,8 @@ class Material:
             ValueError: Nothing shows it.
         """
         row = self.items.get(item_id)
-        content = row["content"] if row else (self.shown.names().get(int(item_id), "") if item_id.isdigit() else "")
+        candidate = candidate_of("", item_id)
+        content = row["content"] if row else "" if candidate is None else self.shown.names().get(candidate, "")
         if not content:
             raise ValueError(f"nothing shows item {item_id!r} of study {self.study.study_id}")
         return tuple(content.split(" "))

@@ -357,13 +357,13 @@ def test_labels_of_the_model_by_hand() -> None:
 
 
 def test_ratings_go_with_the_objective_by_their_mean() -> None:
-    # means 1, 2, 4 (medians would be 0, 4, 4: a tie); objectives 3, 1, 2: ranks 1 2 3 and 3 1 2, 1 - 6 * 6 / 24
-    said = {"x": ("0", "0", "3"), "y": ("0", "4", "2"), "z": ("4", "4", "4")}
+    # means 4/3, 1, 4 (medians would be 0, 1, 4); objectives 3, 1, 2: ranks 2 1 3 and 3 1 2, 1 - 6 * 2 / 24
+    said = {"x": ("0", "0", "4"), "y": ("1", "1", "1"), "z": ("4", "4", "4")}
     known = {name: Item("", {"objective": value}) for name, value in (("x", 3.0), ("y", 1.0), ("z", 2.0))}
     given = [answer(f"p{i}", f"g{name}", GRADE, one, items=(name, None))
              for name, rated in said.items() for i, one in enumerate(rated)]  # fmt: skip
     found = human_model.rating_agreement(given, GRADE, known)
-    assert (found["items"], found["spearman"]) == (3, pytest.approx(-0.5))
+    assert (found["items"], found["spearman"]) == (3, pytest.approx(0.5))
     assert human_model.rating_agreement(given[:6], GRADE, known) is None, "two items say nothing"
 
 
