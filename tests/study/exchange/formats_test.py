@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from qdfeedback.study.exchange.exports import export
+from tests.study.exchange.exports_test import asked_for
 from tests.study.small_study import small_study
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,7 +42,8 @@ def test_label_studio_takes_configurations_and_tasks(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_trl_trains_a_reward_model_on_exported_pairs(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("prompt", ["", "two three"])
+def test_trl_trains_a_reward_model_on_exported_pairs(tmp_path: Path, monkeypatch, prompt: str) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     datasets = pytest.importorskip("datasets")
@@ -52,11 +54,13 @@ def test_trl_trains_a_reward_model_on_exported_pairs(tmp_path: Path, monkeypatch
     from trl.data_utils import is_conversational
 
     small = small_study(tmp_path / "study", questions=("better",))
+    if prompt:
+        asked_for(small, "p/0", prompt=prompt)
     n = export(small.folder, small.database, small.study, tmp_path / "pairs.jsonl", fmt="trl")
     cache = str(tmp_path / "cache")
     pairs = datasets.load_dataset("json", data_files=str(tmp_path / "pairs.jsonl"), split="train", cache_dir=cache)
     assert len(pairs) == n == 1
-    assert pairs.column_names == ["chosen", "rejected"]
+    assert pairs.column_names == [*(["prompt"] if prompt else []), "chosen", "rejected"]
     assert not is_conversational(pairs[0])
     words = {"[UNK]": 0, "[PAD]": 1, "[EOS]": 2, "two": 3, "three": 4}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
@@ -70,4 +74,6 @@ def test_trl_trains_a_reward_model_on_exported_pairs(tmp_path: Path, monkeypatch
     trainer = RewardTrainer(
         model=GPT2ForSequenceClassification(config), args=how, train_dataset=pairs, processing_class=fast
     )
+    seen = next(name for name in trainer.train_dataset.column_names if name.startswith("chosen_"))
+    assert (trainer.train_dataset[0][seen][:2] == [3, 4]) == bool(prompt), "the prompt comes before the text"
     assert trainer.train().training_loss > 0
