@@ -2,8 +2,9 @@
 
     python -m experiments.similarity_from_triplets --features F.npy --triplets T.csv --run runs/mine
 
-Triplets have the columns anchor, near, far: rows of the features. Accuracy is reported on judgments that were held
-out, and, which is harder and what a search needs, on items that were. The saved model takes new rows:
+Triplets have the columns anchor, near, far: rows of the features. The accuracy of the saved model is that of fits like
+it to what is left when judgments are held out, and, which is harder and what a search needs, when items are, with all
+that was said of them. The saved model takes new rows:
 
     model = qdfeedback.diversity.similarity.load("runs/mine/model.npz")
     measures = model.project(features)
@@ -12,23 +13,34 @@ out, and, which is harder and what a search needs, on items that were. The saved
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from sklearn.model_selection import GroupKFold, KFold
 from tqdm import tqdm
 
 from experiments.command import run_main
 from qdfeedback import files, metrics, viz
 from qdfeedback.bounds import Bounds, Count, Positive, Seed, read_arguments
 from qdfeedback.diversity.fitting import check_triplets
-from qdfeedback.diversity.similarity import Fit, Similarity, choose_ridge, fit_similarity
-from qdfeedback.feedback.agreement import Interval, bootstrap, proportion
+from qdfeedback.diversity.folds import item_folds, judgment_folds
+from qdfeedback.diversity.similarity import (
+    Fit,
+    HeldOut,
+    Similarity,
+    calibrated,
+    choose_ridge,
+    fit_similarity,
+    held_out,
+)
+from qdfeedback.feedback.agreement import Interval, bootstrap, mean_over_items, proportion
 from qdfeedback.feedback.formats import read_features, read_triplets
 from qdfeedback.parallel import compute_on
 from qdfeedback.types import Floats, Ints
+
+MOST_TO_CHOOSE = 2000  # judgments: with more, every ridge predicts as well
 
 
 @dataclass(frozen=True)
@@ -47,98 +59,114 @@ class Args:
     """Features of data that took no part; those of the fit if only test triplets are given."""
     test_triplets: Path | None = None
     """Triplets of data that took no part; their accuracy goes to the summary as test_accuracy."""
-    folds: Annotated[int, Bounds(2)] = 5
-    """Folds of the cross-validation."""
+    folds: Annotated[int, Bounds(2)] = 10
+    """Folds of the cross-validation of judgments; of items, three of which make a judgment, there are three times as
+    many, so that fits see about as much."""
     loss: Literal["ste", "hinge"] = "ste"
     """Likelihood of the answers, or the loss that QDHF published."""
     prepare: Literal["center", "whiten", "standardize"] = "center"
     """Keep the features' own proportions, whiten them by PCA, or give each unit variance."""
     components: Count = 64
     """Principal components to fit on, for center and whiten."""
+    predict: Literal["items", "judgments"] = "items"
+    """What the model is for: answers about new items, as in a search, or new answers about these."""
     ridge: Positive | None = None
-    """Strength of the prior; chosen by cross-validation if not given."""
+    """Strength of the prior; if not given, the one that predicts best what the model is for, in cross-validation."""
     seed: Seed = 0
     """Of the folds, the samples and the starting weights."""
 
 
-def fit(features: Floats, triplets: Ints, args: Args, rng: np.random.Generator) -> tuple[Similarity, Fit]:
-    """Returns a model fitted to all the triplets, and the settings it was fitted with."""
-    how = Fit(loss=args.loss, prepare=args.prepare, components=args.components, flip=None, by_item=True)
+def settings(features: Floats, triplets: Ints, args: Args, rng: np.random.Generator) -> Fit:
+    """Returns how the triplets are fitted."""
+    how = Fit(
+        loss=args.loss, prepare=args.prepare, components=args.components, flip=None, by_item=args.predict == "items"
+    )
     if args.ridge is not None:
-        how = Fit(**{**asdict(how), "ridge": args.ridge})
-    elif args.loss == "ste":
-        how = choose_ridge(features, triplets, dim=args.dim, how=how, rng=rng)
-    return fit_similarity(features, triplets, dim=args.dim, how=how, rng=rng), how
+        return replace(how, ridge=args.ridge)
+    some = triplets[rng.permutation(len(triplets))[:MOST_TO_CHOOSE]]
+    return choose_ridge(features, some, dim=args.dim, how=how, folds=args.folds, rng=rng)
 
 
-def held_out_judgments(features: Floats, triplets: Ints, args: Args, count: int) -> Interval:
-    """Returns accuracy on judgments that were held out, `count` of the others being fitted to.
+@dataclass(frozen=True)
+class Tested:
+    """How well fits to so many judgments predict those that were held out.
 
-    Judgments about the same three items stay on one side, and count as one draw of the interval.
+    Attributes:
+        judgments: what the fits were given, when nothing was held out.
+        held_out: accuracy on new judgments about known items; judgments about the same three items are held out
+            together, and count as one draw of the interval.
+        items: accuracy on judgments about a new item, mostly one of the three; None = too little is left to fit to.
+        why: why not.
+        by_judgment: what the fits said.
+        by_item: the same.
+    """
+
+    judgments: int
+    held_out: Interval
+    items: Interval | None
+    why: str
+    by_judgment: HeldOut
+    by_item: HeldOut | None
+
+    def summary(self) -> dict[str, Any]:
+        """Returns the figures as JSON."""
+        fitted = {"held_out": self.by_judgment.fitted, "items": self.by_item.fitted if self.by_item else None}
+        items = asdict(self.items) if self.items else None
+        return {"judgments": self.judgments, "held_out": asdict(self.held_out), "items": items, "fitted": fitted}
+
+
+def accuracies(features: Floats, triplets: Ints, args: Args, how: Fit, count: int, *, every: int = 1) -> Tested:
+    """Returns the accuracy of fits to `count` judgments, or to as many as are left.
+
+    Args:
+        features: (n, d).
+        triplets: (t, 3), of which parts are held out.
+        args: of the command.
+        how: of the fits.
+        count: so many of those that are not held out are drawn at random.
+        every: hold out every so manieth part of the items, to be quicker.
     """
     rng = np.random.default_rng([args.seed, count])
-    triplets = triplets[rng.permutation(len(triplets))]
-    _, groups = np.unique(np.sort(triplets, axis=1), axis=0, return_inverse=True)
-    right, groups_tested = [], []
-    for train, test in GroupKFold(args.folds).split(triplets, groups=groups):
-        model, _ = fit(features, triplets[rng.permutation(train)[:count]], args, rng)
-        right.append(metrics.orders_right(model, features, triplets[test]))
-        groups_tested.append(groups[test])
-    return bootstrap(np.concatenate(right).astype(float), groups=np.concatenate(groups_tested), rng=rng)
+    held = partial(held_out, features, triplets, dim=args.dim, how=how, count=count, rng=rng)
+    by_judgment = held(judgment_folds(triplets, args.folds, rng))
+    _, groups = np.unique(np.sort(triplets[by_judgment.rows], axis=1), axis=0, return_inverse=True)
+    known = bootstrap(by_judgment.right.astype(float), groups=groups.reshape(-1), rng=rng)
+    try:
+        by_item = held(item_folds(triplets, 3 * args.folds, rng)[::every])
+    except ValueError as error:
+        return Tested(count, known, None, str(error), by_judgment, None)
+    rows, inverse = np.unique(by_item.rows, return_inverse=True)
+    share = np.bincount(inverse, by_item.right) / np.bincount(inverse)
+    return Tested(count, known, mean_over_items(share, triplets[rows]), "", by_judgment, by_item)
 
 
-def item_folds(triplets: Ints, args: Args) -> list[tuple[Ints, Ints]]:
-    """Returns per fold the rows of triplets wholly among its training items, and the rows with another item."""
-    items = np.unique(triplets)
-    folds: list[tuple[Ints, Ints]] = []
-    for train, _ in KFold(args.folds, shuffle=True, random_state=args.seed).split(items):
-        inside = np.isin(triplets, items[train]).all(axis=1)
-        folds.append((np.flatnonzero(inside), np.flatnonzero(~inside)))
-    return folds
+def learning_curve(features: Floats, triplets: Ints, args: Args, how: Fit, most: int) -> list[Tested]:
+    """Returns both accuracies over growing numbers of judgments; the last are those of the model that is saved."""
+    counts = [count for count in (50, 100, 200, 400, 1000, 2000, 4000, 10_000) if count < 0.9 * most]
+    found = [
+        accuracies(features, triplets, args, how, count, every=3)
+        for count in tqdm(counts, desc="learning curve", unit="size")
+    ]
+    return [*found, accuracies(features, triplets, args, how, most)]
 
 
-def held_out_items(features: Floats, triplets: Ints, args: Args, count: int) -> tuple[Interval, list[float]]:
-    """Returns accuracy on triplets with an item that no training triplet had: over all folds, and of each.
-
-    `count` judgments are drawn from the triplets wholly among the training items; the interval resamples anchors.
-    """
-    rng = np.random.default_rng([args.seed, count])
-    right, groups = [], []
-    for inside, outside in item_folds(triplets, args):
-        model, _ = fit(features, triplets[rng.permutation(inside)[:count]], args, rng)
-        right.append(metrics.orders_right(model, features, triplets[outside]))
-        groups.append(triplets[outside, 0])
-    interval = bootstrap(np.concatenate(right).astype(float), groups=np.concatenate(groups), rng=rng)
-    return interval, [float(found.mean()) for found in right]
-
-
-def learning_curve(features: Floats, triplets: Ints, args: Args, most: int) -> list[dict[str, Any]]:
-    """Returns both accuracies over growing numbers of judgments, no more than are left when a fold is held out."""
-    left = min(len(inside) for inside, _ in item_folds(triplets, args))
-    most = min(most, left, len(triplets) * (args.folds - 1) // args.folds)
-    counts = [count for count in (50, 100, 200, 400, 1000, 2000, 4000, 10_000) if count < most]
-    rows = []
-    for count in tqdm([*counts, most], desc="learning curve", unit="size"):
-        items, folds = held_out_items(features, triplets, args, count)
-        held_out = held_out_judgments(features, triplets, args, count)
-        rows.append({"judgments": count, "items": items, "folds": folds, "held_out": held_out})
-    return rows
-
-
-def pictures(model: Similarity, features: Floats, rows: Sequence[dict[str, Any]], run: Path) -> None:
+def pictures(model: Similarity, features: Floats, rows: Sequence[Tested], run: Path) -> None:
     """Writes the learned map and the learning curve."""
     figure, axes = viz.figure(1, width=7, height=6)
     viz.learned_map(axes[0], model.project(features), title="Where the items lie on the learned axes")
     viz.save(figure, run / "map.png")
     figure, axes = viz.figure(1, width=6.5)
-    lines = {"new judgments, known items": _line(rows, "held_out"), "new items": _line(rows, "items")}
-    counts = np.array([row["judgments"] for row in rows])
+    lines = {"new judgments, known items": _line([row.held_out for row in rows])}
+    measured = [row.items for row in rows if row.items is not None]
+    if len(measured) == len(rows):
+        lines["new items"] = _line(measured)
+    counts = np.array([row.judgments for row in rows])
     viz.learning_curve(axes[0], counts, figures=lines, title="Accuracy on what was held out, 95 % intervals")
     viz.save(figure, run / "learning_curve.png")
 
 
-def _line(rows: Sequence[dict[str, Any]], name: str) -> tuple[Floats, Floats, Floats]:
-    value, low, high = (np.array([getattr(row[name], part) for row in rows]) for part in ("value", "low", "high"))
+def _line(row: Sequence[Interval]) -> tuple[Floats, Floats, Floats]:
+    value, low, high = (np.array([getattr(one, part) for one in row]) for part in ("value", "low", "high"))
     return value, low, high
 
 
@@ -153,8 +181,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     rng = np.random.default_rng(args.seed)
     most = min(args.judgments or len(triplets), len(triplets))
     args.run.mkdir(parents=True, exist_ok=True)
-    rows = learning_curve(features, triplets, args, most)
-    model, how = fit(features, triplets[rng.permutation(len(triplets))[:most]], args, rng)
+    sample = triplets[rng.permutation(len(triplets))[:most]]
+    how = settings(features, sample, args, rng)
+    rows = learning_curve(features, triplets, args, how, most)
+    last = rows[-1]
+    asked = last.by_item if args.predict == "items" and last.by_item else last.by_judgment
+    model = calibrated(fit_similarity(features, sample, dim=args.dim, how=how, rng=rng), asked)
     model.save(args.run / "model.npz")
     summary: dict[str, Any] = {
         "items": len(features),
@@ -162,30 +194,51 @@ def main(argv: Sequence[str] | None = None) -> None:
         "judgments": most,
         "dim": args.dim,
         "ridge": how.ridge,
+        "ridge_chosen_for": args.predict if args.ridge is None else None,
         "flip": model.flip,
-        "judgment_accuracy": asdict(rows[-1]["held_out"]),
-        "item_accuracy": asdict(rows[-1]["items"]),
-        "item_accuracy_folds": rows[-1]["folds"],
-        "accuracy_judgments": rows[-1]["judgments"],
-        "learning_curve": [
-            {"judgments": row["judgments"], "held_out": asdict(row["held_out"]), "items": asdict(row["items"])}
-            for row in rows
-        ],
+        "temperature": model.temperature,
+        "constant_columns": int(model.note.get("constant_columns", 0)),
+        "judgment_accuracy": asdict(last.held_out),
+        "item_accuracy": asdict(last.items) if last.items else None,
+        "item_accuracy_folds": by_fold(last.by_item) if last.by_item else None,
+        "accuracy_judgments": last.summary()["fitted"],
+        "learning_curve": [row.summary() for row in rows],
     }
     if args.test_triplets:
-        new = features if args.test_features is None else read_features(args.test_features)
-        new, test = check_triplets(new, read_triplets(args.test_triplets, len(new)))
-        right = metrics.orders_right(model, new, test)
-        summary["test_accuracy"] = float(right.mean())
-        summary["test_interval"] = asdict(proportion(int(right.sum()), len(right)))
+        summary |= on_test_data(model, features, args)
     files.write_json(args.run / "summary.json", summary)
     pictures(model, features, rows, args.run)
-    print(f"\n{most:,} judgments about {len(np.unique(triplets)):,} items, {args.dim} axes")
-    print(f"fitted to {rows[-1]['judgments']:,} of them and tested on what was held out:")
-    print(f"accuracy on new judgments about known items  {rows[-1]['held_out']}")
-    print(f"accuracy on judgments about new items        {rows[-1]['items']}")
+    tell(summary, last, len(np.unique(triplets)), args)
+
+
+def by_fold(found: HeldOut) -> list[float]:
+    """Returns the accuracy in each fold that tests something."""
+    return [float(found.right[found.fold == fold].mean()) for fold in np.unique(found.fold)]
+
+
+def on_test_data(model: Similarity, features: Floats, args: Args) -> dict[str, Any]:
+    """Returns the accuracy on data that took no part."""
+    assert args.test_triplets is not None
+    new = features if args.test_features is None else read_features(args.test_features)
+    new, triplets = check_triplets(new, read_triplets(args.test_triplets, len(new)))
+    right = metrics.orders_right(model, new, triplets)
+    interval = proportion(int(right.sum()), len(right))
+    return {"test_accuracy": float(right.mean()), "test_interval": asdict(interval)}
+
+
+def tell(summary: dict[str, Any], last: Tested, items: int, args: Args) -> None:
+    """Prints what was found."""
+    print(f"\n{summary['judgments']:,} judgments about {items:,} items, {args.dim} axes, ridge {summary['ridge']:g}")
+    if constant := summary["constant_columns"]:
+        print(f"{constant:,} feature columns are the same for all items that were judged, and say nothing")
+    print("accuracy, of fits to what is left when a part is held out:")
+    print(f"new judgments about known items  {last.held_out}  (fits to {last.by_judgment.fitted:,.0f})")
+    if last.by_item is None:
+        print(f"judgments about new items        not measured: {last.why}")
+    else:
+        print(f"judgments about new items        {last.items}  (fits to {last.by_item.fitted:,.0f})")
     if "test_accuracy" in summary:
-        print(f"accuracy on the test data                    {summary['test_accuracy']:.3f}")
+        print(f"the test data                    {summary['test_accuracy']:.3f}")
     print(f"look at {args.run}/map.png and learning_curve.png; the model is {args.run}/model.npz")
 
 

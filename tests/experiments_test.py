@@ -211,12 +211,14 @@ def triplet_files(tmp_path: Path, rng) -> dict[str, Path]:
     from tests.diversity.similarity_test import world
 
     features, triplets, test = world(rng, n=40, d=6, t=900)
+    features = np.concatenate([features, np.full((40, 1), 4.5)], axis=1)
     np.save(tmp_path / "F.npy", features)
     np.save(tmp_path / "T.npy", triplets)
     lines = ["anchor,near,far", *(",".join(map(str, row)) for row in triplets.tolist())]
     (tmp_path / "T.csv").write_text("\n".join(lines))
     np.save(tmp_path / "test.npy", test)
-    return {name: tmp_path / name for name in ("F.npy", "T.npy", "T.csv", "test.npy")}
+    np.save(tmp_path / "few.npy", triplets[:50])
+    return {name: tmp_path / name for name in ("F.npy", "T.npy", "T.csv", "test.npy", "few.npy")}
 
 
 @pytest.mark.parametrize(
@@ -231,6 +233,8 @@ def test_similarity_from_anyones_triplets(triplets: str, curve: list[int], tripl
             *arguments,
             "--judgments",
             str(curve[-1]),
+            "--folds",
+            "3",
             "--run",
             str(run),
             "--test-triplets",
@@ -241,6 +245,10 @@ def test_similarity_from_anyones_triplets(triplets: str, curve: list[int], tripl
     assert summary["test_accuracy"] > 0.93
     assert summary["item_accuracy"]["low"] < summary["item_accuracy"]["value"] < summary["item_accuracy"]["high"]
     assert [row["judgments"] for row in summary["learning_curve"]] == curve
+    assert summary["learning_curve"][-1]["held_out"] == summary["judgment_accuracy"]
+    assert summary["learning_curve"][-1]["items"] == summary["item_accuracy"]
+    assert summary["accuracy_judgments"] == {"held_out": curve[-1], "items": curve[-1]}, "more than so many were left"
+    assert summary["ridge_chosen_for"] == "items"
     model = similarity.load(run / "model.npz")
     features = np.load(triplet_files["F.npy"])
     right = metrics.orders_right(model, features, np.load(triplet_files["test.npy"]))
@@ -251,17 +259,54 @@ def test_similarity_from_anyones_triplets(triplets: str, curve: list[int], tripl
         similarity_from_triplets.main([*arguments, "--judgments", "50", "--run", str(run), "--test-features", "x.npy"])
 
 
+def test_figures_are_those_of_the_model_that_is_saved(triplet_files, tmp_path: Path, capsys, monkeypatch) -> None:
+    """All judgments but a fold are fitted to, and the temperature is that of answers held out."""
+    monkeypatch.setattr(similarity_from_triplets, "pictures", lambda *given: None)
+    run = tmp_path / "run"
+    similarity_from_triplets.main(
+        ["--features", str(triplet_files["F.npy"]), "--triplets", str(triplet_files["few.npy"]), "--run", str(run),
+         "--ridge", "1", "--folds", "5", "--predict", "judgments"]
+    )  # fmt: skip
+    summary = json.loads((run / "summary.json").read_text())
+    fitted = summary["accuracy_judgments"]
+    assert fitted["held_out"] == pytest.approx(0.8 * 50)
+    assert 38 < fitted["items"] < 45
+    assert len(summary["item_accuracy_folds"]) == 15
+    assert (summary["ridge"], summary["ridge_chosen_for"]) == (1.0, None)
+    model = similarity.load(run / "model.npz")
+    assert model.temperature == summary["temperature"] != 1
+    said = capsys.readouterr().out
+    assert "(fits to 40)" in said
+    assert "1 feature columns are the same for all items" in said
+    assert summary["constant_columns"] == 1
+
+
+def test_too_few_judgments_to_hold_out_items_are_said_to_be(triplet_files, tmp_path: Path, capsys) -> None:
+    np.save(tmp_path / "T.npy", np.array([[0, 1, 2], [1, 2, 3], [2, 3, 0], [3, 0, 1]]))
+    arguments = ["--features", str(triplet_files["F.npy"]), "--triplets", str(tmp_path / "T.npy"), "--folds", "2"]
+    similarity_from_triplets.main(
+        [*arguments, "--ridge", "1", "--predict", "judgments", "--run", str(tmp_path / "run")]
+    )
+    assert "judgments about new items        not measured: nothing can be fitted" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run/summary.json").read_text())["item_accuracy"] is None
+    with pytest.raises(ValueError, match="nothing can be fitted to what fold 0"):
+        similarity_from_triplets.main([*arguments, "--run", str(tmp_path / "other")])
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.exists(), reason="the human judgments (../shared/data) are not here")
 @pytest.mark.parametrize(("judgments", "least"), [(400, 0.755), (2000, 0.77)])
 def test_real_people_are_predicted_on_new_items(judgments: int, least: float, tmp_path: Path) -> None:
-    args = similarity_from_triplets.Args(SHARED / "zappos/features.npy", SHARED / "zappos/triplets.npy")
+    args = similarity_from_triplets.Args(SHARED / "zappos/features.npy", SHARED / "zappos/triplets.npy", folds=3)
     features = np.load(args.features).astype(np.float32)
     triplets = np.load(args.triplets).astype(np.int64)
-    accuracy, folds = similarity_from_triplets.held_out_items(features, triplets, args, judgments)
-    assert len(folds) == 5
+    how = similarity_from_triplets.settings(features, triplets[:judgments], args, np.random.default_rng(0))
+    found = similarity_from_triplets.accuracies(features, triplets, args, how, judgments)
+    folds = similarity_from_triplets.by_fold(found.by_item)
+    assert len(folds) == 9
     assert np.mean(folds) >= least
-    assert accuracy.value >= least
+    assert found.items.value >= least
+    assert found.items.low < found.held_out.value < found.items.high, "known items are a little easier"
 
 
 @pytest.mark.slow

@@ -216,6 +216,61 @@ def validation_rows(items: Ints, how: Fit, rng: np.random.Generator) -> Bools:
     return out
 
 
+class Problem:
+    """The summed losses of all fits, as one function of their maps and the logit of the flip rate.
+
+    Only the loss itself is left to autograd; the maps around it are two matrix products, written out.
+
+    Args:
+        data: t triplets.
+        fits: m of them.
+        how: loss and flip rate.
+    """
+
+    def __init__(self, data: Prepared, fits: Fits, how: Fit) -> None:
+        self.shape = fits.centres.shape  # (m, k, c)
+        self.t, self.how = len(data), how
+        self.rows = torch.from_numpy(np.ascontiguousarray(np.concatenate([data.near, data.far]).T))
+        self.share, self.ridge = torch.from_numpy(fits.weights), torch.from_numpy(fits.ridges)[:, None, None]
+        self.centre = torch.from_numpy(fits.centres)
+        self.learn = how.flip is None and how.loss == "ste"
+
+    def maps(self, x: Floats) -> Floats:
+        """Returns the (m, k, c) maps in a vector."""
+        return x[:-1].reshape(self.shape)
+
+    def _squares(self, x: Floats) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        m, k, c = self.shape
+        maps = torch.from_numpy(x[: m * k * c]).view(m, k, c)
+        projected = (maps.view(m * k, c) @ self.rows).view(m, k, 2 * self.t)
+        return maps, projected, projected.square().sum(dim=1)
+
+    def _losses(self, squared: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
+        near, far = squared[:, : self.t], squared[:, self.t :]
+        if self.how.loss == "hinge":
+            return hinge_loss(near, far)
+        return ste_loss(near, far, 0.5 * torch.sigmoid(logit) if self.learn else float(self.how.flip or 0.0))
+
+    def losses(self, x: Floats) -> Floats:
+        """Returns the (m, t) loss of each triplet under each fit, unweighted."""
+        found: Floats = self._losses(self._squares(x)[2], torch.tensor(x[-1])).numpy()
+        return found
+
+    def __call__(self, x: Floats) -> tuple[float, Floats]:
+        """Returns the summed losses, priors included, and their gradient."""
+        m, k, c = self.shape
+        maps, projected, squared = self._squares(x)
+        squared.requires_grad_()
+        logit = torch.tensor(x[-1], requires_grad=self.learn)
+        total = (self._losses(squared, logit) * self.share).sum() + FLIP_PRIOR * m * 0.5 * torch.sigmoid(logit)
+        torch.autograd.backward(total)
+        assert squared.grad is not None
+        slope = (squared.grad[:, None] * projected).view(m * k, 2 * self.t)
+        gradient = 2 * (slope @ self.rows.T).view(m, k, c) + self.ridge * (maps - self.centre)
+        value = float(total.detach()) + float((self.ridge * (maps - self.centre).square()).sum()) / 2
+        return value, np.append(gradient.numpy(), float(logit.grad) if logit.grad is not None else 0.0)
+
+
 def optimise(
     data: Prepared,
     fits: Fits,
@@ -227,8 +282,6 @@ def optimise(
 ) -> tuple[Floats, float]:
     """Returns (m, c, k) maps and the flip rate that minimise the summed losses, all fits in one problem.
 
-    Only the loss itself is left to autograd; the maps around it are two matrix products, written out.
-
     Args:
         data: t triplets.
         fits: m of them.
@@ -237,53 +290,24 @@ def optimise(
         watch: (t,) bool; each fit returns as it was when these triplets were likeliest.
         begin: (m, c, k) where the fits start, in place of what `rng` draws.
     """
-    m, k, c = fits.centres.shape
-    t = len(data)
-    rows = torch.from_numpy(np.ascontiguousarray(np.concatenate([data.near, data.far]).T))
-    share, ridge = torch.from_numpy(fits.weights), torch.from_numpy(fits.ridges)[:, None, None]
-    centre = torch.from_numpy(fits.centres)
-    learn = how.flip is None and how.loss == "ste"
-
-    def squares(x: Floats) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        maps = torch.from_numpy(x[: m * k * c]).view(m, k, c)
-        projected = (maps.view(m * k, c) @ rows).view(m, k, 2 * t)
-        return maps, projected, projected.square().sum(dim=1)
-
-    def losses(squared: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
-        near, far = squared[:, :t], squared[:, t:]
-        if how.loss == "hinge":
-            return hinge_loss(near, far)
-        return ste_loss(near, far, 0.5 * torch.sigmoid(logit) if learn else float(how.flip or 0.0))
-
-    def objective(x: Floats) -> tuple[float, Floats]:
-        maps, projected, squared = squares(x)
-        squared.requires_grad_()
-        logit = torch.tensor(x[-1], requires_grad=learn)
-        total = (losses(squared, logit) * share).sum() + FLIP_PRIOR * m * 0.5 * torch.sigmoid(logit)
-        torch.autograd.backward(total)
-        assert squared.grad is not None
-        slope = (squared.grad[:, None] * projected).view(m * k, 2 * t)
-        gradient = 2 * (slope @ rows.T).view(m, k, c) + ridge * (maps - centre)
-        value = float(total.detach()) + float((ridge * (maps - centre).square()).sum()) / 2
-        return value, np.append(gradient.numpy(), float(logit.grad) if logit.grad is not None else 0.0)
-
-    start = 0.1 * rng.standard_normal((m, k, c)) if begin is None else begin.transpose(0, 2, 1)
-    kept, least = start.copy(), np.full(m, np.inf)
+    problem = Problem(data, fits, how)
+    start = 0.1 * rng.standard_normal(problem.shape) if begin is None else begin.transpose(0, 2, 1)
+    kept, least = start.copy(), np.full(len(start), np.inf)
 
     def keep_best(x: Floats) -> None:
-        loss = losses(squares(x)[2], torch.tensor(x[-1])).numpy()[:, watch].mean(axis=1)
+        loss = problem.losses(x)[:, watch].mean(axis=1)
         better = loss < least
-        least[better], kept[better] = loss[better], x[: m * k * c].reshape(m, k, c)[better]
+        least[better], kept[better] = loss[better], problem.maps(x)[better]
 
     watching = watch is not None and bool(watch.any())
     with on_one_thread():
         found = minimize(
-            objective, np.append(start, FLIP_START), jac=True, method="L-BFGS-B",
+            problem, np.append(start, FLIP_START), jac=True, method="L-BFGS-B",
             callback=keep_best if watching else None,
             options={"maxiter": how.steps, "maxcor": 20, "ftol": 1e-7, "gtol": 1e-4},
         )  # fmt: skip
-    maps = kept if watching else found.x[: m * k * c].reshape(m, k, c)
-    flip = 0.5 * expit(found.x[-1]) if learn else how.flip or 0.0
+    maps = kept if watching else problem.maps(found.x)
+    flip = 0.5 * expit(found.x[-1]) if problem.learn else how.flip or 0.0
     return maps.transpose(0, 2, 1).copy(), float(flip)
 
 
