@@ -174,7 +174,7 @@ def held_out(
     Raises:
         ValueError: Too few triplets are left outside a fold, or they tell too little.
     """
-    how = replace(how or Fit(), members=0, validation=0.0)
+    how, triplets = replace(how or Fit(), members=0, validation=0.0), np.asarray(triplets)
     rows, margins, flips, fitted = [], [], [], []
     for number, tested in enumerate(out):
         others = np.flatnonzero(~tested)
@@ -217,7 +217,7 @@ def choose_ridge(
         rng: draws the folds and where fits start.
 
     Raises:
-        ValueError: As `held_out`.
+        ValueError: As `fit_similarity` and `held_out`.
     """
     how = how or Fit()
     _, triplets = check_triplets(features, triplets)

@@ -231,8 +231,9 @@ def test_a_model_is_calibrated_by_what_was_held_out(rng) -> None:
         return float(-np.log(np.maximum(one.probability(features, test), 1e-12)).mean())
 
     assert loss(better) < 0.95 * loss(model), "it was much too sure of itself"
-    said = better.probability(features, test)
-    assert abs(said.mean() - (said > 0.5).mean()) < 0.1
+    sure = [np.maximum(p := one.probability(features, test), 1 - p).mean() for one in (better, model)]
+    accuracy = orders_right(model, features, test).mean()
+    assert abs(sure[0] - accuracy) < abs(sure[1] - accuracy) - 0.05, (sure, accuracy)
 
 
 # --- the choice of a ridge
