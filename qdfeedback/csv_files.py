@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from qdfeedback.files import write_atomic
-from qdfeedback.text_files import read_text
+from qdfeedback.text_files import beginning, read_text
+from qdfeedback.values import brief
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 
@@ -94,7 +95,7 @@ def whole_number(cell: str, where: str) -> int:
     """
     if _WHOLE.fullmatch(cell.strip()):
         return int(cell)
-    raise ValueError(f"{where}: a whole number is expected, got {cell!r}{_about(cell)}")
+    raise ValueError(f"{where}: a whole number is expected, got {brief(cell)}{_about(cell)}")
 
 
 def number(cell: str, where: str) -> float:
@@ -108,7 +109,7 @@ def number(cell: str, where: str) -> float:
     except ValueError:
         found = float("nan")
     if not abs(found) < float("inf"):
-        raise ValueError(f"{where}: a number is expected, got {cell!r}{_about(cell)}")
+        raise ValueError(f"{where}: a number is expected, got {brief(cell)}{_about(cell)}")
     return found
 
 
@@ -190,11 +191,11 @@ def _named(cell: str, needed: Sequence[str]) -> str:
 def _check_names(where: str, names: tuple[str, ...], needed: Sequence[str]) -> None:
     if missing := [name for name in needed if name not in names]:
         head = "the first line must name the columns" if all(map(_is_number, names)) else "columns are missing"
-        found = f"{', '.join(sorted(missing))} not found in {', '.join(names)}"
+        found = f"{', '.join(sorted(missing))} not found in {beginning(', '.join(names))}"
         only = f" (cells are separated by {', '.join(SEPARATORS.values())})" if len(names) == 1 else ""
         raise ValueError(f"{where}: {head}: {', '.join(needed)}; {found}{only}")
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{where}: a column stands there twice: {', '.join(map(repr, twice))}")
+        raise ValueError(f"{where}: a column stands there twice: {', '.join(brief(name) for name in twice[:3])}")
 
 
 def _too_many(row: Sequence[str], names: Sequence[str]) -> str:

@@ -171,6 +171,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not TOML: {error}") from error
 
 
+def beginning(text: str, most: int = 80) -> str:
+    """Returns the beginning of a text, on one line, for a message."""
+    plain = " ".join(text.split())
+    return plain if len(plain) <= most else f"{plain[: most - 1]}…"
+
+
 def what_it_is(content: bytes) -> str | None:
     """Returns what kind of file begins with these bytes, None where it may be text."""
     if content.startswith(b"PK\x03\x04"):

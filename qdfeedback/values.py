@@ -54,7 +54,7 @@ def texts(value: Any, name: str, *, least: int = 0) -> tuple[str, ...]:
     known: dict[str, str] = {}
     for one in value:
         if (plain := " ".join(one.split()).casefold()) in known:
-            raise ValueError(f"{name} must differ, got {known[plain]!r} and {one!r}")
+            raise ValueError(f"{name} must differ, got {brief(known[plain])} and {brief(one)}")
         known[plain] = one
     if len(value) < least:
         raise ValueError(f"{name} must be {least} or more, got {len(value)}")
@@ -102,7 +102,7 @@ def a_record(value: Any, name: str, *, known: Collection[str], needed: Collectio
         if field not in known:
             meant = get_close_matches(str(field), known, 1)
             hint = f"is {meant[0]!r} meant?" if meant else f"known are {', '.join(known)}"
-            raise ValueError(f"{name} has an unknown field {field!r}: {hint}")
+            raise ValueError(f"{name} has an unknown field {brief(field)}: {hint}")
     if missing := [field for field in needed if field not in value]:
         raise ValueError(f"{name} has no {missing[0]!r}")
     return value

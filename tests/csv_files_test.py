@@ -59,6 +59,11 @@ def test_blank_rows_and_columns_are_passed_over_and_lines_are_those_of_the_file(
         ("near,far\n1,2,x\n", r"t\.csv, line 2: 3 cells for 2 columns$"),
         ("near,far\n1,5,2,5\n", r"line 2: 4 cells for 2 columns: are decimals written with a comma\?"),
         ('near,far\n1,2\n3,"4\n5,6\n', r"t\.csv, line 3: a quote that is never closed; is the file cut off\?"),
+        (
+            "near,far" + "x" * 1000 + "\n",
+            r"line 1: columns are missing: near, far; far not found in near, farx{65,70}…$",
+        ),
+        ('near,"far\nthings"\n1,2\n', "line 1: .* far not found in near, far things$"),
         ('near,far\n1,"2" x\n', r"t\.csv, line 2: no CSV: ',' expected after '\"'"),
     ],
 )

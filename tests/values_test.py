@@ -82,6 +82,8 @@ def test_what_is_no_text_no_number_and_no_object_is_named() -> None:
         a_record([1], "one", known=("a", "b"), needed=("a",))
     with pytest.raises(ValueError, match="one has an unknown field 'answrs': is 'answers' meant"):
         a_record({"answrs": 1}, "one", known=("answers", "kind"))
+    with pytest.raises(ValueError, match=r"unknown field 'x+\.\.\.x+': known are a"):
+        a_record({"x" * 1000: 1}, "one", known=("a",))
     with pytest.raises(ValueError, match="one has no 'a'"):
         a_record({"b": 1}, "one", known=("a", "b"), needed=("a",))
     with pytest.raises(ValueError, match="got a string, '" + "x" * 39 + "…"):

@@ -177,6 +177,11 @@ def huge(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"(2, 2), }      ", b"(9999999999,2),}", 1))
 
 
+def unbalanced(path: Path) -> None:
+    np.save(path, np.ones((2, 2)))
+    path.write_bytes(path.read_bytes().replace(b"(2, 2), }", b"(2, 2  (  ", 1))
+
+
 def hostile(path: Path) -> None:
     np.save(path, np.ones((2, 2)))
     path.write_bytes(path.read_bytes().replace(b"(2, 2)", b"(-2,2)", 1))
@@ -194,6 +199,7 @@ def hostile(path: Path) -> None:
         (cut_header, "its header is damaged"),
         (two, "something else follows: save one array"),
         (huge, r"tells of 159,999,999,984: is the file cut off\?"),
+        (unbalanced, "its header is damaged: "),
         (hostile, r"its header is damaged: its shape is \(-2, 2\)"),
     ],
 )

@@ -15,6 +15,7 @@ from qdfeedback.models.calls import Prices
 from qdfeedback.models.language import Usage
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.sqlite_files import StoreError
+from tests.feedback.database_test import careless
 
 
 def used(path: Path) -> Ledger:
@@ -31,7 +32,8 @@ def whole(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
 
 
-def test_what_was_written_is_on_the_disk(tmp_path: Path) -> None:
+def test_what_was_written_is_on_the_disk(tmp_path: Path, monkeypatch) -> None:
+    careless(monkeypatch)
     ledger = used(tmp_path / "replies.db")
     for opened in (ledger._file.reading, ledger._file.writing):
         with opened() as connection:
