@@ -136,7 +136,7 @@ def test_an_archive_without_ids_is_named_with_the_remedy() -> None:
 
 
 def test_who_stops_an_experiment_while_it_loads_sees_one_line() -> None:
-    code = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    code = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"
     module = "import sys; sys.argv[0] = '-m'; import experiments; " + code
     done = subprocess.run([sys.executable, "-c", module], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr == "stopped\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from experiments import (
     qdhf_images,
 )
 from qdfeedback import files
+from qdfeedback.diversity import published
 from qdfeedback.encoders.image import ImageEmbeddings
 from qdfeedback.history import History, names_of
 from qdfeedback.models.ledger import Ledger, SpendCapError
@@ -35,10 +37,19 @@ from tests.models.faulty import Faulty, serving
 from tests.models.pipelines import stable_diffusion
 from tests.models.seeing import Seeing
 
-N, FIRST = 40, 16
+N, FIRST = 32, 16
 TINY = ["--pictures", f"{N}", "--first", f"{FIRST}", "--batch-size", "8", "--judgments", "16", "--rounds", "2",
         "--cells", "5", "--steps", "2", "--set-size", "10"]  # fmt: skip
 SEARCHES = ("qdhf", "qdhf-active", "aurora-pca", "aurora-ae", "prompt-evolution")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _opened_once():
+    """Models are opened once for all tests of this file, and the published procedure trains for a little while."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images_setup, "load_diffusion", cache(images_setup.load_diffusion))
+        patch.setattr(published, "EPOCHS", 3)
+        yield
 
 
 def images(run: Path, *arguments: str) -> dict:
@@ -97,7 +108,7 @@ def test_a_killed_run_draws_no_picture_again_and_ends_as_one_that_was_not(
 
         def stop(self, iteration: int) -> None:
             original(self, iteration)
-            if iteration == 2:
+            if iteration == 1:
                 raise KeyboardInterrupt
 
         monkeypatch.setattr(qdhf_images.ImageSearch, "checkpoint", stop)
@@ -105,7 +116,7 @@ def test_a_killed_run_draws_no_picture_again_and_ends_as_one_that_was_not(
             images(tmp_path / "killed")
         monkeypatch.undo()
     kept = len((tmp_path / "killed/shown/drawn.csv").read_text().splitlines())
-    assert kept >= FIRST + 2 * 8
+    assert N > kept >= FIRST + 8
     qdhf_images.main(["--run", str(tmp_path / "killed"), "--resume"])
     killed = json.loads((tmp_path / "killed/summary.json").read_text())
     assert killed.pop("drawn") == N - kept
@@ -156,8 +167,8 @@ def test_a_picture_that_is_not_finite_is_counted_and_nothing_else(tmp_path: Path
 
     monkeypatch.setattr(qdhf_images.images_setup.Noise, "ask", spoiled)
     summary = images(tmp_path / "r")
-    assert summary["failed"] == 3
-    assert len(Shown(tmp_path / "r/shown").names()) == N - 3
+    assert summary["failed"] == 2
+    assert len(Shown(tmp_path / "r/shown").names()) == N - 2
 
 
 @pytest.mark.parametrize(
@@ -442,7 +453,7 @@ def test_a_picture_with_no_finite_objective_enters_no_map(tmp_path: Path, monkey
 
 @pytest.mark.parametrize("method", ["qdhf", "qdhf-active"])
 def test_what_is_too_poor_is_no_elite(method: str, tmp_path: Path) -> None:
-    images(tmp_path / "r", "--method", method, "--floor", "0.75")
+    images(tmp_path / "r", "--method", method, "--floor", "0.75", "--pictures", "40")  # of fewer too few remain
     history = History(tmp_path / "r/history.arrows", names_of(tmp_path / "r/history.arrows"))
     quality = images_encoders.open_encoders(qdhf_images.Args()).qualities["clip"]
     objective = quality.score(history.sample("features")).mean

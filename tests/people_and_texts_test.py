@@ -32,7 +32,7 @@ NAMES = ("quality", "genre", "ending")
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("texts") / "run"
-    qdaif_writing.main(["--candidates", "83", "--batch-size", "40", "--first", "40", "--run", str(run)])
+    qdaif_writing.main(["--candidates", "63", "--batch-size", "30", "--first", "30", "--run", str(run)])
     return run
 
 

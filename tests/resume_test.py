@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import qdhf_arm
+from experiments import arm_report, qdhf_arm
 from qdfeedback import files, runs
 from tests.conftest import killed_on_its_way
 
@@ -30,6 +30,12 @@ SETTINGS = {
 }
 COMMON = ["--iterations", "120", "--batch-size", "40", "--checkpoint-every", "10"]
 SHORT = ["--iterations", "40", "--batch-size", "20", "--checkpoint-every", "7"]
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch) -> None:
+    """They are tested elsewhere, and take longer than the searches here."""
+    monkeypatch.setattr(arm_report, "_pictures", lambda *given: None)
 
 
 def command(run: Path, *arguments: str) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import get_args
 
@@ -33,16 +35,17 @@ from tests.conftest import killed_on_its_way
 from tests.models.faulty import Faulty, asked, serving
 
 TINY = ("--candidates", "23", "--batch-size", "10", "--first", "10")
-FAST = ("lmx-near", "guided")  # the others are slow tests
 METHODS = tuple(method for method in get_args(qdaif_writing.Method) if method != "asked")  # which needs a writer
 NAMES = ("quality", "genre", "ending")
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
-    """A finished run of lmx-near."""
+    """A finished run of lmx-near; what it said lies beside it."""
     run = tmp_path_factory.mktemp("written") / "r"
-    write(run)
+    with redirect_stdout(io.StringIO()) as said:
+        write(run)
+    run.with_name("said.txt").write_text(said.getvalue())
     return run
 
 
@@ -65,10 +68,22 @@ def rows(run: Path, names=NAMES) -> dict[str, list]:
     return {name: list(history.sample(name)) for name in ("solution", "origin", "error", "features")}
 
 
-@pytest.mark.parametrize("method", [m if m in FAST else pytest.param(m, marks=pytest.mark.slow) for m in METHODS])
-def test_every_method_on_stories(method: str, tmp_path: Path, capsys) -> None:
-    candidates = 23 if method in FAST else 63
-    summary = write(tmp_path / "r", "--method", method, "--candidates", str(candidates))
+@pytest.mark.xdist_group("written")
+def test_lmx_near_on_stories(written: Path) -> None:
+    check_run(written, "lmx-near", 23, written.with_name("said.txt").read_text())
+
+
+@pytest.mark.parametrize(
+    ("method", "candidates"),
+    [("guided", 16), *(pytest.param(one, 63, marks=pytest.mark.slow) for one in METHODS)],
+)
+def test_every_method_on_stories(method: str, candidates: int, tmp_path: Path, capsys) -> None:
+    write(tmp_path / "r", "--method", method, "--candidates", str(candidates))
+    check_run(tmp_path / "r", method, candidates, capsys.readouterr().out)
+
+
+def check_run(run: Path, method: str, candidates: int, said: str) -> None:
+    summary = summary_of(run)
     assert summary["candidates"] == candidates
     assert 3 < summary["elites"] <= summary["cells"] == 100
     assert 0 < summary["qd_score"] <= summary["elites"]
@@ -76,18 +91,24 @@ def test_every_method_on_stories(method: str, tmp_path: Path, capsys) -> None:
     assert summary["judge_agreement"] > 0.9
     assert summary["requests"] >= 7 * (candidates - 3)
     for name in ("settings.json", "history.arrows", "replies.db", "archive.npz", "archive.png", "curves.csv"):
-        assert (tmp_path / "r" / name).stat().st_size > 0
-    with (tmp_path / "r" / "elites.csv").open() as file:
+        assert (run / name).stat().st_size > 0
+    with (run / "elites.csv").open() as file:
         table = list(csv.DictReader(file))
     assert len(table) == summary["elites"]
-    page = (tmp_path / "r" / "texts.html").read_text()
+    page = (run / "texts.html").read_text()
     assert page.count("<details") == summary["elites"]
-    assert "QD score" in capsys.readouterr().out
-    origins = {str(one) for one in rows(tmp_path / "r")["origin"]}
+    assert "QD score" in said
+    origins = {str(one) for one in rows(run)["origin"]}
     assert origins == {"initial", method} | ({"few-shot"} if method.startswith("lmx") else set())
 
 
-def test_the_search_goes_on_from_its_own_texts(tmp_path: Path) -> None:
+@pytest.mark.xdist_group("written")
+def test_the_search_goes_on_from_its_own_texts(written: Path) -> None:
+    assert [str(one) for one in rows(written)["origin"][3::10]] == ["few-shot", "lmx-near"]
+
+
+@pytest.mark.slow
+def test_one_axis_of_two(tmp_path: Path) -> None:
     write(tmp_path / "r", "--axes", "ending")
     found = rows(tmp_path / "r", ("quality", "ending"))
     assert [str(one) for one in found["origin"][3::10]] == ["few-shot", "lmx-near"]
@@ -233,6 +254,7 @@ def test_a_run_that_fails_for_a_reason_of_the_servers_stops_and_names_it(finish,
         write(tmp_path / "r", "--domain", "poetry", "--method", "asked", "--candidates", "60", *to(bad))
 
 
+@pytest.mark.xdist_group("written")
 def test_a_command_names_the_flag_that_gives_room_to_think(written: Path) -> None:
     reason = "empty: thinking used up the room (thoughts: 0 tokens)"
     with pytest.raises(SystemExit, match=r"error: .*tokens\); --thoughts gives a model tokens to think in"):

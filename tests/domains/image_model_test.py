@@ -25,19 +25,22 @@ def noise(n: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((n, 4, 16, 16)).astype(np.float32)
 
 
-def test_what_a_prompt_names_is_in_the_picture(diffusion) -> None:
+@pytest.mark.parametrize("n", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_what_a_prompt_names_is_in_the_picture(n: int, diffusion) -> None:
+    """Of 200 the joint rate is known to ±3 %; 40 tell a model that draws what it is told from one that does not."""
     rng = np.random.default_rng(5)
-    prompts = [describe(random_scene(rng), rng) for _ in range(250)]
-    prompts = [prompt for prompt in prompts if len(names(prompt))][:200]  # ±3 % of the joint rate
-    found = diffusion.draw(prompts, noise(200), np.arange(200)).pixels
+    prompts = [describe(random_scene(rng), rng) for _ in range(n + n // 4)]
+    prompts = [prompt for prompt in prompts if len(names(prompt))][:n]
+    found = diffusion.draw(prompts, noise(n), np.arange(n)).pixels
     told = [list(kept(names(prompt), read(one)).values()) for prompt, one in zip(prompts, found, strict=True)]
     each = [bool(one) for row in told for one in row]
     assert np.mean(each) >= 0.9
     assert np.mean([all(map(bool, row)) for row in told]) >= 0.75  # all that it names at once
 
 
-def test_what_a_prompt_leaves_open_varies_unevenly(diffusion) -> None:
-    found = diffusion.draw(["any number of circles"] * 60, noise(60), np.arange(60)).pixels
+@pytest.mark.parametrize("n", [24, pytest.param(60, marks=pytest.mark.slow)])
+def test_what_a_prompt_leaves_open_varies_unevenly(n: int, diffusion) -> None:
+    found = diffusion.draw(["any number of circles"] * n, noise(n), np.arange(n)).pixels
     true = SceneReader().encode([Picture(one, b"") for one in found])
     entropy = {
         name: attribute_entropy(true[:, list(VALUES).index(name)], len(VALUES[name]))

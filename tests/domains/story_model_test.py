@@ -35,16 +35,17 @@ def test_it_is_small() -> None:
     assert sum(path.stat().st_size for path in Path(MODEL).rglob("*")) < 20e6
 
 
-def test_its_stories_follow_the_examples_and_parse(model: LocalModel) -> None:
+@pytest.mark.parametrize("n", [32, pytest.param(96, marks=pytest.mark.slow)])
+def test_its_stories_follow_the_examples_and_parse(n: int, model: LocalModel) -> None:
     """The rank correlation between the examples' attributes and the new text's is above 0.5, with 97.5 % confidence.
 
-    For horror and for happiness each: 96 prompts of three stories that are alike; Fisher's interval.
+    For horror and for happiness each: prompts of three stories that are alike; Fisher's interval.
     """
     rng = np.random.default_rng(5)
-    plans = [grammar.random_plan(rng) for _ in range(96)]
+    plans = [grammar.random_plan(rng) for _ in range(n)]
     lists = [[grammar.write(plan, grammar.cast(rng), rng) for _ in range(3)] for plan in plans]
-    found = model.complete([few_shot(STORIES.line, texts) for texts in lists], np.arange(96), STORIES.sampling)
-    assert found.reasons == (None,) * 96
+    found = model.complete([few_shot(STORIES.line, texts) for texts in lists], np.arange(n), STORIES.sampling)
+    assert found.reasons == (None,) * n
     read = [grammar.read(text) for text in found.texts]
     assert np.mean([one.known == 1 for one in read]) >= 0.95
     assert np.mean([one.known for one in read]) >= 0.98
@@ -52,19 +53,20 @@ def test_its_stories_follow_the_examples_and_parse(model: LocalModel) -> None:
         given = [np.mean([getattr(grammar.read(text), name) for text in texts]) for texts in lists]
         written = [getattr(one, name) for one in read]
         rho = stats.spearmanr(given, written).statistic
-        low = np.tanh(np.arctanh(rho) - 1.96 / np.sqrt(96 - 3))
+        low = np.tanh(np.arctanh(rho) - 1.96 / np.sqrt(n - 3))
         assert low > 0.5, (name, rho)
     assert np.mean([one.quality for one in read]) > 0
-    assert len(set(found.texts)) > 90
+    assert len(set(found.texts)) > 0.93 * n
 
 
-def test_of_examples_that_differ_it_writes_a_blend(model: LocalModel) -> None:
+@pytest.mark.parametrize("n", [24, pytest.param(64, marks=pytest.mark.slow)])
+def test_of_examples_that_differ_it_writes_a_blend(n: int, model: LocalModel) -> None:
     """What it writes lies nearer to their mean than they do: paired t-test, 97.5 %, for horror and for happiness each.
 
-    64 prompts of three stories that have nothing to do with each other. Who copies one of them fails.
+    Prompts of three stories that have nothing to do with each other. Who copies one of them fails.
     """
-    lists = [stories(3, 100 + seed) for seed in range(64)]
-    found = model.complete([few_shot(STORIES.line, texts) for texts in lists], np.arange(64), STORIES.sampling)
+    lists = [stories(3, 100 + seed) for seed in range(n)]
+    found = model.complete([few_shot(STORIES.line, texts) for texts in lists], np.arange(n), STORIES.sampling)
     for name in ("horror", "happy"):
         given = np.array([[getattr(grammar.read(text), name) for text in texts] for texts in lists])
         written = np.array([getattr(grammar.read(text), name) for text in found.texts])
@@ -73,18 +75,19 @@ def test_of_examples_that_differ_it_writes_a_blend(model: LocalModel) -> None:
         assert stats.ttest_rel(np.abs(written - mean), theirs, alternative="less").pvalue < 0.025, name
 
 
+@pytest.mark.parametrize("n", [50, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("writing", [STORIES, OPINIONS], ids=["stories", "opinions"])
-def test_its_judgments_agree_with_the_truth(model: LocalModel, writing: Writing) -> None:
-    """On 200 new texts, of which some are flawed; those that are a clear case one way or the other."""
+def test_its_judgments_agree_with_the_truth(model: LocalModel, writing: Writing, n: int) -> None:
+    """On new texts, of which some are flawed; those that are a clear case one way or the other."""
     rng = np.random.default_rng(6)
-    texts = stories(200, 1) if writing is STORIES else _opinions(200, rng)
+    texts = stories(n, 1) if writing is STORIES else _opinions(n, rng)
     if writing is STORIES:  # bad ones too
         texts[::2] = [text + " Chapter One. See www.tales.example for more." for text in texts[::2]]
     said = Attributes((writing.quality, *writing.axes), (model,)).encode(texts)
     true = writing.truth(texts)
     for column in range(said.shape[1]):
         clear = np.abs(true[:, column] - 0.5) > 0.3
-        assert clear.sum() > 60
+        assert clear.sum() > 0.3 * n
         agrees = (said[clear, column] > 0.5) == (true[clear, column] > 0.5)
         assert agrees.mean() >= 0.95, column
 

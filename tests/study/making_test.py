@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import qdhf_arm
+from experiments import arm_report, qdhf_arm
 from qdfeedback import files
 from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.tables import items, trials
@@ -52,9 +52,12 @@ def text_run(folder: Path, texts: list[str] = TEXTS) -> Path:
 def runs(tmp_path_factory) -> Path:
     """A folder with two finished methods: "still" with two seeds, and "moving" with one, whose arms move."""
     folder = tmp_path_factory.mktemp("runs")
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(arm_report, "_pictures", lambda *given: None)  # tested elsewhere
     for seed, more in ((0, "still/seed-0"), (1, "still/seed-1"), (2, "moving")):
         frames = ["--frames", "2"] if more == "moving" else []
         qdhf_arm.main([*TINY, *frames, "--seed", str(seed), "--run", str(folder / more)])
+    monkeypatch.undo()
     return folder
 
 

@@ -59,8 +59,9 @@ def check(rules: Study, slots: list[Slot], main: int, catch: int) -> None:
         assert np.floor(low) <= place < high, "one in each part"
 
 
-def test_what_must_hold_of_any_plan() -> None:
-    for rules, rater, main, catch in settings(1500, seed=0):
+@pytest.mark.parametrize("n", [300, pytest.param(1500, marks=pytest.mark.slow)])
+def test_what_must_hold_of_any_plan(n: int) -> None:
+    for rules, rater, main, catch in settings(n, seed=0):
         check(rules, plan(rules, rater, main=main, catch=catch), main, catch)
 
 
