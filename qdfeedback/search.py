@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 Measure = Callable[[Floats], tuple[Scores, Floats, Floats]]
 """(n, d) features → scores, (n,) objective, (n, k) measures."""
 
+_SOME = Bounds(1)
+
 
 @dataclass(frozen=True)
 class Search:
@@ -108,7 +110,7 @@ def start(
         scores = quality.score(features)
         return scores, scores.mean, np.empty((len(features), 0))
 
-    check_number(n, "n", Bounds(1), kind=int)
+    check_number(n, "n", _SOME, kind=int)
     with search.failures.watch("initial"):
         begin = search.domain.initial(n, rng) if solutions is None else solutions
     return evaluate(search, first(begin), score, first_id=0, iteration=0)
@@ -123,7 +125,7 @@ def step(
         NothingEvaluatedError: No row of the batch could be.
         ValueError: The domain or the encoder returned the wrong number of rows or columns.
     """
-    check_number(n, "n", Bounds(1), kind=int)
+    check_number(n, "n", _SOME, kind=int)
     with search.failures.watch("the generator's ask"):
         proposal = search.generator.ask(placement, n, rng)
     batch = evaluate(search, proposal, partial(measure, placement), first_id=first_id, iteration=iteration)
