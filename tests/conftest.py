@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -79,6 +80,25 @@ def a_history(path: Path, batches: int = 4, n: int = 25, seed: int = 0) -> tuple
     return history, placement
 
 
+@pytest.fixture
+def synced(monkeypatch) -> list[tuple[int, int]]:
+    """Which files and folders were made durable, in order, and how long each was then: compare with `as_they_are`."""
+    found: list[tuple[int, int]] = []
+    fsync = os.fsync
+
+    def note(handle: int) -> None:
+        found.extend(as_they_are(handle))
+        fsync(handle)
+
+    monkeypatch.setattr("os.fsync", note)
+    return found
+
+
+def as_they_are(*places: Path | int) -> list[tuple[int, int]]:
+    """Inode and length of files, 0 for a folder's length."""
+    return [(one.st_ino, 0 if stat.S_ISDIR(one.st_mode) else one.st_size) for one in map(os.stat, places)]
+
+
 def killed_on_its_way(experiment: str, arguments: Sequence[str], run: Path) -> None:
     """Starts an experiment in a process of its own, and ends it by SIGKILL once it has written two checkpoints."""
     command = [sys.executable, "-m", experiment, *arguments, "--run", str(run)]
@@ -94,4 +114,4 @@ def killed_on_its_way(experiment: str, arguments: Sequence[str], run: Path) -> N
         process.wait()
 
 
-__all__ = ["SHARED", "a_history", "arm_search", "killed_on_its_way", "on_the_arm", "start"]
+__all__ = ["SHARED", "a_history", "arm_search", "as_they_are", "killed_on_its_way", "on_the_arm", "start"]

@@ -315,4 +315,18 @@ def test_benchmarks_run(tmp_path: Path, capsys) -> None:
     assert set(json.loads((tmp_path / "loop.json").read_text())) == {"batch_100", "batch_1000", "qdhf_run"}
     small = ["--rounds", "1", "--sizes", "100", "--iterations", "10"]
     benchmark_similarity.main([*small, "--out", str(tmp_path / "fit.json")])
-    assert json.loads((tmp_path / "fit.json").read_text())["100"]["speed_up"] > 0
+    found = json.loads((tmp_path / "fit.json").read_text())["100"]
+    assert 0.7 < found["accuracy_ours"] < 0.9, "from 100 triplets about 20 angles"
+    assert found["accuracy_ensemble"] == pytest.approx(found["accuracy_ours"], abs=0.02), "an ensemble moves no map"
+    assert 0.45 < found["accuracy_published"] < found["accuracy_ours"]
+    assert f"accuracy {found['accuracy_ours']:.4f} (published {found['accuracy_published']:.4f})" in (
+        capsys.readouterr().out
+    )
+
+
+def test_what_the_fits_are_measured_on_is_judged_by_the_place_of_the_hand() -> None:
+    features = benchmark_similarity.arms(2)
+    triplets = benchmark_similarity.judged(features, 50, np.random.default_rng(0))
+    hand = features[triplets][:, :, 20:22]
+    near, far = (np.linalg.norm(hand[:, 0] - hand[:, side], axis=1) for side in (1, 2))
+    assert (near < far).all()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import gc
-import resource
 import subprocess
 import sys
 import textwrap
@@ -17,7 +16,7 @@ import pytest
 from domains.arm import ArmEncoder
 from qdfeedback.history import History, Position
 from qdfeedback.types import Batch, Proposal, Scores
-from tests.conftest import a_history
+from tests.conftest import a_history, as_they_are
 
 NAMES = ("a", "b")
 
@@ -281,10 +280,24 @@ def test_a_torn_tail_is_dropped_with_a_warning(tmp_path: Path, torn: int) -> Non
     assert len(History(history.path, NAMES)) == 205
 
 
-def test_commit_makes_every_batch_durable(tmp_path: Path) -> None:
+def test_commit_makes_every_batch_durable(tmp_path: Path, synced) -> None:
+    """The rows, then their checksums, then both names: before `append` returns, and not before the rows are there."""
     history = History(tmp_path / "h.arrows", NAMES, commit=True)
+    for first in (0, 10):
+        synced.clear()
+        history.append(batch(first, np.zeros((10, 3))))
+        assert synced == as_they_are(history.path, history.sums, tmp_path)
+        assert len(History(history.path, NAMES)) == first + 10
+
+
+def test_without_commit_rows_are_durable_once_that_is_asked_for(tmp_path: Path, synced) -> None:
+    history = History(tmp_path / "h.arrows", NAMES)
+    history.flush(sync=True)
     history.append(batch(0, np.zeros((10, 3))))
-    assert len(History(history.path, NAMES)) == 10
+    history.flush()
+    assert synced == []
+    assert history.flush(sync=True) == Position(10, history.path.stat().st_size)
+    assert synced == as_they_are(history.path, history.sums, tmp_path)
 
 
 def test_foreign_files_are_named(tmp_path: Path) -> None:
@@ -351,7 +364,10 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(tmp_path: Path) -> None
     out = subprocess.run(run, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]).stdout
     assert out.count(f"[Errno {errno.EFBIG}] cannot append to {path}") == 2
     assert out.split()[-2:] == ["100", "250"], "once there is room again, all that waited is written"
-    assert resource  # the limit was set in the other process
+    again = History(path, NAMES)
+    again.check()
+    assert again.damage() is None
+    np.testing.assert_array_equal(again.take(np.arange(250), "features")[:, 1], np.arange(250) * 10)
 
 
 def test_memory_does_not_grow_with_the_run(tmp_path: Path) -> None:

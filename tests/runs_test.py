@@ -13,7 +13,7 @@ from qdfeedback.diversity.linear import Linear
 from qdfeedback.history import History
 from qdfeedback.run_settings import read_settings
 from qdfeedback.search import step
-from tests.conftest import arm_search, on_the_arm
+from tests.conftest import arm_search, as_they_are, on_the_arm
 
 NAMES = ArmEncoder.names
 
@@ -80,11 +80,35 @@ def test_without_any_checkpoint_a_run_starts_over(tmp_path: Path) -> None:
     assert len(History(run.path / "history.cut-1.arrows", NAMES)) == 100
 
 
-def test_what_a_kill_at_birth_leaves_is_no_obstacle(tmp_path: Path) -> None:
-    (tmp_path / "r").mkdir()
-    (tmp_path / "r/.settings.json.1234.part").write_text("{")
-    runs.clear(tmp_path / "r")
-    runs.create(tmp_path / "r", {}, NAMES)
+def test_a_checkpoint_is_written_once_what_it_counts_on_is_durable(tmp_path: Path, synced) -> None:
+    """The history, its checksums and their names, then the checkpoint and its name."""
+    run, parts = a_run(tmp_path / "r", 1)
+    run.history.append(
+        step(parts["search"], parts["placement"], n=20, first_id=20, iteration=1, rng=np.random.default_rng(1))
+    )
+    synced.clear()
+    run.checkpoint(1, *runs.capture(parts["placement"], parts["search"].generator, parts["rng"]))
+    newest = max((run.path / "checkpoints").iterdir())
+    assert synced == as_they_are(run.history.path, run.history.sums, run.path, newest, newest.parent)
+
+
+@pytest.mark.parametrize("left", [".settings.json.1234.part", "process.json", "lock"])
+def test_what_a_kill_at_birth_leaves_is_no_obstacle(left: str, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    folder.mkdir()
+    (folder / left).write_text("{")
+    runs.clear(folder)
+    run = runs.create(folder, {"seed": 7}, NAMES)
+    assert read_settings(folder) == {"seed": 7}
+    run.save_summary({})
+    runs.clear(folder)
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / f"{left}.txt").write_text("{")  # which no run writes
+    with pytest.raises(ValueError, match="r holds no run"):
+        runs.clear(folder)
+    with pytest.raises(runs.NotEmptyError, match="r is not empty"):
+        runs.create(folder, {}, NAMES)
 
 
 def test_an_edited_model_is_named_and_the_checkpoint_before_is_used(tmp_path: Path) -> None:

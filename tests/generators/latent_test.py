@@ -46,7 +46,11 @@ def test_variance_over_generations(keep: bool) -> None:
 
 
 def test_a_step_of_one_is_new_noise_and_others_are_refused() -> None:
-    Noise(1.0, initial)
+    parents = np.full((2, *SHAPE), 1000, dtype=np.float32)
+    drawn = np.random.default_rng(3).standard_normal(parents.shape, dtype=np.float32)
+    np.testing.assert_array_equal(Noise(1.0, initial).step(parents, np.random.default_rng(3)), drawn)
+    added = Noise(1.0, initial, keep_variance=False).step(parents, np.random.default_rng(3))
+    np.testing.assert_array_equal(added, parents + drawn)
     for sigma in (0.0, 1.2):
         with pytest.raises(ValueError, match="sigma must be above 0 and at most 1"):
             Noise(sigma, initial)

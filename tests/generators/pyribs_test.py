@@ -152,8 +152,16 @@ def test_a_part_of_a_mixture_may_fail_altogether() -> None:
     proposal = mixture.ask(place, N, rng)
     valid = np.arange(N) < 15  # the strategy's five rows are not
     nan = np.where(valid, 1.0, np.nan)
+    before, _ = mixture.generators[1].state()
     mixture.tell(proposal, Outcome(valid.astype(int), nan, nan, np.stack([nan, nan], axis=1), valid))
-    mixture.ask(place, N, rng)
+    after, _ = mixture.generators[1].state()
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], value, err_msg=f"{name}: there is nothing to learn from")
+    again = mixture.ask(place, N, rng)
+    assert np.isfinite(again.solutions).all()
+    assert again.origin.tolist() == proposal.origin.tolist(), "its share of the batch is what it was"
+    assert not np.array_equal(again.solutions, proposal.solutions)
 
 
 def test_gaussian_mutates_solutions_not_ids(tmp_path) -> None:

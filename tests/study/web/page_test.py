@@ -255,8 +255,15 @@ def test_the_owner_sees_how_it_goes(tmp_path: Path) -> None:
     assert owner.send("owner-login", token=token).url.path == "/owner"
     assert "PROLIFIC_PID" in owner.page.text
     assert "<strong>4</strong>answers" in owner.page.text.replace("\n", "")
-    assert "Krippendorff" in owner.get("/report").text or "One person" in owner.page.text
+    alone = owner.get("/report").text
+    assert "One person answered: nothing here can be generalised." in alone
+    assert "Krippendorff" not in alone
     assert owner.get("/report.json").json()["answers"]["kinds"]["main"] == 4
+    Visitor(app).join().answer_all(left)
+    together = owner.get("/report").text
+    assert "Krippendorff" in together, "the report is made anew"
+    assert "One person" not in together
+    assert owner.get("/report.json").json()["answers"]["kinds"]["main"] == 8
 
 
 def test_a_picture_that_is_gone_leaves_its_page_alone(tmp_path: Path) -> None:
