@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import zlib
 from pathlib import Path
 
@@ -186,28 +185,6 @@ def test_a_history_of_another_run_beside_these_sums_is_noticed(whole: Path, tmp_
     history = History(whole, NAMES)
     history.check()
     assert history.damage() is not None
-
-
-def test_a_commit_syncs_rows_then_sums_then_the_folder(tmp_path: Path, monkeypatch) -> None:
-    done: list[str] = []
-    fsync = os.fsync
-
-    def synced(handle: int) -> None:
-        is_folder = stat.S_ISDIR(os.fstat(handle).st_mode)
-        done.append("folder" if is_folder else Path(os.readlink(f"/proc/self/fd/{handle}")).name)
-        fsync(handle)
-
-    monkeypatch.setattr(os, "fsync", synced)
-    history = History(tmp_path / "h.arrows", NAMES, commit=True)
-    history.append(batch(0, np.zeros((2, 3))))
-    assert done == ["h.arrows", "h.sums", "folder"]
-    done.clear()
-    lazy = History(tmp_path / "lazy.arrows", NAMES)
-    lazy.append(batch(0, np.zeros((2, 3))))
-    lazy.flush()
-    assert done == []
-    lazy.flush(sync=True)
-    assert done == ["lazy.arrows", "lazy.sums", "folder"]
 
 
 def test_what_is_put_aside_is_durable_before_anything_is_cut(whole: Path, monkeypatch) -> None:

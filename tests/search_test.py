@@ -105,6 +105,50 @@ def test_bad_candidates_are_kept_in_the_history_and_never_placed(tmp_path: Path,
     assert np.array_equal(np.sort(elites(fresh).ids), np.sort(elites(true_placement).ids))
 
 
+class HalfBlind:
+    """Knows the first measure of each candidate, and the second where column 1 is 0.5 at most."""
+
+    def project(self, features):
+        known = np.stack([np.ones(len(features), dtype=bool), features[:, 1] <= 0.5], axis=1)
+        return np.where(known, features[:, 20:22], np.nan)
+
+
+def test_what_has_an_objective_and_lacks_a_measure_is_not_valid(tmp_path: Path, true_placement: Placement) -> None:
+    blind = replace(true_placement, diversity=HalfBlind())
+    batch = step(arm_search(), blind, n=40, first_id=0, iteration=0, rng=np.random.default_rng(0))
+    bad = batch.features[:, 1] > 0.5
+    assert 0 < bad.sum() < 40
+    assert np.isfinite(batch.objective).all()
+    assert np.isfinite(batch.measures[:, 0]).all()
+    assert batch.valid.tolist() == (~bad).tolist()
+    reason = "could not be measured: score or measures not finite"
+    assert list(batch.errors) == [reason if lacks else None for lacks in bad]
+    assert set(elites(blind).ids) <= set(batch.ids[~bad])
+    history = History(tmp_path / "h.arrows", ArmEncoder.names)
+    history.append(batch)
+    again = replace(on_the_arm(), diversity=HalfBlind())
+    done = refresh(history, again)
+    assert (done.rows, done.valid) == (40, 40 - bad.sum())
+    assert sorted(elites(again).ids) == sorted(elites(blind).ids)
+
+
+def test_a_generator_is_told_what_became_of_what_it_was_asked_for(true_placement: Placement) -> None:
+    class Listening(Gaussian):
+        def tell(self, proposal, outcome) -> None:
+            told.append((proposal, outcome))
+
+    told: list = []
+    search = arm_search(generator=Listening(0.1, Arm().initial), domain=Broken("nan"))
+    batch = step(search, true_placement, n=40, first_id=0, iteration=0, rng=np.random.default_rng(0))
+    ((proposal, outcome),) = told
+    assert proposal is batch.proposal
+    assert 0 < batch.valid.sum() < 40
+    for name in ("valid", "objective", "measures"):
+        np.testing.assert_array_equal(getattr(outcome, name), getattr(batch, name))
+    assert (outcome.status[batch.valid] == 2).any(), "the archive was empty"
+    assert not outcome.status[~batch.valid].any()
+
+
 def test_a_batch_without_a_valid_row_is_one_clear_line(true_placement: Placement) -> None:
     search = arm_search(domain=Broken("raises always"))
     with pytest.raises(RuntimeError, match=r"none of the 10 candidates of iteration 3 .* no arm at all"):
