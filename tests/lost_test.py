@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from qdfeedback.feedback.store import Store
 from qdfeedback.refits import read_refits
 from qdfeedback.run_settings import read_settings, write_settings
 from qdfeedback.runs import LostError
-from qdfeedback.search import step
 from tests.feedback.fingerprints_test import answered
 from tests.runs_test import NAMES, a_run
 
@@ -206,16 +204,3 @@ def test_a_finished_run_lets_go_of_its_folder(tmp_path: Path) -> None:
     run.save_summary({})
     with (run.path / "lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def test_a_checkpoint_syncs_history_then_models_are_named_then_itself(tmp_path: Path, monkeypatch) -> None:
-    run, parts = a_run(tmp_path / "r", 0)
-    done: list[str] = []
-    fsync = os.fsync
-    named = lambda handle: done.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name) or fsync(handle)  # noqa: E731
-    run.history.append(step(parts["search"], parts["placement"], n=5, first_id=0, iteration=0, rng=parts["rng"]))
-    monkeypatch.setattr(os, "fsync", named)
-    run.checkpoint(0, *runs.capture(parts["placement"], parts["search"].generator, parts["rng"]))
-    assert done[:2] == ["history.arrows", "history.sums"]
-    assert done[3].startswith(".000000000-")
-    assert done[-1] == "checkpoints"
