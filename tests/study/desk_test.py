@@ -102,6 +102,21 @@ def test_what_somebody_has_answered_is_not_asked_of_them_again(room) -> None:
     assert sorted([*seen, shown.trial_id]) == ["t0", "t1", "t2", "t3"]
 
 
+def test_what_is_hidden_from_somebody_is_what_they_have_not_answered(room) -> None:
+    """Somebody who comes back is warned again, and may choose otherwise than the first time."""
+    found = room(4, sensitive="Spiders.")
+    rater = found.joined("a", filtered=False)
+    shown = found.desk.next(rater)
+    found.desk.answer(rater, shown, "left", response_ms=None)
+    wary = replace(found.again("a"), filtered=True)
+    found.desk.allotment.hide(wary)
+    assert len(found.rows(assignments)) == 4, "nothing is marked"
+    found.change(sa.update(items).values(sensitive=1))
+    found.desk.allotment.hide(wary)
+    assert [(row["trial_id"], row["answered"]) for row in found.rows(assignments)] == [(shown.trial_id, True)]
+    assert found.desk.progress(wary) == (1, 1)
+
+
 # --- whose it is
 
 

@@ -15,6 +15,7 @@ from qdfeedback.shown import Shown
 from qdfeedback.study.exchange import training
 from qdfeedback.study.exchange.export_jspsych import LIBRARY
 from qdfeedback.study.exchange.exports import FORMATS, Jspsych, Training, export
+from qdfeedback.study.exchange.records import write_jsonl
 from qdfeedback.study.settings import Question
 from tests.study.small_study import HOSTILE, Small, small_study
 
@@ -147,6 +148,15 @@ def test_trl_has_the_same_columns_in_all_lines(small: Small, tmp_path: Path) -> 
         {"prompt": "", "chosen": "=cmd|calc", "rejected": HOSTILE},
         {"prompt": "A tale.", "chosen": "+two", "rejected": "=cmd|calc"},
     ]
+
+
+def test_a_record_is_a_line_to_every_reader(tmp_path: Path) -> None:
+    """Some take what JSON may hold as it is for the end of a line, as Python's own `splitlines` does."""
+    said = ["a\u2028b", "c\u2029d", "e\x85f", "g\nh\r\ni é 🙂"]
+    write_jsonl(tmp_path / "said.jsonl", [{"text": text} for text in said])
+    text = (tmp_path / "said.jsonl").read_bytes().decode()
+    assert [json.loads(line)["text"] for line in text.splitlines()] == said
+    assert "é 🙂" in text
 
 
 def test_a_picture_is_no_prompt_of_trl(small: Small, tmp_path: Path) -> None:
