@@ -149,6 +149,7 @@ def test_guesswork_is_not_learned_by_heart(rng) -> None:
     features, triplets, _ = world(rng, n=200, d=30, t=90, flip=0.5)
     for folds in (judgment_folds(triplets, 5, rng), item_folds(triplets, 8, rng)):
         assert held_out(features, triplets, folds, how=QUICK, rng=rng).right.mean() < 0.66
+    assert (cross_fitted(features, triplets, np.arange(90), how=QUICK, rng=rng) > 0.5).mean() < 0.66
     assert orders_right(fit_similarity(features, triplets, how=QUICK, rng=rng), features, triplets).mean() > 0.85
 
 

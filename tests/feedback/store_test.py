@@ -135,6 +135,28 @@ def test_triplets_of_people_alone(tmp_path: Path) -> None:
     assert len(store.triplets("s")) == 3
     assert store.triplets("s", people_without=()).items[:, 0].tolist() == [0, 1]
     assert store.triplets("s", people_without=("careless",)).items.tolist() == [[0, 4, 5]]
+    assert store.triplets("s", without=("careless", "s")).items[:, 0].tolist() == [0, 2], "a person was called careless"
+
+
+def test_only_what_has_no_answer_is_asked(tmp_path: Path) -> None:
+    """A run that goes on asks again: models cost money, and a person is not asked twice."""
+
+    class Asked:
+        kind, name = "model", "m"
+
+        def answer(self, queries: Queries, shown: np.ndarray) -> Answers:
+            asked.append((queries.uids.tolist(), queries.purpose.tolist(), shown.tolist()))
+            return answers([-1] * len(queries))
+
+    asked: list = []
+    store, shown = Store(tmp_path / "judgments.db"), np.arange(12.0).reshape(4, 3, 1)
+    store.add("s", Queries(*(part[[1, 3]] for part in vars(queries(4)).values())), answers([0, -1]), ME)
+    for _ in range(2):
+        store.ask("s", queries(4), shown, Asked())
+    assert asked == [(["b/0", "b/2"], ["random", "random"], shown[[0, 2]].tolist())]
+    assert [row["trial_id"] for row in store.records("s")] == ["b/1", "b/3", "b/0", "b/2"]
+    store.ask("other study", queries(1), shown[:1], Asked())
+    assert len(asked) == 2
 
 
 def test_a_path_may_look_like_a_part_of_a_url(tmp_path: Path) -> None:
