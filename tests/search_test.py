@@ -239,6 +239,20 @@ def test_what_is_not_good_enough_is_no_elite(tmp_path: Path, true_placement: Pla
     assert len(rebuild(history, on_the_arm(), on_the_arm().archive).archive) > len(found)
 
 
+def test_what_is_just_good_enough_is_an_elite(tmp_path: Path) -> None:
+    history, _ = a_history(tmp_path, batches=1)
+    objective = measure(on_the_arm(), history.sample("features"))[1]
+    best = int(objective.argmax())
+    strict = replace(on_the_arm(), least=float(objective[best]))
+    refresh(history, strict)
+    assert elites(strict).ids.tolist() == [best]
+    again = replace(on_the_arm(), least=float(objective[best]))
+    proposal = Gaussian(0.1, Arm().initial).ask(again, 25, np.random.default_rng(0))
+    batch = evaluate(arm_search(), proposal, lambda f: measure(again, f), first_id=0, iteration=0)
+    assert batch.objective[best] == objective[best], "as in the history"
+    assert np.flatnonzero(insert(again, batch).status).tolist() == [best]
+
+
 def test_refresh_counts_what_is_clipped(tmp_path: Path, true_placement: Placement) -> None:
     history, _ = a_history(tmp_path)
     tight = replace(true_placement, archive=archives.grid(10, (5, 5))(RANGES / 10, 0))

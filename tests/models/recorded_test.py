@@ -144,6 +144,20 @@ def test_a_wish_is_read_of_whatever_failed() -> None:
         assert caught.value.wait == 7
 
 
+def test_calls_in_vain_end_a_run_only_where_none_between_them_is_answered(clock: Clock, tmp_path: Path) -> None:
+    def complete(name: str, *says: Reply | BaseException):
+        client = Client(clock, *says)
+        model = record_client(client, Ledger(tmp_path / name), Patience(concurrency=1, attempts=1))
+        return lambda: model.complete([f"{i}" for i in range(len(says))], np.arange(len(says)), Sampling(20))
+
+    few = [busy()] * (recorded.MANY - 1)
+    found = complete("now and then", *few, Reply("yes"), *few, Reply("yes"), *few)()
+    assert [text for text in found.texts if text] == ["yes", "yes"]
+    assert set(found.reasons) == {None, "no reply: HTTP 429"}
+    with pytest.raises(RuntimeError, match=r"8 in a row; the last: no reply: HTTP 429"):
+        complete("never", Reply("yes"), *few, busy(), Reply("yes"))()
+
+
 # --- money
 
 
