@@ -211,6 +211,23 @@ def test_trials_are_held_while_somebody_is_there_and_no_longer(room) -> None:
     assert [row["kind"] for row in found.rows(judgments)] == ["surplus"], "and does not count"
 
 
+def test_who_was_away_keeps_what_nobody_took_meanwhile(room) -> None:
+    """Where it stood in their order, and on its sides: some of it they may have seen."""
+    found = room(4)
+    away = found.joined("a")
+    found.desk.next(away)
+    planned = {(row["trial_id"], row["position"], row["swapped"]) for row in found.rows(assignments)}
+    found.clock.now += 60 * found.place.study.lease_minutes + 1
+    other = found.joined("b")
+    taken = found.desk.next(other)
+    found.desk.answer(other, taken, "left", response_ms=None)
+    found.register.leave(found.again("b"))
+    found.desk.next(found.again("a"))
+    rows = [row for row in found.rows(assignments) if row["rater_id"] == away.rater_id]
+    kept = {(row["trial_id"], row["position"], row["swapped"]) for row in rows}
+    assert kept == {one for one in planned if one[0] != taken.trial_id}
+
+
 def test_a_late_answer_counts_where_nobody_took_the_trial(room) -> None:
     found = room(4)
     found.joined("a")
