@@ -312,3 +312,18 @@ def test_people_as_annotators_publish_and_never_answer(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="2 of 2 questions are not asked: candidates 0, 1, 2, 3, 4 cannot be shown"):
         People(store, "other", lambda ids: {}).answer(queries, None)
     assert store.asked("other") == 0
+
+
+def test_a_study_that_has_a_last_question_is_not_finished_before(tmp_path: Path) -> None:
+    """Only a live study's page has such a button; a code for the platform must not be had without the work."""
+    place, app = opened(tmp_path, practice=0)
+    person = Visitor(app).join()
+    person.get("/task")
+    person.answer("left")
+    form = person.form("answer")
+    person.page = person.client.post("/finish", data={"token": form.fields["token"]})
+    assert person.where == "/task"
+    (row,) = place.database.rows(sa.select(raters))
+    assert (row["stage"], row["finished_utc"]) == ("trials", None)
+    assert len(person.answer_all(left)) == 3
+    assert person.where == "/done"
