@@ -23,6 +23,7 @@ from qdfeedback.values import brief
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 
+_NAMES = "a line with the names of the columns is expected"
 _FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]|'*[\t\r\n]")
 _FIRST = re.compile(r"sep=([,;\t|])\r?\n", re.IGNORECASE)  # Excel's own way of naming the separator
 _WHOLE = re.compile(r"[+-]?[0-9]{1,400}", re.ASCII)
@@ -74,15 +75,17 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> Table:
     path = Path(path)
     text = read_text(path, newlines=False)
     if not text.strip(" ,;\t\r\n"):
-        raise ValueError(f"{path} is empty: a line with the names of the columns is expected")
+        raise ValueError(f"{path} is empty: {_NAMES}")
     if text.lstrip()[:1] == "<":
         raise ValueError(f"{path} is a web page or XML, a table with columns is expected")
     told = _FIRST.match(text)
     separator = told[1] if told else max(SEPARATORS, key=lambda one: _fit(text, one, needed, path))
-    line, cells = next(_rows(text, separator, path))
+    line, cells = next(_rows(text, separator, path), (0, []))
     names = tuple(_named(cell, needed) for cell in cells)
-    while not names[-1]:  # spreadsheets write separators as far as anything ever stood
+    while names and not names[-1]:  # spreadsheets write separators as far as anything ever stood
         names = names[:-1]
+    if not names:
+        raise ValueError(f"{path} is empty: {_NAMES}")
     _check_names(f"{path}, line {line}", names, needed)
     return Table(path, names, separator, text)
 

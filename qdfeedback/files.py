@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qdfeedback.text_files import read_text
+from qdfeedback.array_files import array_from, read_header
+from qdfeedback.text_files import beginning, read_text
 
 _META = "meta.json"
 _PART = re.compile(r"\.(\d+)\.part")
@@ -190,7 +191,7 @@ def unpack(content: bytes, name: str) -> tuple[Arrays, dict[str, Any]]:
         return {entry.removesuffix(".npy"): npy_array(body) for entry, body in bodies.items()}, meta
     except Exception as error:  # readers of zip, JSON and headers raise whatever a damaged byte leads them to
         why = f"there is no {error} in it" if isinstance(error, KeyError) else error
-        raise ValueError(f"{name} is damaged or not one of ours: {why}") from error
+        raise ValueError(f"{name} is damaged or not one of ours: {beginning(str(why), 250)}") from error
 
 
 def read_packed(path: Path | str, build: Callable[[Arrays, dict[str, Any]], T], *, kind: str = "") -> T:
@@ -207,12 +208,12 @@ def read_packed(path: Path | str, build: Callable[[Arrays, dict[str, Any]], T], 
     """
     arrays, meta = unpack(Path(path).read_bytes(), str(path))
     if kind and meta.get("model") != kind:
-        raise ValueError(f"{path} holds a {meta.get('model')} model, expected {kind}")
+        raise ValueError(f"{path} holds a {beginning(str(meta.get('model')), 40)} model, expected {kind}")
     try:
         return build(arrays, meta)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         why = f"there is no {error} in it" if isinstance(error, KeyError) else error
-        raise ValueError(f"{path} is damaged or not one of ours: {why}") from error
+        raise ValueError(f"{path} is damaged or not one of ours: {beginning(str(why), 250)}") from error
 
 
 def _check_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
@@ -231,22 +232,13 @@ def npy_array(body: bytes) -> NDArray[Any]:
         ValueError: It is no such file, or has not the size that its header says.
     """
     stream = io.BytesIO(body)
-    version = np.lib.format.read_magic(stream)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-    if read is None:
-        raise ValueError(f"an array of format {version} in place of (1, 0) or (2, 0)")
-    shape, in_columns, dtype = read(stream)
+    shape, in_columns, dtype = read_header(stream)
     start, count = stream.tell(), math.prod(shape)
-    if dtype.hasobject:
-        raise ValueError("an array of objects: they are not loaded")
-    if min(shape, default=0) < 0 or count * dtype.itemsize != len(body) - start or count > len(body):
+    if count * dtype.itemsize != len(body) - start or count > len(body):
         raise ValueError(
             f"an array of {len(body) - start} bytes, its header says {dtype} {shape}: {count * dtype.itemsize}"
         )
-    if not dtype.itemsize:
-        return np.empty(shape, dtype)
-    flat = np.frombuffer(body, dtype, count, start)
-    return flat.reshape(shape[::-1]).T.copy(order="F") if in_columns else flat.reshape(shape).copy()
+    return array_from(body[start:], shape, dtype, in_columns=in_columns)
 
 
 def digest(content: bytes) -> str:

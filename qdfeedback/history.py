@@ -34,7 +34,17 @@ from qdfeedback.history_parts import (
     read_sums,
     schema_line,
 )
-from qdfeedback.history_rows import FORMAT, Waiting, array_of, in_memory, schema_of
+from qdfeedback.history_rows import (
+    FORMAT,
+    Waiting,
+    array_of,
+    check_columns,
+    in_memory,
+    is_full,
+    names_in,
+    schema_of,
+)
+from qdfeedback.text_files import beginning
 from qdfeedback.types import Batch, Ints
 
 FLUSH_ROWS = 8192
@@ -74,6 +84,7 @@ class History:
         self._parts: list[Part] = []  # row after row, as far as all are there
         self._starts: list[int] = []  # first row of each
         self._checked: set[int] = set()  # offsets of those that were compared with their checksums
+        self._whole: set[int] = set()  # offsets of those whose columns were looked at
         self._damaged: list[Part] = []  # not what was written
         self._beyond: list[Part] = []  # whole, after what is damaged
         self._rows = 0  # on disk
@@ -215,8 +226,12 @@ class History:
         if position.bytes > self._bytes or position.rows > self._rows:
             why = self.damage() or "the file was cut or replaced"
             raise ValueError(f"{self.path} holds {self._rows} candidates, the checkpoint needs {position.rows}: {why}")
-        if position.bytes not in (0, *(part.offset + part.size for part in self._parts)):
-            raise ValueError(f"{self.path} has no part that ends at byte {position.bytes}: the file was replaced")
+        ends = {0: 0} | {part.offset + part.size: part.start + part.rows for part in self._parts}
+        if ends.get(position.bytes) != position.rows:
+            raise ValueError(
+                f"{self.path} has no part that ends at byte {position.bytes} with row {position.rows}: the file was "
+                "replaced"
+            )
         self._filling = None
         keep, aside = [part for part in self._parts if part.start < position.rows], None
         if self.path.exists():
@@ -334,7 +349,14 @@ class History:
             self._checked.add(part.offset)
         with pa.memory_map(str(self.path)) as file:
             file.seek(part.offset)
-            return pa.ipc.read_record_batch(pa.ipc.read_message(file), self._schema)
+            try:
+                rows = pa.ipc.read_record_batch(pa.ipc.read_message(file), self._schema)
+            except UNREADABLE as error:
+                raise DamagedHistoryError(f"{self.path} is damaged: {beginning(str(error), 200)}") from error
+        if part.offset not in self._whole and not is_full(rows, part.rows):
+            raise DamagedHistoryError(f"{self.path} is damaged: candidates from {part.start} on lack what all have")
+        self._whole.add(part.offset)
+        return rows
 
     # --- what is whole
 
@@ -412,7 +434,7 @@ class History:
                 self._check(schema)
                 return schema, len(noted.schema), True
             if not ours:
-                raise ValueError(f"{self.path} is not a history: {error}") from error
+                raise ValueError(f"{self.path} is not a history: {beginning(str(error), 200)}") from error
             return None
         with self.path.open("rb") as file:
             damaged = bool(noted.schema) and file.read(len(noted.schema)) != noted.schema
@@ -422,10 +444,16 @@ class History:
         return schema, len(noted.schema) if damaged else begin, damaged
 
     def _check(self, schema: pa.Schema) -> None:
-        found = (schema.metadata or {}).get(b"format", b"none").decode()
+        found = (schema.metadata or {}).get(b"format", b"none").decode(errors="replace")
         if found != FORMAT:
-            raise ValueError(f"{self.path} has history format {found}, this version reads format {FORMAT}")
-        names = tuple(json.loads(schema.metadata[b"feature_names"]))
+            raise ValueError(
+                f"{self.path} has history format {beginning(found, 40)}, this version reads format {FORMAT}"
+            )
+        try:
+            names = names_in(schema)
+            check_columns(schema, len(names))
+        except ValueError as error:
+            raise ValueError(f"{self.path} is not a history: {beginning(str(error), 200)}") from error
         if names != self.names:
             raise ValueError(f"{self.path} has other feature columns than expected: {_difference(names, self.names)}")
 
@@ -454,6 +482,6 @@ def names_of(path: Path) -> tuple[str, ...]:
     try:
         with pa.memory_map(str(path)) as file:
             schema = pa.ipc.read_schema(pa.ipc.read_message(file))
-        return tuple(json.loads(schema.metadata[b"feature_names"]))
-    except (pa.ArrowInvalid, OSError, EOFError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a history: {error}") from error
+        return names_in(schema)
+    except (*UNREADABLE, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a history: {beginning(str(error), 200)}") from error

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 _BEGIN = b"\xff\xff\xff\xff"  # of every Arrow message
 _LONGEST = 2**26  # bytes of a message's own header
+_MOST = 2**62  # of a number in the file of checksums
 UNREADABLE = (pa.ArrowException, OSError, EOFError, ValueError, UnicodeDecodeError)
 
 
@@ -83,10 +84,14 @@ def read_sums(path: Path) -> Sums:
             first, *rest = text.split(",")
             if first == "columns":
                 schema = base64.b64decode(rest[0], validate=True)
+                pa.ipc.read_schema(pa.py_buffer(schema))
             else:
                 part = Part(int(first), int(rest[0]), int(rest[1]), int(rest[2]), int(rest[3], 16))
+                if min(part.start, part.rows - 1, part.offset - 1, part.size - 1) < 0 or part.size > _MOST:
+                    raise ValueError(line)
                 parts[part.offset] = part
-        except (ValueError, IndexError, binascii.Error):
+        except (*UNREADABLE, IndexError, binascii.Error):
+            schema = b"" if text.startswith("columns,") else schema
             damaged += 1
     return Sums(schema, parts, damaged + bool(torn))
 
@@ -123,7 +128,10 @@ def _read(path: Path, schema: pa.Schema, offset: int) -> Part | None:
         try:
             batch = pa.ipc.read_record_batch(pa.ipc.read_message(file), schema)
             batch.validate(full=True)
-            return Part(batch.column("id")[0].as_py(), batch.num_rows, offset, file.tell() - offset, None)
+            first = batch.column("id")[0].as_py()
+            if type(first) is not int or first < 0:
+                return None
+            return Part(first, batch.num_rows, offset, file.tell() - offset, None)
         except (*UNREADABLE, IndexError, KeyError, TypeError):
             return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,16 +28,9 @@ def schema_of(solutions: Solutions, names: Sequence[str]) -> pa.Schema:
     else:
         shape = None if is_text(sample.dtype) else shape
         solution = _column(sample.dtype, shape)
+    fixed = _fixed_columns(len(names))
     return pa.schema(
-        [
-            pa.field("id", pa.int64()),
-            pa.field("iteration", pa.int32()),
-            pa.field("parents", pa.list_(pa.int64())),
-            pa.field("origin", pa.string()),
-            pa.field("solution", solution),
-            pa.field("features", pa.list_(pa.float32(), len(names))),
-            pa.field("error", pa.string()),
-        ],
+        [*fixed[:4], ("solution", solution), *fixed[4:]],
         metadata={"format": FORMAT, "solution_shape": json.dumps(shape), "feature_names": json.dumps(list(names))},
     )
 
@@ -58,6 +52,70 @@ def _column(dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> pa.DataType:
         return pa.string()
     value = pa.from_numpy_dtype(dtype)
     return pa.list_(value, int(np.prod(shape))) if shape else value
+
+
+def names_in(schema: pa.Schema) -> tuple[str, ...]:
+    """Returns the names of the features that a file's columns tell.
+
+    Raises:
+        ValueError: They tell none.
+    """
+    try:
+        names = json.loads((schema.metadata or {})[b"feature_names"])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise ValueError("its columns name no features") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("its columns name no features")
+    return tuple(names)
+
+
+def check_columns(schema: pa.Schema, features: int) -> None:
+    """Refuses columns of a file that are not those of `schema_of`.
+
+    Raises:
+        ValueError: One is missing or of another type, or the shape of a solution is not that of its column.
+    """
+    wanted = _fixed_columns(features)
+    if schema.names != [*(name for name, _ in wanted[:4]), "solution", *(name for name, _ in wanted[4:])]:
+        raise ValueError(f"its columns are {', '.join(schema.names)}")
+    for name, kind in wanted:
+        if schema.field(name).type != kind:
+            raise ValueError(f"its column {name} is {schema.field(name).type} in place of {kind}")
+    try:
+        shape, column = json.loads(schema.metadata[b"solution_shape"]), schema.field("solution").type
+        parts = shape if isinstance(shape, dict) else {"": shape}
+        kinds = [part.type for part in column] if isinstance(shape, dict) else [column]
+        if isinstance(shape, dict) and [part.name for part in column] != list(shape):
+            raise ValueError
+        if not all(_goes_with(kind, one) for kind, one in zip(kinds, parts.values(), strict=True)):
+            raise ValueError
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError("the shape of its solutions is not that of their column") from error
+
+
+def _goes_with(kind: pa.DataType, shape: Any) -> bool:
+    """True where a column can hold values of a shape; None is text."""
+    if shape is None:
+        return bool(pa.types.is_string(kind))
+    if not isinstance(shape, list) or not all(type(one) is int and one >= 0 for one in shape):
+        return False
+    values = kind.value_type if pa.types.is_fixed_size_list(kind) else kind
+    fits = kind.list_size == math.prod(shape) if pa.types.is_fixed_size_list(kind) else not shape
+    return fits and bool(pa.types.is_integer(values) or pa.types.is_floating(values) or pa.types.is_boolean(values))
+
+
+def is_full(rows: pa.RecordBatch, count: int) -> bool:
+    """True where a part has its rows, and nothing is missing in them that every candidate has."""
+    here = (rows.column(name) for name in ("id", "iteration", "parents", "origin", "features"))
+    return rows.num_rows == count and not any(column.null_count for column in here)
+
+
+def _fixed_columns(features: int) -> list[tuple[str, pa.DataType]]:
+    """Returns the columns that every history has, all but the solutions, in their order."""
+    return [
+        ("id", pa.int64()), ("iteration", pa.int32()), ("parents", pa.list_(pa.int64())), ("origin", pa.string()),
+        ("features", pa.list_(pa.float32(), features)), ("error", pa.string()),
+    ]  # fmt: skip
 
 
 class Waiting:

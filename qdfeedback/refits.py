@@ -11,6 +11,7 @@ from typing import Any
 from qdfeedback import files
 from qdfeedback.feedback.fingerprints import Fingerprint
 from qdfeedback.feedback.store import Store
+from qdfeedback.values import brief
 
 NAME = "refits.json"
 _UNKNOWN = ""  # digest of a note that an earlier version made: it knew the last judgment alone
@@ -39,13 +40,13 @@ def notes_of(content: Mapping[str, Any], name: str) -> dict[int, Fingerprint]:
     found = {}
     for iteration, note in content.items():
         try:
-            one = Fingerprint(0, note, 0, 0, _UNKNOWN) if isinstance(note, int) else Fingerprint(**note)
+            one = Fingerprint(0, note, 0, 0, _UNKNOWN) if type(note) is int else Fingerprint(**note)
             numbers = (one.after, one.until, one.count, one.erased)
             if not all(type(number) is int for number in numbers) or not isinstance(one.digest, str):
                 raise TypeError
             found[int(iteration)] = one
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{name} is damaged: {iteration!r}: {note!r} is no note of a refit") from error
+            raise ValueError(f"{name} is damaged: {brief(iteration)}: {brief(note)} is no note of a refit") from error
     return dict(sorted(found.items()))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qdfeedback import files
+from qdfeedback.values import brief
 
 FORMAT = 1
 MAY_DIFFER = (
@@ -44,7 +45,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     content = files.read_json(file)
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
-        raise ValueError(f"{path} was written in run format {found}, this version reads format {FORMAT}")
+        raise ValueError(f"{path} was written in run format {brief(found)}, this version reads format {FORMAT}")
     settings = content.get("settings")
     if not isinstance(settings, dict):
         raise ValueError(f"{file} must hold its settings as an object, they are {files.called(type(settings))}")

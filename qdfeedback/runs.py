@@ -143,6 +143,7 @@ class Run:
                 if match is None or files.digest(content) != match[2]:
                     raise ValueError(f"{path} is torn or was edited")
                 arrays, meta = files.unpack(content, str(path))
+                _check_meta(meta, path)
                 self._check_lost(meta)
                 self._check_models(meta["models"])
                 self.history.cut(Position(meta["rows"], meta["bytes"]))
@@ -422,12 +423,31 @@ def restore(checkpoint: Checkpoint, placement: Placement, generator: Generator, 
     """
     state = checkpoint.state
     archive = _under(checkpoint.arrays, "archive/")
-    pyribs_state.restore_archive(placement.archive, archive, state["archive"])
+    try:
+        pyribs_state.restore_archive(placement.archive, archive, state["archive"])
+        rng.bit_generator.state = state["rng"]
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
+        why = f"there is no {error} in it" if isinstance(error, KeyError) else error
+        raise ValueError(f"the checkpoint of iteration {checkpoint.iteration} does not fit this run: {why}") from error
     if hasattr(generator, "restore"):
         generator.restore(placement, _under(checkpoint.arrays, "generator/"), state["generator"])
         # building emitters may have drawn from the archive
         pyribs_state.restore_archive(placement.archive, archive, state["archive"])
     rng.bit_generator.state = state["rng"]
+
+
+def _check_meta(meta: Mapping[str, Any], path: Path) -> None:
+    """Refuses what `Run.checkpoint` does not write."""
+    numbers, objects = ("iteration", "rows", "bytes"), ("models", "state")
+    kinds = dict.fromkeys(numbers, int) | dict.fromkeys(objects, dict)
+    wrong = [name for name, kind in kinds.items() if type(meta.get(name)) is not kind]
+    models = meta["models"].values() if not wrong else ()
+    known = all(
+        isinstance(one, dict) and all(isinstance(one.get(n), str) for n in ("path", "digest")) for one in models
+    )
+    if wrong or not known or not isinstance(meta.get("refits", {}), dict):
+        raise ValueError(f"{path} is no checkpoint: {wrong[0] if wrong else 'models or refits'} cannot be so")
+    notes_of(meta.get("refits", {}), str(path))
 
 
 def _scrap(entry: Path) -> bool:

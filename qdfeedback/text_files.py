@@ -155,7 +155,7 @@ def parse_json(text: str, name: str, *, line: int | None = None, last: bool = Tr
     except RecursionError as error:
         raise ValueError(f"{where}: not JSON that can be read: it is nested too deeply") from error
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise ValueError(f"{where}: {beginning(str(error), 250)}") from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -165,10 +165,13 @@ def read_toml(path: Path) -> dict[str, Any]:
         FileNotFoundError: There is no such file.
         ValueError: It is not TOML.
     """
+    text = read_text(path)
     try:
-        return tomllib.loads(read_text(path))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not TOML: {error}") from error
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"{path} is not TOML that can be read: it is nested too deeply") from error
+    except ValueError as error:  # not TOML, a number of thousands of digits
+        raise ValueError(f"{path} is not TOML: {beginning(str(error), 250)}") from error
 
 
 def beginning(text: str, most: int = 80) -> str:
@@ -254,7 +257,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice!r} stands twice in one object")
+        raise ValueError(f"{beginning(repr(twice))} stands twice in one object")
     return found
 
 

@@ -13,7 +13,9 @@ from typing import Any
 
 from qdfeedback.bounds import Bounds, check_number
 from qdfeedback.files import called
+from qdfeedback.text_files import beginning
 
+_LONGEST = 120  # characters of a value in a message
 _BRIEF = reprlib.Repr()
 _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 100
 
@@ -101,7 +103,7 @@ def a_record(value: Any, name: str, *, known: Collection[str], needed: Collectio
     for field in value:
         if field not in known:
             meant = get_close_matches(str(field), known, 1)
-            hint = f"is {meant[0]!r} meant?" if meant else f"known are {', '.join(known)}"
+            hint = f"is {meant[0]!r} meant?" if meant else f"known are {beginning(', '.join(known), 200)}"
             raise ValueError(f"{name} has an unknown field {brief(field)}: {hint}")
     if missing := [field for field in needed if field not in value]:
         raise ValueError(f"{name} has no {missing[0]!r}")
@@ -115,7 +117,8 @@ def storable(text: str) -> bool:
 
 def brief(value: Any) -> str:
     """Returns a value as a message may show it, however long or deep it is."""
-    return _BRIEF.repr(value)
+    text = _BRIEF.repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _shown(value: Any) -> str:

@@ -10,6 +10,7 @@ from qdfeedback.diversity.linear import load as load_linear
 from qdfeedback.diversity.similarity import Similarity
 from qdfeedback.diversity.similarity import load as load_similarity
 from qdfeedback.diversity.unsupervised import Autoencoder, load_autoencoder
+from qdfeedback.text_files import beginning
 
 Model = Linear | Similarity | Autoencoder
 
@@ -27,4 +28,4 @@ def load(path: Path) -> Model:
         return load_similarity(path)
     if kind == "autoencoder":
         return load_autoencoder(path)
-    raise ValueError(f"{path} holds a {kind} model, which is no diversity model")
+    raise ValueError(f"{path} holds a {beginning(str(kind), 40)} model, which is no diversity model")

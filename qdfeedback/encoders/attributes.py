@@ -26,9 +26,9 @@ from qdfeedback.files import called
 from qdfeedback.models.failing import Failing, is_servers
 from qdfeedback.models.frames import ask, rate
 from qdfeedback.models.language import LEAST_MASS, LanguageModel, SeeingModel
-from qdfeedback.text_files import read_json
+from qdfeedback.text_files import beginning, read_json
 from qdfeedback.types import Artifacts, Floats
-from qdfeedback.values import a_record, a_text, texts
+from qdfeedback.values import a_record, a_text, brief, texts
 
 LEAST = -50.0
 """Logarithm of a probability that a judge rounds to 0."""
@@ -59,17 +59,21 @@ class Attribute:
     def __post_init__(self) -> None:
         """Refuses what cannot be asked."""
         a_text(self.name, "the name of an attribute")
-        a_text(self.question, f"attribute {self.name!r}: question")
-        texts(self.answers, f"attribute {self.name!r}: answers", least=2)
+        a_text(self.question, f"attribute {brief(self.name)}: question")
+        texts(self.answers, f"attribute {brief(self.name)}: answers", least=2)
         if self.kind not in get_args(Kind):
-            raise ValueError(f"attribute {self.name!r}: kind must be one of {get_args(Kind)}, got {self.kind!r}")
+            raise ValueError(
+                f"attribute {brief(self.name)}: kind must be one of {get_args(Kind)}, got {brief(self.kind)}"
+            )
         if not isinstance(self.swap, bool):
-            raise ValueError(f"attribute {self.name!r}: swap must be true or false, got {self.swap!r}")
+            raise ValueError(f"attribute {brief(self.name)}: swap must be true or false, got {brief(self.swap)}")
         if self.kind == "rating" and self.answers != tuple(str(i + 1) for i in range(len(self.answers))):
-            raise ValueError(f"rating {self.name!r} needs the answers '1', '2', …, got {self.answers}")
-        for one in _pairs(self.examples, f"attribute {self.name!r}: examples"):
+            raise ValueError(f"rating {brief(self.name)} needs the answers '1', '2', …, got {brief(self.answers)}")
+        for one in _pairs(self.examples, f"attribute {brief(self.name)}: examples"):
             if one[1] not in self.answers:
-                raise ValueError(f"attribute {self.name!r} has an example answered {one[1]!r}, which is no answer")
+                raise ValueError(
+                    f"attribute {brief(self.name)} has an example answered {brief(one[1])}, which is no answer"
+                )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -193,9 +197,11 @@ def read_attributes(path: Path) -> tuple[Attribute, ...]:
             raise ValueError(f"it holds {'an empty list' if found == [] else called(type(found))}")
         attributes = tuple(_attribute(one, f"number {number}") for number, one in enumerate(found, 1))
         if twice := [name for name, count in Counter(one.name for one in attributes).items() if count > 1]:
-            raise ValueError(f"{twice[0]!r} stands there twice")
+            raise ValueError(f"{brief(twice[0])} stands there twice")
     except ValueError as error:
-        raise ValueError(f"{path} must list objects with name, question and answers: {error}") from error
+        raise ValueError(
+            f"{path} must list objects with name, question and answers: {beginning(str(error), 250)}"
+        ) from error
     return attributes
 
 
@@ -216,7 +222,7 @@ def _pairs(value: Any, name: str) -> tuple[tuple[str, str], ...]:
         ValueError: They are none.
     """
     if not isinstance(value, list | tuple) or any(not isinstance(one, list | tuple) or len(one) != 2 for one in value):
-        raise ValueError(f'{name} must be a list of pairs, ["text", "answer"], got {value!r}')
+        raise ValueError(f'{name} must be a list of pairs, ["text", "answer"], got {brief(value)}')
     return tuple((a_text(text, f"{name}: a text"), a_text(answer, f"{name}: an answer")) for text, answer in value)
 
 

@@ -29,7 +29,7 @@ def read_features(path: Path) -> Floats:
         raise ValueError(f"{path} must hold numbers of shape (n, d), a row per item; it holds {held(array)}")
     if not array.size:
         raise ValueError(f"{path} holds no features: its shape is {array.shape}")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         found = array.astype(np.float32)
     if (rows := np.flatnonzero(np.isinf(found).any(axis=1))).size:
         raise ValueError(f"{path}, row {rows[0]}: an infinite number, or one above 3e38, of {len(rows)} such rows")
@@ -85,7 +85,10 @@ def _wrong(triplets: Ints, items: int | None) -> tuple[int | None, str]:
 def _from_array(path: Path) -> Ints:
     array = read_array(path)
     if array.ndim != 2 or array.shape[1] != 3 or array.dtype.kind not in "iu":
-        whole = array.dtype.kind == "f" and array.ndim == 2 and array.shape[1] == 3 and (array == array.round()).all()
+        with np.errstate(invalid="ignore"):
+            whole = (
+                array.dtype.kind == "f" and array.ndim == 2 and array.shape[1] == 3 and (array == array.round()).all()
+            )
         remedy = ": save it with .astype(int)" if whole else ""
         raise ValueError(
             f"{path} must hold integers of shape (t, 3), anchor, near, far; it holds {held(array)}{remedy}"

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from qdfeedback.bounds import Bounds
 from qdfeedback.models.language import Sampling, Usage
-from qdfeedback.text_files import read_toml
-from qdfeedback.values import a_number, a_record
+from qdfeedback.text_files import beginning, read_toml
+from qdfeedback.values import a_number, a_record, brief
 
 NOTHING = Usage()
 CANNOT_CONNECT = "cannot connect"
@@ -158,11 +158,13 @@ def read_prices(path: Path) -> dict[str, Prices]:
     try:
         return {model: _prices(model, of) for model, of in read_toml(path).items()}
     except ValueError as error:
-        raise ValueError(f'{path} must hold tables like ["my-model"] with prompt and completion: {error}') from error
+        raise ValueError(
+            f'{path} must hold tables like ["my-model"] with prompt and completion: {beginning(str(error), 250)}'
+        ) from error
 
 
 def _prices(model: str, of: Any) -> Prices:
     if isinstance(of, dict) and any(isinstance(one, dict) for one in of.values()):
-        raise ValueError(f"{model!r} holds a table of its own: put quotes around a name with dots")
-    record = a_record(of, f"{model!r}", known=("prompt", "completion"), needed=("prompt",))
-    return Prices(**{name: a_number(price, f"{model!r}: {name}", Bounds(0)) for name, price in record.items()})
+        raise ValueError(f"{brief(model)} holds a table of its own: put quotes around a name with dots")
+    record = a_record(of, brief(model), known=("prompt", "completion"), needed=("prompt",))
+    return Prices(**{name: a_number(price, f"{brief(model)}: {name}", Bounds(0)) for name, price in record.items()})

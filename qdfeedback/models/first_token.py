@@ -57,7 +57,7 @@ def _log(value: Any) -> float:
 
 
 def _hashable(of: Any) -> Any:
-    return of if of is None else repr(of)
+    return tuple(of) if isinstance(of, list) and all(isinstance(one, int) for one in of) else as_line(of)
 
 
 def _added(one: float, other: float) -> float:
@@ -87,7 +87,7 @@ def option_logprobs(seen: Mapping[str, float], options: Sequence[str]) -> tuple[
     missing = total.count(0.0)
     left = max(1 - sum(map(math.exp, seen.values())), 0.0) / max(missing, 1)
     least = max(min(math.exp(min(seen.values())), left), LEAST_SEEN)
-    return tuple(math.log(one or least) for one in total)
+    return tuple(min(math.log(one or least), 0.0) for one in total)
 
 
 def plain(text: str) -> str:

@@ -22,6 +22,7 @@ from qdfeedback.files import is_alive
 from qdfeedback.models.calls import NOTHING, Call, Prices, Reply
 from qdfeedback.models.language import Usage
 from qdfeedback.models.ledger_file import LedgerFile
+from qdfeedback.sqlite_files import StoreError
 
 TWICE = "asked twice at the same time"
 _AT_ONCE = 500  # keys in one query
@@ -90,7 +91,7 @@ class Ledger:
                 part = keys[low : low + _AT_ONCE]
                 marks = ",".join("?" * len(part))
                 rows = connection.execute(f"SELECT key, reply FROM replies WHERE key IN ({marks})", part)
-                found |= {key: _reply(reply) for key, reply in rows}
+                found |= {key: _reply(reply, self._file.path) for key, reply in rows}
         return found
 
     def begin(self, model: str, key: str, worst: Usage, *, fresh: float = 0.0) -> int | Reply | None:
@@ -115,7 +116,7 @@ class Ledger:
         with self._file.writing() as connection:
             row = connection.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
             if row is not None:
-                return _reply(row[0])
+                return _reply(row[0], self._file.path)
             now = time.time()
             others = "SELECT process FROM intents WHERE key = ? AND process != ? AND utc > ?"
             if any(map(_may_live, connection.execute(others, (key, self.process, now - fresh)).fetchall())):
@@ -237,6 +238,17 @@ def _may_live(row: tuple[str]) -> bool:
     return host != socket.gethostname() or is_alive(int(number))
 
 
-def _reply(text: str) -> Reply:
-    found: dict[str, Any] = json.loads(text)
-    return Reply(found["text"], tuple(found["logprobs"]), found["reason"])
+def _reply(text: Any, path: Path) -> Reply:
+    """Returns a reply that was kept.
+
+    Raises:
+        StoreError: It is none.
+    """
+    try:
+        found = json.loads(text)
+        reply = Reply(found["text"], tuple(map(float, found["logprobs"])), found["reason"])
+        if not isinstance(reply.text, str) or not isinstance(reply.reason, str | None):
+            raise TypeError
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise StoreError(f"{path} holds a reply that is none: it is damaged, or another program wrote it") from error
+    return reply

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -75,7 +75,7 @@ def load_local(
     check_number(thoughts, "thoughts", Bounds(0), kind=int)
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     kind: Any = torch.float32 if dtype == "auto" and where == "cpu" else dtype
-    tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=False)
+    tokenizer = _read(model, lambda: AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=False))
     network = _load(model, revision, kind).to(where).eval()
     if chat and not tokenizer.chat_template:
         raise ValueError(f"{model} has no chat template")
@@ -100,10 +100,11 @@ def _load(model: str | Path, revision: str | None, dtype: Any) -> Any:
     _refuse_pickle(Path(model))
     plain: Any = GenerationConfig
     try:
-        found: Any = AutoModelForCausalLM.from_pretrained(
+        ends = plain(eos_token_id=_ends(model, revision))
+        found: Any = _read(model, lambda: AutoModelForCausalLM.from_pretrained(
             model, revision=revision, dtype=dtype, trust_remote_code=False, use_safetensors=True,
-            output_loading_info=True, generation_config=plain(eos_token_id=_ends(model, revision)),
-        )  # fmt: skip
+            output_loading_info=True, generation_config=ends,
+        ))  # fmt: skip
     except SafetensorError as error:
         raise ValueError(f"the weights of {model} are broken: {one_line(str(error))}") from error
     network, loaded = found
@@ -113,6 +114,22 @@ def _load(model: str | Path, revision: str | None, dtype: Any) -> Any:
             "it is no whole causal language model"
         )
     return network
+
+
+def _read(model: str | Path, load: Callable[[], Any]) -> Any:
+    """Returns what `load` makes of a model's files.
+
+    Raises:
+        OSError: There is no such model.
+        ValueError: A file of it holds something else.
+    """
+    try:
+        return load()
+    except (OSError, ImportError, SafetensorError, MemoryError):
+        raise
+    except Exception as error:  # whatever damaged JSON leads the library to
+        said = one_line(f"{type(error).__name__}: {error}")
+        raise ValueError(f"{model} cannot be loaded, are its files whole? {said}") from error
 
 
 def _ends(model: str | Path, revision: str | None) -> Any:

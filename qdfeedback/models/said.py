@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from qdfeedback.values import brief
+
 LONGEST = 160
 _LOOKED_AT = 20_000  # characters of a page
 _SEARCHED = 2_000  # for keys, on the way to the line's length
@@ -63,7 +65,10 @@ def words_in(body: str, key: str | None = None) -> str:
 
 def as_line(value: Any) -> str:
     """Returns a value as JSON on one line, shortened."""
-    return one_line(json.dumps(value, ensure_ascii=False, default=str))
+    try:
+        return one_line(json.dumps(value, ensure_ascii=False, default=str))
+    except (RecursionError, ValueError):  # deeper than this process can follow
+        return one_line(brief(value))
 
 
 def message_in(found: Any, depth: int = 5) -> str | None:

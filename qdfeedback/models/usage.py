@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qdfeedback.models.language import Usage
+from qdfeedback.values import brief
 
 MOST = 10**9  # tokens: no request uses so many
 READ = ("prompt_tokens", "input_tokens", "prompt_eval_count", "promptTokenCount", "tokens_evaluated")
@@ -37,7 +38,7 @@ def used_by(counted: Any, worst: Usage, *, wrote: bool = True) -> Usage:
     if counted is None:
         return worst
     if not isinstance(counted, Mapping):
-        raise ValueError(f"usage is no object: {counted!r:.80}")
+        raise ValueError(f"usage is no object: {brief(counted):.80}")
     read, written, total = (_count(counted, names) for names in (READ, WRITTEN, TOTAL))
     if total is not None:
         read = total - written if read is None and written else read
@@ -71,5 +72,5 @@ def _count(counted: Mapping[str, Any], names: Sequence[str]) -> int | None:
     values = [(name, counted[name]) for name in names if counted.get(name) is not None]
     for name, value in values:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST or value % 1:
-            raise ValueError(f"usage: {name} is {value!r:.40}")
+            raise ValueError(f"usage: {name} is {brief(value):.40}")
     return max((int(value) for _, value in values), default=None)

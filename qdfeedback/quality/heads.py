@@ -19,10 +19,12 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from qdfeedback.text_files import beginning
 from qdfeedback.types import Floats, Scores
+from qdfeedback.values import brief
 
 Activation = Literal["none", "relu"]
-_NUMBER = re.compile(r"(\d+)\.(?:weight|bias)$")
+_NUMBER = re.compile(r"(?<!\d)(\d{1,9})\.(?:weight|bias)$")
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def read_head(path: str | Path, *, width: int | None = None, activation: Activat
     for number in numbers:
         mine = {name.rpartition(".")[2]: value for name, value in tensors.items() if _number(name) == number}
         if set(mine) != {"weight", "bias"}:
-            raise ValueError(f"{path}: each layer must have a weight and a bias, got {sorted(tensors)}")
+            raise ValueError(f"{path}: each layer must have a weight and a bias, got {brief(sorted(tensors))}")
         layers.append((mine["weight"], mine["bias"]))
     _check(path, layers, width)
     return Head(tuple(layers), activation)
@@ -102,7 +104,7 @@ def _read(path: Path) -> dict[str, Floats]:
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file: {error}") from error
+        raise ValueError(f"{path} is no safetensors file: {beginning(str(error), 200)}") from error
     return {name: value.float().numpy() for name, value in tensors.items()}
 
 

@@ -15,6 +15,7 @@ from qdfeedback.feedback.tables import trials
 from qdfeedback.run_settings import read_settings
 from qdfeedback.shown import Shown
 from qdfeedback.study.settings import Study, read_study
+from qdfeedback.text_files import beginning
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,13 @@ def _database(folder: Path) -> str:
     path = folder / "judgments.db"
     if not known and not path.exists() and not path.is_symlink():
         raise ValueError(f"{folder} has no judgments.db: name the study's database with --database")
-    url = url_of(known or path)
-    real = Path(str(url.database)).resolve() if url.get_backend_name() == "sqlite" else None
+    try:
+        url = url_of(known or path)
+        real = Path(str(url.database)).resolve() if url.get_backend_name() == "sqlite" else None
+    except ValueError as error:  # no path can hold what it says
+        raise ValueError(f"{folder / 'settings.json'} must name its database: {beginning(str(error), 200)}") from error
     if real is None or not real.is_relative_to(folder.resolve()):
-        where = real or safe(url)
+        where = beginning(str(real or safe(url)))
         raise ValueError(
             f"{folder} has its database elsewhere, at {where}: if you trust whom the folder is from, name it yourself, "
             f"with --database"

@@ -121,6 +121,8 @@ def _elites(arrays: files.Arrays, _: object) -> files.Arrays:
     if ids.ndim != 1 or ids.dtype.kind not in "iu" or objective.shape != (n,) or measures.shape != (n, *axes):
         shapes = f"{ids.dtype} {ids.shape}, {objective.shape} and {measures.shape}"
         raise ValueError(f"id, objective and measures do not go together: {shapes}")
+    if any(arrays[name].dtype.kind not in "fiu" for name in ("objective", "measures", "lower_bounds", "upper_bounds")):
+        raise ValueError("objective, measures and bounds must be numbers")
     if len(axes) != 1 or arrays["upper_bounds"].shape != axes:
         raise ValueError(f"lower_bounds and upper_bounds must be one per axis, they are {axes}")
     return arrays

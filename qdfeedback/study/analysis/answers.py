@@ -79,6 +79,6 @@ def numbers(names: Sequence[str]) -> Ints:
 def _note(text: str | None) -> dict[str, Any]:
     try:
         found = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -16,7 +16,7 @@ from qdfeedback.study.exchange.formats import RecordFormat
 from qdfeedback.study.exchange.material import Row
 from qdfeedback.study.exchange.records import OWN, fields, kind_of
 from qdfeedback.study.exchange.values import RefusedError, number, text, time, whole
-from qdfeedback.text_files import read_content, read_json_lines
+from qdfeedback.text_files import beginning, read_content, read_json_lines
 from qdfeedback.values import brief
 
 MOST_ROWS = 10_000_000
@@ -61,7 +61,7 @@ def _parquet_lines(path: Path) -> Iterator[tuple[str, Row]]:
                 raise ValueError(f"{file.metadata.num_rows:,} rows, at most {MOST_ROWS:,} are read")
             found = file.read().to_pylist()
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path} cannot be read as a Parquet file: {error}") from error
+        raise ValueError(f"{path} cannot be read as a Parquet file: {beginning(str(error), 200)}") from error
     for row, record in enumerate(found, 1):
         yield f"{path}, row {row}", record
 
@@ -74,7 +74,8 @@ def _wrong_columns(name: str, record: Any) -> str:
     needed = [field for field, column in known.items() if not column.nullable and column.name not in OWN]
     wrong = [f"{brief(field)} is not known" for field in sorted(set(record) - set(known))]
     wrong += [f"{field!r} is missing" for field in sorted(set(needed) - set(record))]
-    return f"wrong columns for {name}: {', '.join(wrong)}" if wrong else ""
+    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    return f"wrong columns for {name}: {', '.join(wrong[:3])}{more}" if wrong else ""
 
 
 def _row(name: str, record: Row) -> Row:
