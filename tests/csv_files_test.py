@@ -122,3 +122,11 @@ def test_rows_with_names_keep_the_columns_of_the_first(tmp_path: Path) -> None:
         csv_files.write_csv_records(tmp_path / "t.csv", [{"b": 1}, {"c": 1}])
     csv_files.write_csv_records(tmp_path / "t.csv", [])
     assert (tmp_path / "t.csv").read_bytes() == b"\r\n"
+
+
+@pytest.mark.parametrize("text", ["\u2028", "\x0b", "\x85\n", '""\n', "sep=;\n", '"\'\t"\n'])
+def test_a_table_of_what_cannot_be_seen_is_empty(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    for needed in ((), ("near",)):
+        with pytest.raises(ValueError, match=r"t\.csv(, line \d)?(:| is empty)"):
+            csv_files.read_table(tmp_path / "t.csv", needed)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from qdfeedback import history_parts
-from qdfeedback.history import DamagedHistoryError, History, Position
+from qdfeedback.history import DamagedHistoryError, History, Position, names_of
 from qdfeedback.history_asides import forget_cuts
 from tests.history_test import NAMES, batch
 
@@ -220,3 +220,89 @@ def test_every_byte_of_a_small_history(tmp_path: Path) -> None:
         except ValueError as error:
             assert "h.arrows" in str(error)  # noqa: PT017
         history.path.write_bytes(content)
+
+
+@pytest.mark.parametrize("columns", [b"", b"\xff\xff\xff\xff\x08\0\0\0", b"no columns"])
+def test_columns_in_the_sums_that_are_none_do_not_count(whole: Path, columns: bytes) -> None:
+    sums = whole.with_suffix(".sums")
+    sums.write_text(history_parts.schema_line(columns) + "".join(sums.read_text().splitlines(keepends=True)[1:]))
+    assert history_parts.read_sums(sums).schema == b""
+    assert history_parts.read_sums(sums).damaged == 1
+    history = History(whole, NAMES)
+    assert [len(chunk["id"]) for chunk in history.chunks("id")] == [ROWS] * PARTS
+    whole.write_bytes(b"\xff\xff\xff\xff\xff\xff\xff\xff" + whole.read_bytes()[8:])
+    with pytest.warns(UserWarning, match="torn in its first message"):
+        assert len(History(whole, NAMES)) == 0
+
+
+@pytest.mark.parametrize("part", [(-1, 50, 8, 8), (0, 0, 8, 8), (0, -5, 8, 8), (0, 50, 8, 2**63), (0, 50, -8, 8)])
+def test_a_note_of_a_part_that_cannot_be_does_not_count(tmp_path: Path, part: tuple[int, ...]) -> None:
+    (tmp_path / "h.sums").write_text(history_parts.Part(*part, 0).line())
+    assert history_parts.read_sums(tmp_path / "h.sums") == history_parts.Sums(b"", {}, 1)
+
+
+def other_columns(whole: Path, change) -> None:
+    """Writes the history as another program could have: with other columns, and without sums."""
+    table = change(pa.ipc.open_stream(whole.read_bytes()).read_all())  # not through a map of what is written anew
+    with pa.OSFile(str(whole), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    whole.with_suffix(".sums").unlink()
+
+
+def replaced(name: str, values: list, kind: pa.DataType | None = None):
+    return lambda table: table.set_column(table.schema.names.index(name), name, pa.array(values * len(table), kind))
+
+
+def told(**changes: str | None):
+    def change(table: pa.Table) -> pa.Table:
+        new = {name.decode(): value.decode() for name, value in table.schema.metadata.items()} | changes
+        return table.replace_schema_metadata({name: value for name, value in new.items() if value is not None})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        replaced("id", ["x"]), replaced("id", [None]), replaced("iteration", [1.5]), replaced("origin", [b"\xff"]),
+        replaced("features", [[1.0]]), replaced("features", [[1.0]], pa.list_(pa.float32(), 1)),
+        replaced("error", [{"a": 1}]), replaced("solution", ["x"]), replaced("parents", [3]),
+        lambda table: table.drop_columns(["error"]), lambda table: table.drop_columns(["id"]),
+        lambda table: table.append_column("more", table["id"]),
+        told(feature_names=None), told(feature_names="3"), told(feature_names="[" * 9999), told(feature_names="[3]"),
+        told(solution_shape=None), told(solution_shape="{"), told(solution_shape="[2]"), told(solution_shape="null"),
+        told(solution_shape='{"a": [3]}'), told(solution_shape="[-1, -3]"), told(solution_shape="[3.0]"),
+    ],
+)  # fmt: skip
+def test_columns_of_another_program_are_no_history(whole: Path, change) -> None:
+    other_columns(whole, change)
+    with pytest.raises(ValueError, match=r"history\.arrows is not a history: .{,200}$"):
+        History(whole, NAMES)
+
+
+@pytest.mark.parametrize("names", [None, "3", "[" * 9999, "[3]", '{"a": 1}'])
+def test_names_of_columns_that_are_none_are_no_history(whole: Path, names: str | None) -> None:
+    other_columns(whole, told(feature_names=names))
+    with pytest.raises(ValueError, match=r"history\.arrows is not a history: its columns name no features$"):
+        names_of(whole)
+
+
+def without_values(name: str):
+    def change(table: pa.Table) -> pa.Table:
+        kind = table.schema.field(name).type
+        return table.set_column(table.schema.names.index(name), table.schema.field(name), pa.nulls(len(table), kind))
+
+    return change
+
+
+@pytest.mark.parametrize("name", ["iteration", "parents", "origin", "features"])
+def test_a_part_that_lacks_what_all_have_is_damaged(whole: Path, name: str) -> None:
+    other_columns(whole, without_values(name))
+    with pytest.raises(DamagedHistoryError, match=r"history\.arrows is damaged: candidates from 0 on lack"):
+        list(History(whole, NAMES).chunks("id"))
+
+
+@pytest.mark.filterwarnings("ignore:.*are torn and left out")
+def test_a_part_whose_ids_are_none_is_no_part(whole: Path) -> None:
+    other_columns(whole, without_values("id"))
+    assert len(History(whole, NAMES)) == 0

@@ -204,3 +204,10 @@ def test_a_finished_run_lets_go_of_its_folder(tmp_path: Path) -> None:
     run.save_summary({})
     with (run.path / "lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize("note", ["z" * 5000, True, {"after": 0, "until": "z" * 5000}, [[[[1]]]], 1.5, None])
+def test_a_note_that_is_none_is_shown_short(tmp_path: Path, note: object) -> None:
+    files.write_json(tmp_path / "refits.json", {"10": note})
+    with pytest.raises(ValueError, match=r"refits\.json is damaged: '10': .{,130} is no note of a refit$"):
+        read_refits(tmp_path)

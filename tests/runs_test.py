@@ -231,3 +231,56 @@ def test_an_archive_is_restored_after_its_generator_too(tmp_path: Path) -> None:
     again = type(placement)(placement.quality, placement.diversity, archives.grid(10, (20, 20))(RANGES, 1))
     runs.restore(runs.Checkpoint(2, arrays, state), again, Drawing(), rng)
     assert np.array_equal(again.archive.sample_elites(9)["id"], expected)
+
+
+def test_a_format_that_is_none_is_shown_short(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "settings.json", {"format": ["x" * 5000], "settings": {}})
+    with pytest.raises(ValueError, match=r"was written in run format .{,130}, this version reads format 1$"):
+        read_settings(tmp_path)
+
+
+META = [
+    ("rows", None), ("bytes", "5"), ("bytes", 8), ("rows", True), ("iteration", []), ("state", []), ("models", None),
+    ("models", {"axes": 3}), ("models", {"axes": {"path": 3, "digest": "x"}}), ("models", {"axes": {"path": "x"}}),
+    ("refits", 3), ("refits", {"5": "x"}), ("rows", 0), ("rows", -10), ("bytes", -1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), META)
+@pytest.mark.filterwarnings("ignore:.*starts over")
+def test_a_checkpoint_of_another_shape_is_put_aside(tmp_path: Path, name: str, value: object) -> None:
+    run, parts = a_run(tmp_path / "r", 1)
+    run.checkpoint(1, *runs.capture(parts["placement"], parts["search"].generator, parts["rng"]))
+    *older, path = sorted((run.path / "checkpoints").glob("*.npz"))
+    for one in older:
+        one.unlink()
+    arrays, meta = files.unpack(path.read_bytes(), path.name)
+    content = files.pack(arrays, meta | {name: value})
+    path.unlink()
+    path = path.with_name(f"{1:09d}-{files.digest(content)}.npz")
+    path.write_bytes(content)
+    before = run.history.path.read_bytes()
+    again = runs.resume(run.path, ArmEncoder.names)
+    with pytest.warns(UserWarning, match="going back to the checkpoint before it"):
+        assert again.latest() is None
+    assert path.with_name(f"{path.name}.damaged").exists()
+    assert before in [one.read_bytes() for one in run.path.glob("history.cut-*.arrows")], (
+        "nothing is cut without a copy"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["archive/cells", "archive/objective_sum", "archive/stats_obj_mean", "archive/field_id"]
+)
+@pytest.mark.parametrize("how", ["gone", "flat", "negative"])
+def test_arrays_that_do_not_fit_are_an_error_of_the_checkpoint(tmp_path: Path, name: str, how: str) -> None:
+    _, parts = a_run(tmp_path / "r", 1)
+    arrays, state = runs.capture(parts["placement"], parts["search"].generator, parts["rng"])
+    if how == "gone":
+        del arrays[name]
+    elif name == "archive/cells":
+        arrays[name] = np.array(3) if how == "flat" else arrays[name] - 10**9
+    else:
+        state["rng"] = {"bit_generator": "PCG64", "state": None}
+    with pytest.raises(ValueError, match=r"^the checkpoint of iteration 7 does not fit this run: "):
+        runs.restore(runs.Checkpoint(7, arrays, state), parts["placement"], parts["search"].generator, parts["rng"])

@@ -181,3 +181,10 @@ def test_toml_is_read_or_named(tmp_path: Path) -> None:
     path.write_text("[a]\nprompt = 1,5\n")
     with pytest.raises(ValueError, match=r"x\.toml is not TOML: .*line 2"):
         text_files.read_toml(path)
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 3000 + "]" * 3000], ids=["digits", "deep"])
+def test_toml_that_cannot_be_read_is_named(tmp_path: Path, value: str) -> None:
+    (tmp_path / "x.toml").write_text(f"a = {value}\n")
+    with pytest.raises(ValueError, match=r"x\.toml is not TOML.{,250}$"):
+        text_files.read_toml(tmp_path / "x.toml")

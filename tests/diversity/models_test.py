@@ -106,3 +106,6 @@ def test_a_file_of_a_model_that_lacks_something_is_one_line(tmp_path: Path, name
     files.write_atomic(path, files.pack(arrays, meta))
     with pytest.raises(ValueError, match=r"axes\.npz is damaged or not one of ours"):
         models.load(path)
+    files.write_atomic(path, files.pack(arrays, {"model": [name, "z" * 5000]}))
+    with pytest.raises(ValueError, match=r"axes\.npz holds a .{,40} model, which is no diversity model$"):
+        models.load(path)

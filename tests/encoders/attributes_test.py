@@ -194,3 +194,13 @@ def test_columns_have_names_of_their_own() -> None:
         Attributes((PLACE, Attribute("place=sea", "Is it at sea?")), (MODEL,))
     with pytest.raises(ValueError, match="attribute 'a': answers must be a list of strings, got the string 'yes'"):
         Attribute("a", "Which?", "yes")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["name", "question", "answers", "kind", "examples", "swap", "more"])
+@pytest.mark.parametrize("value", ["z" * 5000, {"z" * 5000: [[["z"] * 50] * 50]}, [["z" * 5000] * 2] * 5], ids=range(3))
+def test_a_wrong_field_is_shown_short(tmp_path: Path, name: str, value: object) -> None:
+    good = {"name": "n" * 5000, "question": "q?", "answers": ["yes", "no"]}
+    (tmp_path / "a.json").write_text(json.dumps([good | {name: value}, {}]))
+    with pytest.raises(ValueError, match=r"a\.json must list objects with name, question and answers: ") as caught:
+        read_attributes(tmp_path / "a.json")
+    assert len(str(caught.value)) < 400

@@ -187,6 +187,21 @@ def hostile(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"(2, 2)", b"(-2,2)", 1))
 
 
+def header(kind: str, shape: str, body: int = 0):
+    """Writes a file with a header that NumPy does not write, and so many bytes after it."""
+    text = f"{{'descr': {kind}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(body)
+    return lambda path: path.write_bytes(content)
+
+
+def test_a_number_that_is_no_number_is_read_without_a_warning(tmp_path: Path, recwarn) -> None:
+    strange = np.frombuffer(b"\x01\0\0\0\0\0\0\0\xff\x7f\0\0\0\0\0\0" * 3, np.longdouble).reshape(1, 3)
+    assert np.isnan(read_features(saved(tmp_path / "f.npy", strange))).all()
+    with pytest.raises(ValueError, match="must hold integers of shape"):
+        read_triplets(tmp_path / "f.npy")
+    assert not recwarn
+
+
 @pytest.mark.parametrize(
     ("save", "said"),
     [
@@ -201,8 +216,16 @@ def hostile(path: Path) -> None:
         (huge, r"tells of 159,999,999,984: is the file cut off\?"),
         (unbalanced, "its header is damaged: "),
         (hostile, r"its header is damaged: its shape is \(-2, 2\)"),
+        (header("'<f8'", "(0, 99999999999999999999)"), r"damaged: its shape is \(0, 9{20}\)"),
+        (header("'<f8'", f"(0, {2**62})"), "damaged: its shape is "),
+        (header("'|V0'", f"({2**40}, {2**40})"), "damaged: its shape is "),
+        (header("'<f8'", "(True, 3)", 24), r"damaged: its shape is \(True, 3\)"),
+        (header("'|V0'", f"({'1, ' * 70})"), "damaged: its shape is "),
+        (header("('<f8', (2,))", "(3, 2)", 96), "damaged: its type is .*, an array of its own"),
+        (header(r"'<f8\\^'", "(3, 2)", 48), "its header is damaged: "),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_files_that_hold_no_array_are_called_what_they_are(tmp_path: Path, save, said: str) -> None:
     save(tmp_path / "x.npy")
     for read in (read_features, read_triplets):

@@ -81,3 +81,18 @@ def test_what_is_told_in_another_way_is_shown(odd) -> None:
     assert json.dumps(odd) in str(caught.value)
     with pytest.raises(ValueError, match="a token was expected, got 5"):
         first_tokens(told((5, -0.1)))
+
+
+def test_bytes_of_any_depth_tell_tokens_apart_or_not() -> None:
+    deep: list = []
+    for _ in range(5000):
+        deep = [deep]
+    tops = [{"token": "a", "logprob": -1.0, "bytes": deep}, {"token": "b", "logprob": -2.0, "bytes": [98]}]
+    assert first_tokens({"content": [{"top_logprobs": tops}]}) == {"a": -1.0, "b": -2.0}
+    with pytest.raises(ValueError, match=r"^log-probabilities were expected, got .{,200}$"):
+        first_tokens({"content": deep})
+
+
+def test_no_answer_is_likelier_than_certain() -> None:
+    seen = {"yes": -0.1, "Yes": -0.1, "no": -3.0}
+    assert option_logprobs(seen, ("yes", "no"))[0] == 0.0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -20,6 +21,7 @@ from qdfeedback.models.opening import open_model
 from qdfeedback.models.recorded import Patience, record, record_client
 from qdfeedback.models.scripted import Scripted
 from qdfeedback.models.served import Abilities, Served
+from qdfeedback.sqlite_files import StoreError
 from tests.contracts import check_language_model
 from tests.models.faulty import Faulty, asked, serving
 
@@ -172,12 +174,15 @@ def test_prices_are_read_from_a_table(tmp_path: Path) -> None:
         ("[a]\nprompt = inf\n", "'a': prompt must be finite and at least 0, got inf"),
         ("[a]\nprompt = 0,5\n", "is not TOML: .*line 2"),
         ("[a-1.5]\nprompt = 1\n", "'a-1' holds a table of its own: put quotes around a name with dots"),
+        (f"[{'a' * 5000}]\nprice = 1\n", "'aaa.*aaa' has an unknown field 'price': known are prompt, completion"),
+        (f"[a]\nprompt = {'9' * 5000}\n", "is not TOML"),
     ],
 )
 def test_prices_that_cannot_be_are_named(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "prices.toml").write_bytes(text.encode())
-    with pytest.raises(ValueError, match=rf"prices\.toml must hold tables like .*{said}"):
+    with pytest.raises(ValueError, match=rf"prices\.toml must hold tables like .*{said}") as caught:
         read_prices(tmp_path / "prices.toml")
+    assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -244,3 +249,20 @@ def test_kill_9_pays_for_no_reply_twice(tmp_path: Path) -> None:
     assert found.texts == tuple(f"prompt {i}" for i in range(120))
     assert len(faulty.seen) <= 120 + killed.possibly_paid
     assert ledger.totals().replies == 120
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "", "0", "[]", "{}", "[" * 100_000, '{"text": 1, "logprobs": [], "reason": null}',
+        '{"text": "a", "logprobs": ["x"], "reason": null}', '{"text": "a", "logprobs": [], "reason": 3}',
+        '{"text": "a", "logprobs": null, "reason": null}',
+    ],
+)  # fmt: skip
+def test_a_kept_reply_that_is_none_is_named(tmp_path: Path, kept: str) -> None:
+    ledger = Ledger(tmp_path / "replies.db")
+    ledger.keep("m", [("k", Call("p"), Reply("text"))])
+    with sqlite3.connect(tmp_path / "replies.db") as connection:
+        connection.execute("UPDATE replies SET reply = ?", (kept,))
+    with pytest.raises(StoreError, match=r"replies\.db holds a reply that is none"):
+        ledger.known(["k"])

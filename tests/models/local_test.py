@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,25 @@ def test_pickled_weights_are_named_and_not_loaded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"pytorch_model\.bin holds pickled weights, .* as safetensors") as caught:
         load_local(folder, device="cpu")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("tokenizer_config.json", b"z"), ("tokenizer_config.json", b"\xff\xff"), ("tokenizer_config.json", b"[[], 1]"),
+        ("tokenizer.json", b"{}"), ("tokenizer.json", b"[" * 50_000), ("config.json", b'[{"model_type": "llama"}]'),
+        ("config.json", b'{"model_type": "llama", "dtype": ["float32"]}'), ("config.json", b"[" * 50_000),
+        ("config.json", b'{"model_type": "llama", "rope_parameters": 0}'),
+        ("config.json", b'{"model_type": "llama", "hidden_size": -8}'),
+    ],
+)  # fmt: skip
+def test_json_of_a_folder_that_is_damaged_is_one_line(tmp_path: Path, name: str, content: bytes) -> None:
+    folder = make(tmp_path / "m", CHAIN)
+    (folder / name).write_bytes(content)
+    with pytest.raises((ValueError, OSError), match=re.escape(str(folder))) as caught:
+        load_local(folder, device="cpu")
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 400
 
 
 def test_weights_that_are_broken_or_not_all_there_are_named(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from qdfeedback.models.said import LONGEST, one_line, words_in
+from qdfeedback.models.said import LONGEST, as_line, one_line, words_in
 
 PAGE = "<!DOCTYPE html><html><head><title>Sign in</title><style>x{}</style></head><body><p>Please <b>sign in</b>.</p>"
 
@@ -65,3 +65,11 @@ def test_words_that_only_look_like_keys_stay() -> None:
     assert one_line("a risk-averse monkey-business task-oriented text") == (
         "a risk-averse monkey-business task-oriented text"
     )
+
+
+def test_what_is_too_deep_to_be_written_is_shown_as_it_begins() -> None:
+    deep: list = []
+    for _ in range(5000):
+        deep = [deep]
+    assert as_line(deep).startswith("[[[[")
+    assert len(as_line(deep)) < 200

@@ -84,3 +84,12 @@ def test_a_reply_can_count_beside_its_text() -> None:
     assert counts({"prompt_eval_count": 5, "eval_count": 7})["eval_count"] == 7
     assert counts({"usage": {"prompt_tokens": 5}, "eval_count": 7}) == {"prompt_tokens": 5}
     assert counts({"usage": None, "id": "x"}) is None
+
+
+def test_usage_of_any_depth_is_refused_in_one_line() -> None:
+    deep: list = []
+    for _ in range(5000):
+        deep = [deep]
+    for counted in (deep, {"prompt_tokens": deep}):
+        with pytest.raises(ValueError, match=r"^usage.{,120}$"):
+            used_by(counted, Usage(1, 10, 10))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -79,4 +80,20 @@ def test_what_is_no_head_is_refused(tmp_path: Path) -> None:
         read_head(tmp_path / "nothing.safetensors")
     torch.save({"weight": torch.zeros(1, 4)}, path)
     with pytest.raises(ValueError, match="is no safetensors file"):
+        read_head(path)
+
+
+@pytest.mark.parametrize("name", [f"x.{'9' * 5000}.weight", f"{'y' * 5000}.0.weight", "²/0.weight"])
+def test_a_head_of_strange_names_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "head.safetensors"
+    save_file({name: torch.ones(1, 4)}, path)
+    with pytest.raises(ValueError, match=r"head\.safetensors: each layer must have a weight and a bias.{,150}$"):
+        read_head(path)
+
+
+def test_a_header_of_strange_words_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "head.safetensors"
+    text = json.dumps({"weight": {"dtype": "\r\n" + "a" * 5000, "shape": [1], "data_offsets": [0, 4]}}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
+    with pytest.raises(ValueError, match=r"head\.safetensors is no safetensors file: .{,200}$"):
         read_head(path)

@@ -42,6 +42,8 @@ def run_of(folder: Path, arrays: dict[str, np.ndarray]) -> Path:
         ({"measures": np.zeros((3, 3))}, "do not go together"),
         ({"lower_bounds": np.zeros((2, 2)), "measures": np.zeros((3, 2, 2))}, "must be one per axis"),
         ({"upper_bounds": np.ones(3)}, "must be one per axis"),
+        ({"measures": np.ones((3, 2), complex)}, "must be numbers"),
+        ({"objective": np.array(["a", "b", "c"])}, "must be numbers"),
     ],
     ids=str,
 )

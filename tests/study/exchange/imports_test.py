@@ -144,6 +144,24 @@ def test_wrong_columns_name_file_and_line(small: Small, tmp_path: Path) -> None:
     path.write_text(text.replace("choice", "xchoice", 1))
     with pytest.raises(ValueError, match="'choice' is missing"):
         take(small, path, "csv")
+    path.write_text(f"{','.join('x' * 500 + str(i) for i in range(20))}\n{',' * 19}1\n")
+    with pytest.raises(ValueError, match=r"responses\.csv, line 2: wrong columns .* and \d+ more$") as caught:
+        take(small, path, "csv")
+    assert len(str(caught.value)) < 500
+
+
+def test_a_parquet_file_that_is_damaged_within_is_one_line(small: Small, tmp_path: Path) -> None:
+    path = give(small, tmp_path / "out", "parquet") / "responses.parquet"
+    content = path.read_bytes()
+    said = []
+    for at in range(4, 200, 4):
+        path.write_bytes(content[:at] + b"\x00\xff\x7f\x00" + content[at + 4 :])
+        try:
+            take(small, path, "parquet")
+        except ValueError as error:
+            said.append(str(error))
+    assert len(said) > 10
+    assert all("\n" not in one and str(path) in one and len(one) < 400 for one in said)
 
 
 @pytest.mark.parametrize(
