@@ -113,7 +113,7 @@ def find_parts(path: Path, schema: pa.Schema, begin: int, noted: dict[int, Part]
             if part is None or part.offset + part.size > size:
                 part = None if part else _read(path, schema, at)
             if part is None:
-                after = next((offset for offset in known if offset > at), size)
+                after = min(next((offset for offset in known if offset > at), size), size)
                 at = min(after, _next_message(path, schema, content, at + 1, after))
                 continue
             found.append(part)

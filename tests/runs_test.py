@@ -278,6 +278,8 @@ def test_arrays_that_do_not_fit_are_an_error_of_the_checkpoint(tmp_path: Path, n
     arrays, state = runs.capture(parts["placement"], parts["search"].generator, parts["rng"])
     if how == "gone":
         del arrays[name]
+    elif name == "archive/objective_sum":
+        arrays[name] = arrays[name].astype("c16" if how == "flat" else "M8[s]")
     elif name == "archive/cells":
         arrays[name] = np.array(3) if how == "flat" else arrays[name] - 10**9
     else:

@@ -38,8 +38,10 @@ def restore_archive(archive: ArchiveBase, arrays: Arrays, state: State) -> None:
     """Makes a new archive of the same kind and size hold what `archive_state` read.
 
     Raises:
-        ValueError: The archive has other fields, or fewer cells.
+        ValueError: The archive has other fields, or fewer cells, or what was stored is no numbers.
     """
+    if strange := [name for name, one in arrays.items() if one.dtype.kind not in "fiubU"]:
+        raise ValueError(f"{strange[0]} cannot be {arrays[strange[0]].dtype}")
     stored = {name.removeprefix("field_") for name in arrays if name.startswith("field_")}
     fields = set(archive.field_list) - {"index"}
     cells = arrays["cells"]
