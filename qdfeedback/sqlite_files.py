@@ -85,6 +85,9 @@ def connect(path: Path, mode: Mode) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous = FULL")  # what is committed is on the disk
             connection.execute("PRAGMA secure_delete = ON")  # what was deleted is overwritten
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # only now its files are open
+    except UnicodeDecodeError as error:  # Python's, of what SQLite says is wrong with a damaged schema
+        connection.close()
+        raise sqlite3.DatabaseError("its schema is not UTF-8") from error
     except BaseException:
         connection.close()
         raise

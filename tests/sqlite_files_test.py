@@ -71,3 +71,11 @@ def test_what_is_wrong_stays_wrong(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="malformed"):
         sqlite_files.looked_at(path, look)
+
+
+@pytest.mark.parametrize("mode", ["write", "read", "still"])
+def test_a_schema_that_is_no_text_is_an_error_of_the_file(tmp_path: Path, mode: Mode) -> None:
+    path = notes(tmp_path / "n.db")
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE notes", b"CREATE TABLE n\xff(((", 1))
+    with pytest.raises(sqlite3.DatabaseError, match=r"not UTF-8|malformed"):
+        sqlite_files.connect(path, mode)

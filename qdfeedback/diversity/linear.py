@@ -53,7 +53,7 @@ def check_map(offset: Floats, weights: Floats) -> None:
     """Refuses an offset that is not (d,), or weights that are not (d, k), of numbers."""
     if np.ndim(offset) != 1 or np.ndim(weights) != 2 or len(offset) != len(weights):
         raise ValueError(f"offset and weights must be (d,) and (d, k), got {np.shape(offset)} and {np.shape(weights)}")
-    if not all(np.issubdtype(np.asarray(one).dtype, np.number) for one in (offset, weights)):
+    if not all(np.asarray(one).dtype.kind in "fiu" for one in (offset, weights)):
         raise ValueError("offset and weights must be numbers")
 
 

@@ -39,6 +39,8 @@ class Similarity:
         check_map(self.offset, self.weights)
         if self.members.ndim != 3 or self.members.shape[1:] != self.weights.shape:
             raise ValueError(f"members must be (m, *{self.weights.shape}), got {self.members.shape}")
+        if self.members.dtype.kind not in "fiu":
+            raise ValueError(f"members must be numbers, got {self.members.dtype}")
         if not (isinstance(self.temperature, float | int) and isinstance(self.flip, float | int)):
             raise ValueError(f"temperature and flip must be numbers, got {self.temperature} and {self.flip}")
 

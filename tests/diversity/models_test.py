@@ -109,3 +109,15 @@ def test_a_file_of_a_model_that_lacks_something_is_one_line(tmp_path: Path, name
     files.write_atomic(path, files.pack(arrays, {"model": [name, "z" * 5000]}))
     with pytest.raises(ValueError, match=r"axes\.npz holds a .{,40} model, which is no diversity model$"):
         models.load(path)
+
+
+@pytest.mark.parametrize("kind", ["c16", "M8[s]", "m8[s]", "U3"])
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_arrays_of_a_model_that_are_no_numbers_are_named(tmp_path: Path, name: str, kind: str) -> None:
+    path = tmp_path / "axes.npz"
+    MODELS[name].save(path)
+    arrays, meta = files.unpack(path.read_bytes(), path.name)
+    for one in arrays:
+        files.write_atomic(path, files.pack(arrays | {one: np.zeros(arrays[one].shape, kind)}, meta))
+        with pytest.raises(ValueError, match=r"axes\.npz is damaged or not one of ours: .* must be numbers"):
+            models.load(path)
