@@ -99,7 +99,7 @@ def rows(connection: sqlite3.Connection, table: str) -> Iterator[list[Any]]:
                     if row[0] not in seen:
                         seen.add(row[0])
                         yield from _decoded(row[1:])
-            except sqlite3.DatabaseError:
+            except (sqlite3.DatabaseError, UnicodeDecodeError):  # what SQLite says can be no text
                 whole = False
         if whole:
             return

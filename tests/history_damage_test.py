@@ -243,7 +243,9 @@ def test_a_note_of_a_part_that_cannot_be_does_not_count(tmp_path: Path, part: tu
 
 @pytest.mark.parametrize("beyond", [1, 4, 8, 1000])
 def test_a_part_noted_beyond_the_end_is_not_looked_for(whole: Path, beyond: int) -> None:
-    rows = whole.read_bytes() + b"\0" * (-whole.stat().st_size % 8) + b"\xff\xff\xff\xff"  # a mark that begins nothing
+    rows = (
+        whole.read_bytes() + b"\0" * (8 + -whole.stat().st_size % 8) + b"\xff\xff\xff\xff"
+    )  # a mark that begins nothing
     whole.write_bytes(rows)
     noted = history_parts.Part(PARTS * ROWS, ROWS, len(rows) + beyond, 800, 0)
     with whole.with_suffix(".sums").open("a") as file:

@@ -91,7 +91,7 @@ def _look(path: Path, mode: sqlite_files.Mode, *, create: bool) -> None:
             if found is None and not create:
                 raise ValueError(f"{path} holds no tables: what it held is gone, put a copy in its place")
             wrong = unsound(connection, path) if found is not None else None
-    except (sa.exc.DBAPIError, sqlite3.Error) as error:
+    except (sa.exc.DBAPIError, sqlite3.Error, UnicodeDecodeError) as error:
         raise ValueError(told(path, error)) from None
     except sa.exc.NoSuchTableError:
         raise ValueError(sqlite_damage.damaged(path, "a table that it names is not there", KIND)) from None
@@ -185,7 +185,7 @@ def remove_what_cannot_be(path: Path) -> None:
     engine.dispose()
 
 
-def told(path: Path, error: sa.exc.DBAPIError | sqlite3.Error) -> str:
+def told(path: Path, error: sa.exc.DBAPIError | sqlite3.Error | UnicodeDecodeError) -> str:
     """Returns a line about an error of SQLite."""
     return sqlite_damage.explain(path, getattr(error, "orig", None) or error, KIND)
 

@@ -65,7 +65,7 @@ class LedgerFile:
             with closing(sqlite_files.connect(self.path, mode)) as connection:
                 self._check()
                 yield connection
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise StoreError(sqlite_damage.explain(self.path, error, KIND)) from None
 
     @contextmanager
