@@ -8,6 +8,7 @@ intents never passes the cap. What a killed process leaves open counts as possib
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import sqlite3
@@ -186,6 +187,8 @@ class Ledger:
             (open_,) = connection.execute(f"SELECT total(worst) {intents}", of).fetchone()
             others = f"SELECT count(*) {intents}{' AND' if where else ' WHERE'} process != ?"
             (left,) = connection.execute(others, (*of, self.process)).fetchone()
+        if not all(map(math.isfinite, (*kept, *failed, open_))):
+            raise StoreError(f"{self.path} counts tokens or costs that are no numbers: it is damaged")
         replies, requests, read, written = map(int, kept[:4])
         return Totals(
             replies,

@@ -41,6 +41,14 @@ def test_what_was_written_is_on_the_disk(tmp_path: Path, monkeypatch) -> None:
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_counts_that_are_no_numbers_are_not_added_up(tmp_path: Path) -> None:
+    ledger = used(tmp_path / "replies.db")
+    with closing(sqlite3.connect(tmp_path / "replies.db")) as connection, connection:
+        connection.execute("UPDATE failures SET prompt_tokens = 9e999")
+    with pytest.raises(StoreError, match=r"replies\.db counts tokens or costs that are no numbers: it is damaged"):
+        ledger.totals()
+
+
 LOSSES: dict[str, Callable[[Path], object]] = {
     "was deleted or moved while it was in use": lambda path: path.unlink(),
     "was replaced while it was in use": lambda path: (

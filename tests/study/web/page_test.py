@@ -11,6 +11,7 @@ from qdfeedback.feedback.people import People
 from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.tables import assignments, identities, items, judgments, raters, tombstones
 from qdfeedback.study.secrets import new_token
+from qdfeedback.study.web.app import _milliseconds
 from tests.study.plain import plain_study
 from tests.study.small_study import HOSTILE, small_study
 from tests.study.visitor import Visitor, images, sealed, site
@@ -327,3 +328,10 @@ def test_a_study_that_has_a_last_question_is_not_finished_before(tmp_path: Path)
     assert (row["stage"], row["finished_utc"]) == ("trials", None)
     assert len(person.answer_all(left)) == 3
     assert person.where == "/done"
+
+
+def test_a_response_time_is_one_that_can_be() -> None:
+    day = 24 * 3_600_000
+    assert [_milliseconds(text) for text in ("0", "1250", str(day))] == [0, 1250, day]
+    for text in (str(day + 1), "9" * 400, "-1", "1.5", "1e3", "", " 5", "٥", "nan"):
+        assert _milliseconds(text) is None, text
