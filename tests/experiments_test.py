@@ -13,6 +13,7 @@ import pytest
 from domains.arm import Arm
 from experiments import (
     ablation_arm,
+    arm_report,
     arm_setup,
     benchmark_loop,
     benchmark_similarity,
@@ -39,6 +40,13 @@ KEYS = {
 def arm(run: Path, *arguments: str) -> dict:
     qdhf_arm.main([*TINY, "--run", str(run), *arguments])
     return json.loads((run / "summary.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def _pictures_where_they_are_looked_at(request, monkeypatch) -> None:
+    """They take longer than the searches here."""
+    if request.function is not test_every_method_on_the_arm:
+        monkeypatch.setattr(arm_report, "_pictures", lambda *given: None)
 
 
 @pytest.mark.parametrize("method", [m if m in FAST else pytest.param(m, marks=pytest.mark.slow) for m in METHODS])

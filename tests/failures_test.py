@@ -136,8 +136,14 @@ def test_an_archive_without_ids_is_named_with_the_remedy() -> None:
 
 
 def test_who_stops_an_experiment_while_it_loads_sees_one_line() -> None:
-    code = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"
-    module = "import sys; sys.argv[0] = '-m'; import experiments; " + code
+    module = """
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background does not hear of it
+sys.argv[0] = "-m"
+import experiments
+os.kill(os.getpid(), signal.SIGINT)
+time.sleep(60)
+"""
     done = subprocess.run([sys.executable, "-c", module], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr == "stopped\n"
     assert done.returncode in (-signal.SIGINT, 130)

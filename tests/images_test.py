@@ -18,6 +18,7 @@ from experiments import (
     benchmark_images,
     grade_images,
     images_encoders,
+    images_report,
     images_setup,
     images_study,
     images_table,
@@ -52,12 +53,25 @@ def _opened_once():
         yield
 
 
+@pytest.fixture(autouse=True)
+def _pictures_where_they_are_looked_at(request, monkeypatch) -> None:
+    """They take as long as some of the searches here."""
+    if request.function not in (test_every_method, test_several_qualities_one_of_which_is_optimised):
+        monkeypatch.setattr(images_report, "_pictures", lambda *given: None)
+
+
 def images(run: Path, *arguments: str) -> dict:
     qdhf_images.main([*TINY, "--run", str(run), *arguments])
     return json.loads((run / "summary.json").read_text())
 
 
-@pytest.mark.parametrize("method", [*SEARCHES, "best-of-n", "best-of-n-plus"])
+QUICK = ("qdhf-active", "best-of-n")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [*QUICK, *(pytest.param(m, marks=pytest.mark.slow) for m in (*SEARCHES, "best-of-n-plus") if m not in QUICK)],
+)
 def test_every_method(method: str, tmp_path: Path, capsys) -> None:
     summary = images(tmp_path / "r", "--method", method)
     assert summary["pictures"] == summary["drawn"] == N
@@ -196,6 +210,7 @@ def test_what_cannot_work_is_refused_at_once(arguments: list[str], message: str,
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.slow
 def test_a_judge_that_looks_at_the_pictures(tmp_path: Path) -> None:
     arguments = ["--annotator", "judge", "--judgments", "20", "--steps", "3"]  # of what can be read there is more
     with serving(Seeing(leans=1.0)) as server:
@@ -300,6 +315,7 @@ def test_a_judge_that_sees_nothing_gives_no_grade(tmp_path: Path) -> None:
     assert not (tmp_path / "r/grade.json").exists()
 
 
+@pytest.mark.slow
 def test_several_qualities_one_of_which_is_optimised(tmp_path: Path) -> None:
     head = tmp_path / "beauty.safetensors"
     save_file({"weight": torch.linspace(-1, 1, 64)[None], "bias": torch.ones(1)}, head)
@@ -451,7 +467,7 @@ def test_a_picture_with_no_finite_objective_enters_no_map(tmp_path: Path, monkey
     assert 0 < summary["elites"] < N
 
 
-@pytest.mark.parametrize("method", ["qdhf", "qdhf-active"])
+@pytest.mark.parametrize("method", ["qdhf", pytest.param("qdhf-active", marks=pytest.mark.slow)])
 def test_what_is_too_poor_is_no_elite(method: str, tmp_path: Path) -> None:
     images(tmp_path / "r", "--method", method, "--floor", "0.75", "--pictures", "40")  # of fewer too few remain
     history = History(tmp_path / "r/history.arrows", names_of(tmp_path / "r/history.arrows"))
@@ -462,6 +478,7 @@ def test_what_is_too_poor_is_no_elite(method: str, tmp_path: Path) -> None:
     assert (objective[FIRST:] < least).any()
 
 
+@pytest.mark.slow
 def test_the_benchmark_compares_like_with_like(tmp_path: Path, capsys, monkeypatch) -> None:
     drawn: dict[bool, list[int]] = {False: [], True: []}
     searched = []

@@ -49,6 +49,13 @@ def written(tmp_path_factory) -> Path:
     return run
 
 
+@pytest.fixture(autouse=True)
+def _pictures_where_they_are_looked_at(request, monkeypatch) -> None:
+    """They take longer than the searches here; `written` is made before this."""
+    if request.function is not test_every_method_on_stories:
+        monkeypatch.setattr(writing_report, "_pictures", lambda *given: None)
+
+
 def write(run: Path, *arguments: str) -> dict:
     qdaif_writing.main([*TINY, "--run", str(run), *arguments])
     return summary_of(run)
@@ -75,7 +82,7 @@ def test_lmx_near_on_stories(written: Path) -> None:
 
 @pytest.mark.parametrize(
     ("method", "candidates"),
-    [("guided", 16), *(pytest.param(one, 63, marks=pytest.mark.slow) for one in METHODS)],
+    [pytest.param(one, 63, marks=pytest.mark.slow) for one in METHODS],
 )
 def test_every_method_on_stories(method: str, candidates: int, tmp_path: Path, capsys) -> None:
     write(tmp_path / "r", "--method", method, "--candidates", str(candidates))
@@ -115,6 +122,7 @@ def test_one_axis_of_two(tmp_path: Path) -> None:
     assert len((tmp_path / "r" / "texts.html").read_text().split("<details")) > 4
 
 
+@pytest.mark.slow
 def test_a_zero_shot_start_needs_no_seeds(tmp_path: Path) -> None:
     arguments = ("--domain", "opinions", "--temperature", "0.7", "--candidates", "26")
     summary = write(tmp_path / "r", "--begin", "zero-shot", *arguments)
@@ -511,6 +519,7 @@ def test_a_question_that_repeats_or_disagrees_is_left_out(rng: np.random.Generat
     assert "a3" not in {one.attribute.name for one in without if one.kept}  # always the same answer
 
 
+@pytest.mark.slow
 def test_the_benchmark_compares_like_with_like(tmp_path: Path, capsys) -> None:
     benchmark_language.main(
         ["--texts", "6", "--rounds", "1", "--tokens", "8", "--out", str(tmp_path / "figures.json"), "--device", "cpu"]

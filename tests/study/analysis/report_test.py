@@ -53,7 +53,7 @@ def test_a_noisy_study_shows_its_noise(written: Callable[..., Written]) -> None:
 @pytest.mark.parametrize("flip", [0.15, *(pytest.param(flip, marks=pytest.mark.slow) for flip in (0.0, 0.05, 0.3))])
 def test_noise_is_recovered(tmp_path: Path, flip: float) -> None:
     found = []
-    for seed in range(6):
+    for seed in range(4):
         study = Written(Store(tmp_path / f"{seed}.db"), Study("s", (SIMILAR,)))
         simulated(study, SIMILAR, people=5, n=60, flip=flip, repeats=60, seed=seed)
         figures = study.report()["questions"][0]["everybody"]
