@@ -23,7 +23,7 @@ from experiments import (
 )
 from experiments.command import run_main
 from qdfeedback import metrics
-from qdfeedback.diversity import similarity
+from qdfeedback.diversity import published, similarity
 from qdfeedback.feedback.store import Store
 from qdfeedback.history import History
 from tests.conftest import SHARED
@@ -44,7 +44,8 @@ def arm(run: Path, *arguments: str) -> dict:
 
 @pytest.fixture(autouse=True)
 def _pictures_where_they_are_looked_at(request, monkeypatch) -> None:
-    """They take longer than the searches here."""
+    """They take longer than the searches here, and so does the published training to its end."""
+    monkeypatch.setattr(published, "EPOCHS", 20)
     if request.function is not test_every_method_on_the_arm:
         monkeypatch.setattr(arm_report, "_pictures", lambda *given: None)
 

@@ -52,7 +52,8 @@ def test_training_goes_on_with_its_own_checkpoint_alone(tmp_path: Path, monkeypa
     assert not (tmp_path / "model.part").exists()
 
 
-@pytest.mark.parametrize("how", ["--no-compiled", pytest.param("--compiled", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["--no-compiled", "--compiled"])
 def test_picture_models_stopped_learn_what_unbroken_ones_do(how: str, tmp_path: Path, monkeypatch) -> None:
     tiny = ["--steps", "2", "2", "2", "--rows", "2", "4", "2", "--scenes", "24", "--checkpoint-every", "1",
             "--channels", "32", "64", "--threads", "1", how]  # fmt: skip
