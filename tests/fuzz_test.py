@@ -39,9 +39,9 @@ from qdfeedback.study.place import open_study
 from qdfeedback.study.settings import read_study, write_study
 from qdfeedback.study.sources import read_sources
 from qdfeedback.text_files import read_json_lines
+from tests.batches import NAMES, batch
 from tests.fuzzing import broken, changed, holds, json_files, texts
 from tests.fuzzing import text_files as like_texts
-from tests.history_test import NAMES, batch
 from tests.study.small_study import STUDY, small_study
 
 Case = tuple[st.SearchStrategy[Any], Callable[[Any], Any]]

@@ -13,7 +13,7 @@ import pytest
 from qdfeedback import history_parts
 from qdfeedback.history import DamagedHistoryError, History, Position, names_of
 from qdfeedback.history_asides import forget_cuts
-from tests.history_test import NAMES, batch
+from tests.batches import NAMES, batch
 
 PARTS, ROWS = 4, 50
 

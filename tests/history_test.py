@@ -15,21 +15,8 @@ import pytest
 
 from domains.arm import ArmEncoder
 from qdfeedback.history import History, Position
-from qdfeedback.types import Batch, Proposal, Scores
+from tests.batches import NAMES, batch
 from tests.conftest import a_history, as_they_are
-
-NAMES = ("a", "b")
-
-
-def batch(first: int, solutions: np.ndarray, error: str | None = None, iteration: int = 0) -> Batch:
-    n = len(solutions)
-    features = np.arange(first, first + n, dtype=np.float32)[:, None] * [1, 10]
-    proposal = Proposal(solutions, np.full((n, 1), -1), np.full(n, "test"))
-    nothing = np.zeros(n)
-    return Batch(
-        np.arange(first, first + n), iteration, proposal, [None] * n, [error] * n, features.astype(np.float32),
-        Scores(nothing, nothing), np.zeros((n, 2)), nothing, np.ones(n, dtype=bool),
-    )  # fmt: skip
 
 
 def test_what_goes_in_comes_out(tmp_path: Path) -> None:
@@ -341,7 +328,7 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(tmp_path: Path) -> None
         from pathlib import Path
         import numpy as np
         from qdfeedback.history import History
-        from tests.history_test import NAMES, batch
+        from tests.batches import NAMES, batch
         history = History(Path(sys.argv[1]), NAMES)
         history.append(batch(0, np.zeros((100, 3))))
         position = history.flush()

@@ -490,6 +490,7 @@ def test_bootstrap_intervals_hold_the_mean() -> None:
     assert ahead[1] > 1.7
 
 
+@pytest.mark.slow
 def test_axes_are_proposed_and_chosen(tmp_path: Path, capsys) -> None:
     discover_axes.main(["--run", str(tmp_path / "axes"), "--count", "16", "--asks", "1", "--simulated", "200"])
     said = capsys.readouterr().out

@@ -75,7 +75,7 @@ def test_of_examples_that_differ_it_writes_a_blend(n: int, model: LocalModel) ->
         assert stats.ttest_rel(np.abs(written - mean), theirs, alternative="less").pvalue < 0.025, name
 
 
-@pytest.mark.parametrize("n", [50, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [30, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("writing", [STORIES, OPINIONS], ids=["stories", "opinions"])
 def test_its_judgments_agree_with_the_truth(model: LocalModel, writing: Writing, n: int) -> None:
     """On new texts, of which some are flawed; those that are a clear case one way or the other."""

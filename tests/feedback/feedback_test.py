@@ -60,7 +60,7 @@ def test_bald_learns_faster_than_chance(rng) -> None:
 
     def learn(active: bool, seed: int) -> float:
         own = np.random.default_rng(seed)
-        features = own.standard_normal((120, 12))
+        features = own.standard_normal((200, 12))
         truth = features[:, :2]
 
         def answer(t):
@@ -70,13 +70,13 @@ def test_bald_learns_faster_than_chance(rng) -> None:
 
         triplets, model = np.empty((0, 3), dtype=int), None
         for _ in range(6):
-            rows, _ = choose_triplets(model if active else None, features, 20, rng=own, pool=2000)
+            rows, _ = choose_triplets(model if active else None, features, 20, rng=own, pool=4000)
             triplets = np.concatenate([triplets, answer(rows)])
             model = fit_similarity(features, triplets, rng=own)
-        test = answer(uniform_triplets(120, 3000, own))
+        test = answer(uniform_triplets(200, 3000, own))
         return float(orders_right(model, features, test).mean())
 
-    gain = [learn(True, seed) - learn(False, seed) for seed in range(4)]
+    gain = [learn(True, seed) - learn(False, seed) for seed in range(6)]
     assert np.mean(gain) > 0.01
 
 

@@ -59,12 +59,18 @@ def placement(*, soft: bool = False, seed: int = 0) -> Placement:
     return Placement(column(names, "straightness"), columns(names, "x", "y"), build(RANGES, seed))
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+COMPILED = ("sep_cma_es", "lm_ma_es")  # a while, at their first use
+every = pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=pytest.mark.slow) if one.endswith(COMPILED) else one for one in GENERATORS]
+)
+
+
+@every
 def test_contract(name: str) -> None:
     check_generator(GENERATORS[name], placement, N)
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+@every
 @pytest.mark.parametrize("soft", [False, True], ids=["elitist", "soft"])
 def test_a_restored_state_goes_on_bit_for_bit(name: str, soft: bool) -> None:
     def go_on(search, place, rng, first: int, last: int) -> None:
