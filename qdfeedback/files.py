@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qdfeedback import text_files
 from qdfeedback.array_files import array_from, read_header
-from qdfeedback.text_files import beginning, read_text
+from qdfeedback.text_files import beginning
 
 _META = "meta.json"
 _PART = re.compile(r"\.(\d+)\.part")
@@ -97,15 +98,9 @@ def read_json(path: Path, want: type = object) -> Any:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is no text, not JSON, nested too deeply, or holds something else; the message names it.
+        ValueError: As `text_files.read_json`, or the file holds something else; the message names it.
     """
-    text = read_text(path)
-    try:
-        value = json.loads(text)
-    except RecursionError as error:
-        raise ValueError(f"{path} is not valid JSON: it is nested too deeply") from error
-    except ValueError as error:  # not JSON, a number of thousands of digits
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    value = text_files.read_json(path)
     if not isinstance(value, want):
         raise ValueError(f"{path} must hold {called(want)}, it holds {called(type(value))}")
     return value
