@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from qdfeedback.files import beside, sync_files
 from qdfeedback.history_parts import UNREADABLE, Part, find_parts
 
-if TYPE_CHECKING:
-    from qdfeedback.history import History
+Rows = Callable[[int, int], pa.Table]
+"""First row and how many → these rows of a history, `History.rows`."""
 
 
 def keep_damaged(path: Path, schema: pa.Schema | None, whole: Sequence[Part], damage: str) -> Path:
@@ -41,14 +40,20 @@ def keep_tail(path: Path, schema: pa.Schema | None, keep: int) -> Path:
     return aside
 
 
-def forget_cuts(history: History) -> None:
-    """Removes copies of rows that were cut when a run went on, and that it has made again since, to the last bit."""
-    for aside in sorted(history.path.parent.glob(f"{history.path.stem}.cut-*{history.path.suffix}")):
-        if _was_made_again(history, aside):
+def forget_cuts(path: Path, count: int, rows: Rows) -> None:
+    """Removes copies of rows that were cut when a run went on, and that it has made again since, to the last bit.
+
+    Args:
+        path: of the history.
+        count: how many rows it holds.
+        rows: reads them.
+    """
+    for aside in sorted(path.parent.glob(f"{path.stem}.cut-*{path.suffix}")):
+        if _was_made_again(aside, count, rows):
             aside.unlink()
 
 
-def _was_made_again(history: History, aside: Path) -> bool:
+def _was_made_again(aside: Path, count: int, rows: Rows) -> bool:
     try:
         with pa.memory_map(str(aside)) as file:
             schema, begin = pa.ipc.read_schema(pa.ipc.read_message(file)), file.tell()
@@ -57,10 +62,10 @@ def _was_made_again(history: History, aside: Path) -> bool:
     for part in find_parts(aside, schema, begin, {}) if aside.stat().st_size > begin else ():
         with pa.memory_map(str(aside)) as file:
             file.seek(part.offset)
-            rows = pa.Table.from_batches([pa.ipc.read_record_batch(pa.ipc.read_message(file), schema)])
-        if part.start + part.rows > len(history):
+            cut = pa.Table.from_batches([pa.ipc.read_record_batch(pa.ipc.read_message(file), schema)])
+        if part.start + part.rows > count:
             return False
-        one, two = (table.combine_chunks().to_batches() for table in (rows, history.rows(part.start, part.rows)))
+        one, two = (table.combine_chunks().to_batches() for table in (cut, rows(part.start, part.rows)))
         if len(one) != 1 or len(two) != 1 or not one[0].serialize().equals(two[0].serialize()):
             return False
     return True

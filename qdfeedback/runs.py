@@ -320,7 +320,7 @@ class Run:
 
     def save_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes `summary.json`: a run that has one is finished, and another process may work on the folder."""
-        forget_cuts(self.history)
+        forget_cuts(self.history.path, len(self.history), self.history.rows)
         files.write_json(self.path / "summary.json", dict(summary))
         release(self.path)
 

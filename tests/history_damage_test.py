@@ -130,16 +130,16 @@ def test_rows_after_a_checkpoint_are_kept_until_they_are_made_again(whole: Path)
     aside = whole.with_name("history.cut-1.arrows")
     assert aside.read_bytes().endswith(tail)
     assert ids(aside) == list(range(2 * ROWS, PARTS * ROWS))
-    forget_cuts(history)
+    forget_cuts(history.path, len(history), history.rows)
     assert aside.exists(), "not made again yet"
     for first in range(2 * ROWS, PARTS * ROWS, 20):  # in parts of other sizes
         history.append(batch(first, solutions[first : first + 20]))
         history.flush()
-    forget_cuts(history)
+    forget_cuts(history.path, len(history), history.rows)
     assert not aside.exists()
     history.cut(Position(2 * ROWS, offsets(whole)[2]))
     history.append(batch(2 * ROWS, rng.random((2 * ROWS, 3))))
-    forget_cuts(history)
+    forget_cuts(history.path, len(history), history.rows)
     assert aside.exists(), "others were made in their place"
 
 
