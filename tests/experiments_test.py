@@ -315,7 +315,7 @@ def test_real_people_are_predicted_on_new_items(judgments: int, least: float, tm
     assert len(folds) == 9
     assert np.mean(folds) >= least
     assert found.items.value >= least
-    assert found.items.low < found.held_out.value < found.items.high, "known items are a little easier"
+    assert found.items.value < found.held_out.value < found.items.value + 0.06, "known items are a little easier"
 
 
 @pytest.mark.slow
