@@ -19,6 +19,10 @@ _KINDS = {"b": "true or false", "c": "complex numbers", "U": "texts", "S": "byte
           "m": "durations", "f": "floating-point numbers", "i": "whole numbers", "u": "whole numbers"}  # fmt: skip
 
 
+class _ObjectsError(ValueError):
+    """A file is whole, and what it holds is not loaded."""
+
+
 def is_array(path: Path) -> bool:
     """True for a file that is named `.npy`, or begins like one."""
     if Path(path).suffix.lower() == ".npy":
@@ -61,7 +65,7 @@ def read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         warnings.simplefilter("ignore")  # about the Python that a damaged header happens to be
         shape, in_columns, dtype = _HEADERS[version](file)
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are not loaded")
+        raise _ObjectsError("it holds Python objects, which are not loaded")
     whole = len(shape) <= _DEEPEST and all(type(one) is int and one >= 0 for one in shape)
     if not whole or math.prod(one or 1 for one in shape) * max(dtype.itemsize, 1) > _MOST:
         raise ValueError(f"its shape is {shape!s:.80}")
@@ -76,6 +80,11 @@ def array_from(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], *, in_
         return np.empty(shape, dtype)
     flat = np.frombuffer(body, dtype)
     return flat.reshape(shape[::-1]).T.copy(order="F") if in_columns else flat.reshape(shape).copy()
+
+
+def is_numbers(array: NDArray[Any]) -> bool:
+    """True for whole and floating-point numbers: no complex ones, truths or texts."""
+    return array.dtype.kind in "fiu"
 
 
 def held(array: NDArray[Any]) -> str:
@@ -95,9 +104,8 @@ def _header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.dtype
     file.seek(0)
     try:
         return read_header(file)
+    except _ObjectsError as error:
+        raise ValueError(f"{path} is not a plain .npy array: {error}") from error
     except Exception as error:  # readers of headers raise whatever a damaged byte leads them to
         said = str(error).partition("\n")[0][:100]
-        objects = "objects" in said
-        raise ValueError(
-            f"{path} is not a plain .npy array{':' if objects else ', its header is damaged:'} {said}"
-        ) from error
+        raise ValueError(f"{path} is not a plain .npy array, its header is damaged: {said}") from error

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from qdfeedback import text_files
 from qdfeedback.array_files import array_from, read_header
-from qdfeedback.text_files import beginning
+from qdfeedback.text_files import beginning, why
 
 _META = "meta.json"
 _PART = re.compile(r"\.(\d+)\.part")
@@ -185,8 +185,7 @@ def unpack(content: bytes, name: str) -> tuple[Arrays, dict[str, Any]]:
             raise ValueError(f"{_META} must hold an object, it holds {called(type(meta))}")
         return {entry.removesuffix(".npy"): npy_array(body) for entry, body in bodies.items()}, meta
     except Exception as error:  # readers of zip, JSON and headers raise whatever a damaged byte leads them to
-        why = f"there is no {error} in it" if isinstance(error, KeyError) else error
-        raise ValueError(f"{name} is damaged or not one of ours: {beginning(str(why), 250)}") from error
+        raise ValueError(f"{name} is damaged or not one of ours: {why(error)}") from error
 
 
 def read_packed(path: Path | str, build: Callable[[Arrays, dict[str, Any]], T], *, kind: str = "") -> T:
@@ -207,8 +206,7 @@ def read_packed(path: Path | str, build: Callable[[Arrays, dict[str, Any]], T], 
     try:
         return build(arrays, meta)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        why = f"there is no {error} in it" if isinstance(error, KeyError) else error
-        raise ValueError(f"{path} is damaged or not one of ours: {beginning(str(why), 250)}") from error
+        raise ValueError(f"{path} is damaged or not one of ours: {why(error)}") from error
 
 
 def _check_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> None:

@@ -44,7 +44,7 @@ from qdfeedback.history_rows import (
     names_in,
     schema_of,
 )
-from qdfeedback.text_files import beginning
+from qdfeedback.text_files import beginning, why
 from qdfeedback.types import Batch, Ints
 
 FLUSH_ROWS = 8192
@@ -352,7 +352,7 @@ class History:
             try:
                 rows = pa.ipc.read_record_batch(pa.ipc.read_message(file), self._schema)
             except UNREADABLE as error:
-                raise DamagedHistoryError(f"{self.path} is damaged: {beginning(str(error), 200)}") from error
+                raise DamagedHistoryError(f"{self.path} is damaged: {why(error)}") from error
         if part.offset not in self._whole and not is_full(rows, part.rows):
             raise DamagedHistoryError(f"{self.path} is damaged: candidates from {part.start} on lack what all have")
         self._whole.add(part.offset)
@@ -434,7 +434,7 @@ class History:
                 self._check(schema)
                 return schema, len(noted.schema), True
             if not ours:
-                raise ValueError(f"{self.path} is not a history: {beginning(str(error), 200)}") from error
+                raise ValueError(f"{self.path} is not a history: {why(error)}") from error
             return None
         with self.path.open("rb") as file:
             damaged = bool(noted.schema) and file.read(len(noted.schema)) != noted.schema
@@ -453,7 +453,7 @@ class History:
             names = names_in(schema)
             check_columns(schema, len(names))
         except ValueError as error:
-            raise ValueError(f"{self.path} is not a history: {beginning(str(error), 200)}") from error
+            raise ValueError(f"{self.path} is not a history: {why(error)}") from error
         if names != self.names:
             raise ValueError(f"{self.path} has other feature columns than expected: {_difference(names, self.names)}")
 
@@ -484,4 +484,4 @@ def names_of(path: Path) -> tuple[str, ...]:
             schema = pa.ipc.read_schema(pa.ipc.read_message(file))
         return names_in(schema)
     except (*UNREADABLE, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a history: {beginning(str(error), 200)}") from error
+        raise ValueError(f"{path} is not a history: {why(error)}") from error

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdfeedback.files import append_lines
+from qdfeedback.values import candidate_in
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,7 +34,6 @@ MEDIA = {".txt": "text/plain; charset=utf-8", ".png": "image/png", ".apng": "ima
 """Suffix → media type of all that can be shown."""
 
 _EMPTY = f"{hashlib.sha256(b'').hexdigest()}.txt"
-_CANDIDATE = re.compile(r"[0-9]{1,18}")
 _NAME = re.compile(r"[0-9a-f]{64}\.(txt|png|apng)")
 
 
@@ -82,9 +82,9 @@ class Shown:
                 file.seek(self._read)
                 whole, _, _ = file.read().rpartition(b"\n")
             for line in whole.decode(errors="replace").splitlines():  # what was damaged names no file
-                candidate, _, name = line.partition(",")
-                if _CANDIDATE.fullmatch(candidate) and is_name(name):
-                    self._names[int(candidate)] = name
+                number, _, name = line.partition(",")
+                if (candidate := candidate_in(number)) is not None and is_name(name):
+                    self._names[candidate] = name
             self._read += len(whole) + bool(whole)
         return dict(self._names)
 

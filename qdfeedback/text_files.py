@@ -155,7 +155,7 @@ def parse_json(text: str, name: str, *, line: int | None = None, last: bool = Tr
     except RecursionError as error:
         raise ValueError(f"{where}: not JSON that can be read: it is nested too deeply") from error
     except ValueError as error:
-        raise ValueError(f"{where}: {beginning(str(error), 250)}") from error
+        raise ValueError(f"{where}: {why(error)}") from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -171,13 +171,18 @@ def read_toml(path: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError(f"{path} is not TOML that can be read: it is nested too deeply") from error
     except ValueError as error:  # not TOML, a number of thousands of digits
-        raise ValueError(f"{path} is not TOML: {beginning(str(error), 250)}") from error
+        raise ValueError(f"{path} is not TOML: {why(error)}") from error
 
 
 def beginning(text: str, most: int = 80) -> str:
     """Returns the beginning of a text, on one line, for a message."""
     plain = " ".join(text.split())
     return plain if len(plain) <= most else f"{plain[: most - 1]}…"
+
+
+def why(error: Exception, most: int = 250) -> str:
+    """Returns what an error says, short, on one line, for a message that names the file."""
+    return beginning(f"there is no {error} in it" if isinstance(error, KeyError) else str(error), most)
 
 
 def what_it_is(content: bytes) -> str | None:

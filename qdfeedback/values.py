@@ -6,6 +6,7 @@ A string passes for a list of its letters, a number for a text, true for 1: each
 from __future__ import annotations
 
 import json
+import re
 import reprlib
 from collections.abc import Collection
 from difflib import get_close_matches
@@ -16,6 +17,7 @@ from qdfeedback.files import called
 from qdfeedback.text_files import beginning
 
 _LONGEST = 120  # characters of a value in a message
+_CANDIDATE = re.compile(r"[0-9]{1,18}")
 _BRIEF = reprlib.Repr()
 _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 100
 
@@ -108,6 +110,11 @@ def a_record(value: Any, name: str, *, known: Collection[str], needed: Collectio
     if missing := [field for field in needed if field not in value]:
         raise ValueError(f"{name} has no {missing[0]!r}")
     return value
+
+
+def candidate_in(text: str) -> int | None:
+    """Returns the candidate id that a text is, which an int64 holds; None where it is none."""
+    return int(text) if _CANDIDATE.fullmatch(text) else None
 
 
 def storable(text: str) -> bool:

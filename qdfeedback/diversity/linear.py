@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from qdfeedback import files
+from qdfeedback.array_files import is_numbers
 from qdfeedback.types import Floats
 
 
@@ -53,7 +54,7 @@ def check_map(offset: Floats, weights: Floats) -> None:
     """Refuses an offset that is not (d,), or weights that are not (d, k), of numbers."""
     if np.ndim(offset) != 1 or np.ndim(weights) != 2 or len(offset) != len(weights):
         raise ValueError(f"offset and weights must be (d,) and (d, k), got {np.shape(offset)} and {np.shape(weights)}")
-    if not all(np.asarray(one).dtype.kind in "fiu" for one in (offset, weights)):
+    if not all(is_numbers(np.asarray(one)) for one in (offset, weights)):
         raise ValueError("offset and weights must be numbers")
 
 

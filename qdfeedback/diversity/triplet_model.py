@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import expit
 
 from qdfeedback import files
+from qdfeedback.array_files import is_numbers
 from qdfeedback.diversity.fitting import likelihood
 from qdfeedback.diversity.linear import check_map
 from qdfeedback.types import Floats, Ints
@@ -39,7 +40,7 @@ class Similarity:
         check_map(self.offset, self.weights)
         if self.members.ndim != 3 or self.members.shape[1:] != self.weights.shape:
             raise ValueError(f"members must be (m, *{self.weights.shape}), got {self.members.shape}")
-        if self.members.dtype.kind not in "fiu":
+        if not is_numbers(self.members):
             raise ValueError(f"members must be numbers, got {self.members.dtype}")
         if not (isinstance(self.temperature, float | int) and isinstance(self.flip, float | int)):
             raise ValueError(f"temperature and flip must be numbers, got {self.temperature} and {self.flip}")

@@ -26,7 +26,7 @@ from qdfeedback.files import called
 from qdfeedback.models.failing import Failing, is_servers
 from qdfeedback.models.frames import ask, rate
 from qdfeedback.models.language import LEAST_MASS, LanguageModel, SeeingModel
-from qdfeedback.text_files import beginning, read_json
+from qdfeedback.text_files import read_json, why
 from qdfeedback.types import Artifacts, Floats
 from qdfeedback.values import a_record, a_text, brief, texts
 
@@ -199,9 +199,7 @@ def read_attributes(path: Path) -> tuple[Attribute, ...]:
         if twice := [name for name, count in Counter(one.name for one in attributes).items() if count > 1]:
             raise ValueError(f"{brief(twice[0])} stands there twice")
     except ValueError as error:
-        raise ValueError(
-            f"{path} must list objects with name, question and answers: {beginning(str(error), 250)}"
-        ) from error
+        raise ValueError(f"{path} must list objects with name, question and answers: {why(error)}") from error
     return attributes
 
 

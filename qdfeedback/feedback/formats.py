@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qdfeedback.array_files import held, is_array, read_array
+from qdfeedback.array_files import held, is_array, is_numbers, read_array
 from qdfeedback.csv_files import read_table, whole_number
 from qdfeedback.types import Floats, Ints
 
@@ -25,7 +25,7 @@ def read_features(path: Path) -> Floats:
         ValueError: The file holds something else, or a number too large for float32; the message says what.
     """
     array = read_array(path)
-    if array.ndim != 2 or array.dtype.kind not in "fiu":
+    if array.ndim != 2 or not is_numbers(array):
         raise ValueError(f"{path} must hold numbers of shape (n, d), a row per item; it holds {held(array)}")
     if not array.size:
         raise ValueError(f"{path} holds no features: its shape is {array.shape}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.fingerprints import Fingerprint, fingerprint, lost
 from qdfeedback.feedback.tables import empty, items, judgments, trials
 from qdfeedback.types import Annotator, Answers, Floats, Ints, Queries
+from qdfeedback.values import candidate_in
 
 _CHOICES = {0: "left", 1: "right", -1: "tie"}
-_CANDIDATE = re.compile(r"[0-9]{1,18}")  # what an int64 holds
 
 
 @dataclass(frozen=True)
@@ -280,7 +279,7 @@ def candidate_of(source: str, item: object) -> int | None:
     """Returns the candidate's id that an item's has; None where it is none of the run that the label names."""
     begin, name = f"{source}/" if source else "", str(item)
     number = name.removeprefix(begin)
-    return int(number) if name.startswith(begin) and _CANDIDATE.fullmatch(number) else None
+    return candidate_in(number) if name.startswith(begin) else None
 
 
 def utc_now() -> str:

@@ -158,9 +158,8 @@ def read_prices(path: Path) -> dict[str, Prices]:
     try:
         return {model: _prices(model, of) for model, of in read_toml(path).items()}
     except ValueError as error:
-        raise ValueError(
-            f'{path} must hold tables like ["my-model"] with prompt and completion: {beginning(str(error), 250)}'
-        ) from error
+        said = beginning(str(error).removeprefix(str(path)).lstrip(" ,"), 250)
+        raise ValueError(f'{path} must hold tables like ["my-model"] with prompt and completion: {said}') from error
 
 
 def _prices(model: str, of: Any) -> Prices:

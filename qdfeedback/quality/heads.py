@@ -19,7 +19,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from qdfeedback.text_files import beginning
+from qdfeedback.text_files import why
 from qdfeedback.types import Floats, Scores
 from qdfeedback.values import brief
 
@@ -104,7 +104,7 @@ def _read(path: Path) -> dict[str, Floats]:
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file: {beginning(str(error), 200)}") from error
+        raise ValueError(f"{path} is no safetensors file: {why(error)}") from error
     return {name: value.float().numpy() for name, value in tensors.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from qdfeedback.feedback.tables import trials
 from qdfeedback.run_settings import read_settings
 from qdfeedback.shown import Shown
 from qdfeedback.study.settings import Study, read_study
-from qdfeedback.text_files import beginning
+from qdfeedback.text_files import beginning, why
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,10 @@ def _database(folder: Path) -> str:
         url = url_of(known or path)
         real = Path(str(url.database)).resolve() if url.get_backend_name() == "sqlite" else None
     except ValueError as error:  # no path can hold what it says
-        raise ValueError(f"{folder / 'settings.json'} must name its database: {beginning(str(error), 200)}") from error
+        raise ValueError(f"{folder / 'settings.json'} must name its database: {why(error)}") from error
     if real is None or not real.is_relative_to(folder.resolve()):
-        where = beginning(str(real or safe(url)))
+        found = real is not None and os.path.exists(real)  # its owner needs its path whole
+        where = str(real) if found else beginning(str(real or safe(url)))
         raise ValueError(
             f"{folder} has its database elsewhere, at {where}: if you trust whom the folder is from, name it yourself, "
             f"with --database"

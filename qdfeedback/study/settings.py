@@ -13,7 +13,7 @@ from qdfeedback import files
 from qdfeedback.bounds import Bounds, Share, check
 from qdfeedback.feedback.answers import SIDED as SIDED  # whoever reads settings may need it
 from qdfeedback.files import called
-from qdfeedback.text_files import beginning, read_json
+from qdfeedback.text_files import read_json, why
 from qdfeedback.values import a_record, a_text, brief, storable
 
 FORMAT = 1
@@ -249,7 +249,7 @@ def read_study(folder: Path) -> Study:
         questions = tuple(_question(row, f"question {number}") for number, row in enumerate(asked, 1))
         return Study(questions=questions, **rules)
     except ValueError as error:
-        raise ValueError(f"{path} is not a study of this version: {beginning(str(error), 250)}") from error
+        raise ValueError(f"{path} is not a study of this version: {why(error)}") from error
 
 
 def _question(value: Any, where: str) -> Question:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from qdfeedback import files
+from qdfeedback.array_files import is_numbers
 from qdfeedback.run_settings import BEST, read_settings
 from qdfeedback.shown import Shown
 from qdfeedback.types import Floats, Ints
@@ -121,7 +122,7 @@ def _elites(arrays: files.Arrays, _: object) -> files.Arrays:
     if ids.ndim != 1 or ids.dtype.kind not in "iu" or objective.shape != (n,) or measures.shape != (n, *axes):
         shapes = f"{ids.dtype} {ids.shape}, {objective.shape} and {measures.shape}"
         raise ValueError(f"id, objective and measures do not go together: {shapes}")
-    if any(arrays[name].dtype.kind not in "fiu" for name in ("objective", "measures", "lower_bounds", "upper_bounds")):
+    if not all(is_numbers(arrays[name]) for name in ("objective", "measures", "lower_bounds", "upper_bounds")):
         raise ValueError("objective, measures and bounds must be numbers")
     if len(axes) != 1 or arrays["upper_bounds"].shape != axes:
         raise ValueError(f"lower_bounds and upper_bounds must be one per axis, they are {axes}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -86,8 +87,21 @@ def test_ways_that_lead_elsewhere(sent: Path, tmp_path: Path, how: str, write: b
         names(sent, str(sent / "within" / "judgments.db"))
     else:
         names(sent, {"relative": "sent/../mine/judgments.db", "url": f"sqlite:///{target}"}[how])
-    with pytest.raises(ValueError, match=f"has its database elsewhere, at {target}: "):
+    with pytest.raises(ValueError, match=re.escape(f"has its database elsewhere, at {target}: ")):
         open_study(sent, write=write)
+
+
+def test_the_owner_is_told_a_long_path_whole(sent: Path, tmp_path: Path) -> None:
+    target = tmp_path / ("a folder  of mine " * 10).strip() / "judgments.db"
+    target.parent.mkdir()
+    (sent / "judgments.db").rename(target)
+    names(sent, str(target))
+    with pytest.raises(ValueError, match=re.escape(f"has its database elsewhere, at {target}: if you trust")):
+        open_study(sent, write=True)
+    names(sent, f"/nowhere/{'x' * 5000}.db")
+    with pytest.raises(ValueError, match=r"elsewhere, at /nowhere/x+…: if you trust") as refusal:
+        open_study(sent, write=True)
+    assert len(str(refusal.value)) < len(str(sent)) + 250
 
 
 @pytest.mark.parametrize("write", [True, False])

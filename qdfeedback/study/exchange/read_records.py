@@ -16,7 +16,7 @@ from qdfeedback.study.exchange.formats import RecordFormat
 from qdfeedback.study.exchange.material import Row
 from qdfeedback.study.exchange.records import OWN, fields, kind_of
 from qdfeedback.study.exchange.values import RefusedError, number, text, time, whole
-from qdfeedback.text_files import beginning, read_content, read_json_lines
+from qdfeedback.text_files import read_content, read_json_lines, why
 from qdfeedback.values import brief
 
 MOST_ROWS = 10_000_000
@@ -61,7 +61,7 @@ def _parquet_lines(path: Path) -> Iterator[tuple[str, Row]]:
                 raise ValueError(f"{file.metadata.num_rows:,} rows, at most {MOST_ROWS:,} are read")
             found = file.read().to_pylist()
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path} cannot be read as a Parquet file: {beginning(str(error), 200)}") from error
+        raise ValueError(f"{path} cannot be read as a Parquet file: {why(error)}") from error
     for row, record in enumerate(found, 1):
         yield f"{path}, row {row}", record
 
