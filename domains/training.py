@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from qdfeedback import files
+from qdfeedback.bounds import Bounds
+from qdfeedback.text_files import parse_json, why
+from qdfeedback.values import a_number, a_record, brief
 
 
 def rate(step: int, steps: int, highest: float) -> float:
@@ -144,15 +147,30 @@ class Progress:
         """Returns the step to go on with.
 
         Raises:
-            ValueError: What lies there is of another training.
+            ValueError: What lies there is of another training, or damaged.
         """
         if not self.path.exists():
             return 0
-        with safe_open(self.path, framework="pt") as file:
-            found = json.loads(file.metadata()["training"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        if different := [name for name in self.of if found["of"].get(name) != self.of[name]]:
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                told = parse_json((file.metadata() or {}).get("training", ""), "its note")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            found = a_record(told, "its note", known=("step", "of"), needed=("step", "of"))
+            step = int(a_number(found["step"], "step", Bounds(0)))
+            of = found["of"]
+            if not isinstance(of, dict):
+                raise ValueError(f"its settings must be an object, got {brief(of)}")
+        except (SafetensorError, ValueError) as error:
+            raise ValueError(f"{self.path} is damaged: {why(error)}: remove it to begin anew") from error
+        if different := [name for name in self.of if of.get(name) != self.of[name]]:
             raise ValueError(f"{self.folder} is of a training with another {different[0]}: remove it to begin anew")
+        try:
+            self._restore(tensors)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{self.path} is damaged: {why(error)}: remove it to begin anew") from error
+        return step
+
+    def _restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
         with torch.no_grad():
             for which, name, parameter in self._weights():
                 parameter.copy_(tensors[f"{which}.{name}"])
@@ -163,7 +181,6 @@ class Progress:
                     row, key = name.split(".")[2:]
                     state.setdefault(int(row), {})[key] = value
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-        return int(found["step"])
 
     def _weights(self) -> list[tuple[str, str, torch.Tensor]]:
         return [

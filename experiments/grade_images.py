@@ -19,7 +19,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from PIL import Image
 from tqdm import tqdm
 
 from domains.images.attributes import QUESTIONS, VALUES, open_attributes, value
@@ -34,7 +33,7 @@ from qdfeedback.models.calls import read_prices
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import open_model
 from qdfeedback.run_settings import read_settings
-from qdfeedback.shown import Shown
+from qdfeedback.shown import Shown, pixels_of
 from qdfeedback.types import Floats
 
 
@@ -89,7 +88,7 @@ def grade(run: Path, judge: Any, questions: tuple[Attribute, ...] | None) -> dic
 
 def exact(paths: Sequence[Path], attribute: Attribute) -> Floats:
     """Returns (n,) numbers of an attribute's values in our pictures; NaN = it cannot be told."""
-    seen = [value(read(np.asarray(Image.open(path).convert("RGB"))), attribute.name) for path in paths]
+    seen = [value(read(pixels_of(path.read_bytes(), str(path))), attribute.name) for path in paths]
     return np.array([np.nan if one is None else VALUES[attribute.name].index(one) for one in seen])
 
 

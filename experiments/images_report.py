@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.stats import spearmanr
 
 from domains.images.attributes import VALUES, alignment, open_attributes
@@ -19,6 +17,7 @@ from qdfeedback import metrics, viz
 from qdfeedback.archives import categorical
 from qdfeedback.feedback.judges import Judge
 from qdfeedback.search import elites
+from qdfeedback.shown import pixels_of
 from qdfeedback.types import ID_FIELD, Floats, Ints
 
 if TYPE_CHECKING:
@@ -132,8 +131,8 @@ def _axes(measures: Floats, everything: Floats, images: ImageSearch, prompt: str
 def image(images: ImageSearch, candidate: int) -> NDArray[np.uint8]:
     """Returns the pixels of a candidate's picture."""
     shown = images.run.shown
-    content = shown.path(shown.names()[int(candidate)]).read_bytes()
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    path = shown.path(shown.names()[int(candidate)])
+    return pixels_of(path.read_bytes(), str(path))
 
 
 def _pictures(images: ImageSearch, ids: Ints, measures: Floats) -> None:

@@ -12,6 +12,7 @@ from scipy import stats
 from qdfeedback import files
 from qdfeedback.csv_files import write_csv_records
 from qdfeedback.run_settings import read_settings
+from qdfeedback.text_files import why
 from qdfeedback.types import Floats
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
@@ -38,7 +39,7 @@ def collect(
         of_a_row: settings in which rows of a group may differ, not the runs of one row.
 
     Raises:
-        ValueError: There is no summary, a seed counts twice, or runs of a group were not run alike.
+        ValueError: There is no summary, one is damaged, a seed counts twice, or runs of a group were not run alike.
     """
     rows: dict[Row, list[Summary]] = {}
     of_groups: dict[str, dict[str, Any]] = {}
@@ -46,8 +47,13 @@ def collect(
     paths: dict[tuple[Row, int], Path] = {}
     for path in sorted({path for folder in folders for path in Path(folder).rglob("summary.json")}):
         summary = files.read_json(path, dict)
-        key = row(summary)
-        if key is None:
+        try:
+            key = row(summary)
+            seed = None if key is None else int(summary["seed"])
+            hash(key)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"{path} is no summary of a run: {why(error)}") from error
+        if key is None or seed is None:
             continue
         mine = {name: value for name, value in read_settings(path.parent).items() if name not in may_differ}
         common = {name: value for name, value in mine.items() if name not in of_a_row}
@@ -59,7 +65,7 @@ def collect(
             names = dict.fromkeys([*compared, *other])  # a run of an earlier version lacks what was added since
             if different := [one for one in names if compared.get(one, "") != other.get(one, "")]:
                 raise ValueError(f"{path.parent} differs in {', '.join(different)} from other runs of {which}")
-        twice = paths.setdefault((key, summary["seed"]), path.parent)
+        twice = paths.setdefault((key, seed), path.parent)
         if twice != path.parent:
             where = f"in {twice} and {path.parent}"
             raise ValueError(f"{name_of_row}: the same seed counts twice, {where}; name each run once")

@@ -14,6 +14,7 @@ import hashlib
 import io
 import os
 import re
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdfeedback.files import append_lines
+from qdfeedback.text_files import why
 from qdfeedback.values import candidate_in
 
 if TYPE_CHECKING:
@@ -117,6 +119,28 @@ class Shown:
 def is_name(name: str) -> bool:
     """True for what `Shown.add` could have named a file."""
     return _NAME.fullmatch(name) is not None
+
+
+def pixels_of(content: bytes, name: str) -> NDArray[np.uint8]:
+    """Returns the (h, w, 3) uint8 pixels of a picture's file, of an animation those of its last frame.
+
+    Args:
+        content: of the file.
+        name: what to call it in an error.
+
+    Raises:
+        ValueError: It is no picture, a damaged one, or one too large.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content)) as image:
+                image.seek(getattr(image, "n_frames", 1) - 1)
+                return np.asarray(image.convert("RGB"))
+    except Exception as error:  # readers of pictures raise whatever a damaged byte leads them to
+        raise ValueError(f"{name} is no picture that can be read: {why(error)}") from error
 
 
 def encode(presented: str | bytes | NDArray[np.uint8]) -> tuple[bytes, str]:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import closing, suppress
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from domains.training import Progress
+from experiments.tables import collect
 from qdfeedback import array_files, csv_files, files, text_files
 from qdfeedback.diversity import models
 from qdfeedback.diversity.linear import Linear
@@ -23,9 +32,11 @@ from qdfeedback.encoders.attributes import read_attributes
 from qdfeedback.feedback.formats import read_features, read_triplets
 from qdfeedback.feedback.left_out import read_left_out
 from qdfeedback.history import DamagedHistoryError, History, Position
-from qdfeedback.models import thoughts, usage
-from qdfeedback.models.calls import Call, UnansweredError, read_prices
+from qdfeedback.models import probing, thoughts, usage
+from qdfeedback.models.calls import Call, Reply, UnansweredError, read_prices
 from qdfeedback.models.language import Sampling, Usage
+from qdfeedback.models.pictures import Pictures
+from qdfeedback.models.probing import find_abilities
 from qdfeedback.models.received import pairs
 from qdfeedback.models.said import words_in
 from qdfeedback.models.served import Abilities, RefusedError, Served
@@ -40,7 +51,7 @@ from qdfeedback.study.settings import read_study, write_study
 from qdfeedback.study.sources import read_sources
 from qdfeedback.text_files import read_json_lines
 from tests.batches import NAMES, batch
-from tests.fuzzing import broken, changed, holds, json_files, texts
+from tests.fuzzing import as_json, broken, changed, holds, json_files, texts
 from tests.fuzzing import text_files as like_texts
 from tests.study.small_study import STUDY, small_study
 
@@ -278,7 +289,129 @@ def a_database(folder: Path) -> Case:
     return broken(st.just(content), 8), read
 
 
+def a_drawn(folder: Path) -> Case:
+    """A picture that was drawn before, and the list of what was."""
+    png = BytesIO()
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(png, "png")
+    good = f"{'0' * 64},{'a' * 64}.png\n"
+    shown = Shown(folder / "shown")
+    shown.folder.mkdir()
+
+    def read(content: tuple[bytes, bytes]) -> None:
+        noted, image = content
+        name = hashlib.sha256(image).hexdigest() + ".png"
+        (shown.folder / name).write_bytes(image)
+        (shown.folder / "drawn.csv").write_bytes(noted)
+        pictures = Pictures(Black(), shown)
+        noise, seeds = np.zeros((1, 1, 2, 2)), np.zeros(1, np.uint64)
+        with (shown.folder / "drawn.csv").open("ab") as file:
+            file.write(f"\n{pictures._key('p', noise[0], 0)},{name}\n".encode())
+        (found,), (reason,) = Pictures(Black(), shown).draw(["p"], noise, seeds)
+        assert reason is None
+        assert found.pixels.dtype == np.uint8
+        assert found.pixels.ndim == 3
+
+    texts_of = st.one_of(st.just(b""), like_texts([good, good * 2]))
+    return st.tuples(texts_of, broken(st.sampled_from([png.getvalue(), *PNGS]))), read
+
+
+class Black:
+    """Draws black pictures."""
+
+    batch_size, latent_shape, about = 1, (1, 2, 2), {"black": True}
+
+    def draw(self, prompts: Any, latents: Any, seeds: Any) -> Any:
+        return SimpleNamespace(pixels=[np.zeros((4, 4, 3), np.uint8)], reasons=[None])
+
+
+def _png(*chunks: tuple[bytes, bytes]) -> bytes:
+    said = ((len(body).to_bytes(4, "big"), kind + body, crc32(kind + body).to_bytes(4, "big")) for kind, body in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(map(b"".join, said))
+
+
+def _sized(width: int, height: int, kind: int = 2) -> tuple[bytes, bytes]:
+    return b"IHDR", width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, kind, 0, 0, 0])
+
+
+PNGS = [
+    _png(_sized(60_000, 60_000), (b"IDAT", zlib.compress(b"\0" * 13)), (b"IEND", b"")),
+    _png(_sized(4, 4), (b"IDAT", zlib.compress(b"\0" * 52)[:-6]), (b"IEND", b"")),
+    _png(_sized(4, 4), (b"IDAT", b"no zlib"), (b"IEND", b"")),
+    _png(_sized(4, 4), (b"zTXt", b"a\0\0" + zlib.compress(b"\0" * 10**7)), (b"IEND", b"")),
+    _png(_sized(4, 4), (b"iCCP", b"a\0\0x"), (b"acTL", b"\0" * 8), (b"IDAT", b""), (b"IEND", b"")),
+    _png((b"IDAT", b"")), _png(_sized(0, 4), (b"IEND", b"")), _png(_sized(4, 4, 9), (b"IEND", b"")),
+]  # fmt: skip
+
+
+def a_training(folder: Path) -> Case:
+    """The checkpoint of a training."""
+    network = torch.nn.Linear(2, 2)
+    adam = torch.optim.AdamW(network.parameters())
+    network(torch.ones(1, 2)).sum().backward()
+    adam.step()
+    progress = Progress(folder, {"net": network}, [adam], {"width": 2})
+    progress.save(3)
+    good = progress.path.read_bytes()
+    header = json.loads(good[8 : 8 + int.from_bytes(good[:8], "little")])
+
+    def with_header(value: Any) -> bytes:
+        text = as_json(value).encode("utf-8", "surrogatepass")
+        return len(text).to_bytes(8, "little") + text + good[8 + int.from_bytes(good[:8], "little") :]
+
+    def told(value: Any) -> bytes:
+        return with_header(header | {"__metadata__": {"training": as_json(value)}})
+
+    def read(content: bytes) -> None:
+        progress.path.write_bytes(content)
+        assert progress.load() >= 0
+
+    training = json.loads(header["__metadata__"]["training"])
+    kinds = (changed([header]).map(with_header), changed([training]).map(told), broken(st.just(good)))
+    return st.one_of(*kinds), read
+
+
+def a_summary(folder: Path) -> Case:
+    """The summary of a run, from which a table is made."""
+    good = {"method": "qdhf", "seed": 3, "judgments": 250}
+    (folder / "run").mkdir()
+    (folder / "run" / "settings.json").write_text(json.dumps(SETTINGS))
+    (folder / "run" / "judgments.db").touch()
+
+    def read(content: bytes) -> None:
+        (folder / "run" / "summary.json").write_bytes(content)
+        rows = collect([folder], lambda one: (one["method"], one["judgments"]), alike=str, may_differ=())
+        assert len(rows) == 1
+
+    return json_files([good]), read
+
+
 # --- what servers and models say
+
+
+def an_ability(folder: Path) -> Case:
+    """What is remembered of a server."""
+    key = Call("what can it do? (2, None)").key(f"abilities of {Served('http://h/v1', 'm').name}")
+    good = {"abilities": asdict(Abilities(logprobs=True)), "said": {"seed": "from a server: no"}}
+
+    class Remembered:
+        def known(self, keys: Any) -> Any:
+            return {key: Reply(TOLD[0])} if keys == [key] else {}
+
+        def keep(self, *_: Any) -> None:
+            pass
+
+    def read(content: bytes) -> None:
+        TOLD[0] = content.decode("utf-8", "replace")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(probing._Probing, "plain", lambda *_, chat: Abilities(chat=chat))
+            patch.setattr(probing._Probing, "features", lambda _, plain: plain)
+            client = find_abilities("http://h/v1", "m", Remembered())
+        assert all(type(getattr(client.abilities, name)) is type(value) for name, value in good["abilities"].items())
+        assert all(isinstance(name, str) and isinstance(why, str) for name, why in client.said.items())
+        client.abilities.draws(Sampling(temperature=0.5, top_p=0.5))
+
+    return json_files([good]), read
+
 
 CHAT = {"choices": [{"finish_reason": "stop", "message": {"content": "<think>a</think>yes", "refusal": None}}],
         "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}  # fmt: skip
@@ -349,7 +482,10 @@ def a_count(_: Path) -> Case:
     return changed([CHAT["usage"], {"eval_count": 3, "prompt_eval_count": 4.0}]), read
 
 
-OTHERS = (an_array, a_model, an_archive, a_history, a_database, a_reply, a_thought, a_count)
+OTHERS = (
+    an_array, a_model, an_archive, a_history, a_database, a_drawn, a_training, a_summary, an_ability, a_reply,
+    a_thought, a_count,
+)  # fmt: skip
 CASES: dict[str, Callable[[Path], Case]] = {name: lambda folder, name=name: a_file(folder, name) for name in READ}
 SAID = ("reply", "thought", "count")
 CASES |= {one.__name__.split("_", 1)[1]: one for one in OTHERS}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from qdfeedback.models.language import Sampling
 
 MOST_LOGPROBS = 20  # that servers give for a token
+Limit = Literal["max_tokens", "max_completion_tokens"]
+LIMITS = get_args(Limit)
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Abilities:
     logprobs: bool = False
     structured: bool = False
     seed: bool = True
-    limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    limit: Limit = "max_tokens"
     temperature: bool = True
     top_p: bool = True
     together: bool = True

@@ -19,10 +19,10 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 
 from qdfeedback.files import append_lines
-from qdfeedback.shown import Shown, is_name
+from qdfeedback.shown import Shown, is_name, pixels_of
 from qdfeedback.types import Floats, Ints
 
 _LINE = re.compile(r"([0-9a-f]{64}),([0-9a-f]{64}\.png)")
@@ -116,8 +116,8 @@ class Pictures:
             png = self.shown.path(name).read_bytes()
             if hashlib.sha256(png).hexdigest() + ".png" != name:
                 raise ValueError("its content is not what its name says")
-            return Picture(np.asarray(Image.open(io.BytesIO(png)).convert("RGB")), png)
-        except (OSError, ValueError, UnidentifiedImageError) as error:
+            return Picture(pixels_of(png, "it"), png)
+        except (OSError, ValueError) as error:
             warnings.warn(f"{self.shown.folder / name} is broken and drawn again: {error}", stacklevel=3)
             return None
 

@@ -13,13 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from qdfeedback.models.abilities import Abilities
+from qdfeedback.models.abilities import LIMITS, MOST_LOGPROBS, Abilities
 from qdfeedback.models.calls import Call, RefusedError, Reply, UnansweredError
 from qdfeedback.models.language import NO_REPLY, Sampling, Usage
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.received import CUT_OFF_ANSWER, NO_LOGPROBS
 from qdfeedback.models.recorded import Patience, record_client
 from qdfeedback.models.served import Served, Way, place_of
+from qdfeedback.values import a_record
 
 LACKS = (400, 404, 405, 422, 501)  # a server has no such path, or takes no such field
 NO_SUCH_PATH = (404, 405, 501)
@@ -61,9 +62,8 @@ def find_abilities(
     client = Served(url, model, **settings)
     note = Call(f"what can it do? (2, {chat})")
     key = note.key(f"abilities of {client.name}")
-    if known := ledger.known([key]):
-        found = json.loads(known[key].text)
-        return replace(client, abilities=Abilities(**found["abilities"]), said=found["said"])
+    if (known := ledger.known([key])) and (remembered := _remembered(known[key].text)):
+        return replace(client, abilities=remembered[0], said=remembered[1])
     probing = _Probing(client, ledger, patience)
     tried = (probing.plain(chat=one) for one in ([chat] if chat is not None else [True, False]))
     plain = next((one for one in tried if one is not None), None)
@@ -75,6 +75,22 @@ def find_abilities(
         text = json.dumps({"abilities": asdict(abilities), "said": probing.said})
         ledger.keep(model, [(key, note, Reply(text))])
     return replace(client, abilities=abilities, said=probing.said)
+
+
+def _remembered(text: str) -> tuple[Abilities, dict[str, str]] | None:
+    """Returns abilities and what the server said of those it lacks, as a ledger holds them; None = it is damaged."""
+    plain = asdict(Abilities())
+    try:
+        found = a_record(json.loads(text), "it", known=("abilities", "said"), needed=("abilities", "said"))
+        given = a_record(found["abilities"], "abilities", known=plain)
+        said = a_record(found["said"], "said", known=(*PARAMETERS, "limit"))
+    except (ValueError, RecursionError):
+        return None
+    abilities = plain | given
+    kept = all(type(value) is type(plain[name]) for name, value in abilities.items())
+    if not kept or abilities["limit"] not in LIMITS or not 0 < abilities["alternatives"] <= MOST_LOGPROBS:
+        return None
+    return (Abilities(**abilities), said) if all(isinstance(why, str) for why in said.values()) else None
 
 
 @dataclass

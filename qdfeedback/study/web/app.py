@@ -313,7 +313,10 @@ class Site:
         path = self._file(name)
         if path.suffix != ".apng":
             raise HTTPException(404)
-        return Response(still(path), media_type="image/png")
+        try:
+            return Response(still(path), media_type="image/png")
+        except ValueError as error:
+            raise HTTPException(404) from error
 
     # --- within
 

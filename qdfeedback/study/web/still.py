@@ -8,12 +8,16 @@ from pathlib import Path
 
 from PIL import Image
 
+from qdfeedback.shown import pixels_of
+
 
 @lru_cache(maxsize=256)
 def still(path: Path) -> bytes:
-    """Returns the last frame of an animation as a PNG."""
-    with Image.open(path) as image:
-        image.seek(getattr(image, "n_frames", 1) - 1)
-        file = io.BytesIO()
-        image.convert("RGB").save(file, "png")
-        return file.getvalue()
+    """Returns the last frame of an animation as a PNG.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    file = io.BytesIO()
+    Image.fromarray(pixels_of(path.read_bytes(), str(path))).save(file, "png")
+    return file.getvalue()

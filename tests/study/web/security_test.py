@@ -255,6 +255,18 @@ def test_what_is_shown_has_its_type(tmp_path: Path) -> None:
     assert raw(app, f"/still/{name}")[1]["content-type"] == "image/png"
 
 
+def test_a_damaged_animation_has_no_still(tmp_path: Path) -> None:
+    place, app = opened(tmp_path)
+    name = place.shown.add(np.arange(2 * 48, dtype=np.uint8).reshape(2, 4, 4, 3))
+    whole = (place.shown.folder / name).read_bytes()
+    for damaged in (whole[:60], whole.replace(b"IDAT", b"ID\0T", 1), whole.replace(b"\0\0\0\4", b"\0\1\0\0")):
+        assert damaged != whole
+        (place.shown.folder / name).write_bytes(damaged)
+        assert raw(app, f"/still/{name}")[0] == 404
+    (place.shown.folder / name).write_bytes(whole)
+    assert raw(app, f"/still/{name}")[0] == 200  # the damage is not remembered
+
+
 def test_a_link_in_the_folder_leads_nowhere(tmp_path: Path) -> None:
     place, app = opened(tmp_path)
     (place.shown.folder / f"{HASH}.txt").symlink_to(place.folder / "study.json")
