@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +24,12 @@ RNG = np.random.default_rng(0)
 FEATURES = RNG.standard_normal((60, 6)).astype(np.float32)
 TRIPLETS = uniform_triplets(60, 50, RNG)
 LINEAR = Linear(np.arange(6.0), RNG.random((6, 2)))
-MODELS = {
-    "linear": LINEAR,
-    "pca": fit_pca(FEATURES),
-    "autoencoder": fit_autoencoder(FEATURES, rng=np.random.default_rng(0)),
-    "similarity": fit_similarity(FEATURES, TRIPLETS, rng=np.random.default_rng(0)),
-    "published": fit_published(FEATURES, TRIPLETS, rng=np.random.default_rng(0)),
+FITS: dict[str, Callable[[], Any]] = {
+    "linear": lambda: LINEAR,
+    "pca": lambda: fit_pca(FEATURES),
+    "autoencoder": lambda: fit_autoencoder(FEATURES, rng=np.random.default_rng(0)),
+    "similarity": lambda: fit_similarity(FEATURES, TRIPLETS, rng=np.random.default_rng(0)),
+    "published": lambda: fit_published(FEATURES, TRIPLETS, rng=np.random.default_rng(0)),
 }
 OTHERS = {
     "columns": Columns((3, 1)),
@@ -35,14 +38,20 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", [*MODELS, *OTHERS])
+@functools.cache
+def fitted(name: str) -> Any:
+    """A model; it is fitted by the first test that asks for it."""
+    return OTHERS[name] if name in OTHERS else FITS[name]()
+
+
+@pytest.mark.parametrize("name", [*FITS, *OTHERS])
 def test_contract(name: str) -> None:
-    check_diversity((MODELS | OTHERS)[name], FEATURES[:9])
+    check_diversity(fitted(name), FEATURES[:9])
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FITS)
 def test_a_saved_model_comes_back(name: str, tmp_path: Path) -> None:
-    model = MODELS[name]
+    model = fitted(name)
     model.save(tmp_path / "m.npz")
     again = models.load(tmp_path / "m.npz")
     assert type(again) is type(model)
@@ -89,11 +98,11 @@ def test_rotation_onto_lays_a_turned_map_back(rng) -> None:
         rotation_onto(places, places[:, :2])
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(FITS))
 @pytest.mark.parametrize("lose", ["array", "shape", "words", "meta"])
 def test_a_file_of_a_model_that_lacks_something_is_one_line(tmp_path: Path, name: str, lose: str) -> None:
     path = tmp_path / "axes.npz"
-    MODELS[name].save(path)
+    fitted(name).save(path)
     arrays, meta = files.unpack(path.read_bytes(), path.name)
     first = next(key for key in arrays if "weight" in key)
     if lose == "array":
@@ -112,10 +121,10 @@ def test_a_file_of_a_model_that_lacks_something_is_one_line(tmp_path: Path, name
 
 
 @pytest.mark.parametrize("kind", ["c16", "M8[s]", "m8[s]", "U3"])
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(FITS))
 def test_arrays_of_a_model_that_are_no_numbers_are_named(tmp_path: Path, name: str, kind: str) -> None:
     path = tmp_path / "axes.npz"
-    MODELS[name].save(path)
+    fitted(name).save(path)
     arrays, meta = files.unpack(path.read_bytes(), path.name)
     for one in arrays:
         files.write_atomic(path, files.pack(arrays | {one: np.zeros(arrays[one].shape, kind)}, meta))

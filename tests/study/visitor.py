@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
+import anyio
 import sqlalchemy as sa
+from anyio.from_thread import BlockingPortal
 from starlette.testclient import TestClient
 
 from qdfeedback.feedback.tables import trials
@@ -55,11 +60,26 @@ def images(text: str) -> list[str]:
     return _Forms(text).images
 
 
+@functools.cache
+def loop() -> BlockingPortal:
+    """One event loop for all that visitors ask; else each request begins a thread and a loop of its own."""
+    begun: SimpleQueue[BlockingPortal] = SimpleQueue()
+
+    async def run() -> None:
+        async with BlockingPortal() as portal:
+            begun.put(portal)
+            await portal.sleep_until_stopped()
+
+    threading.Thread(target=anyio.run, args=(run,), daemon=True).start()
+    return begun.get()
+
+
 class Visitor:
     """One person's browser."""
 
     def __init__(self, app: Any, base: str = "http://testserver") -> None:
         self.client = TestClient(app, base_url=base, raise_server_exceptions=False)
+        self.client.portal = loop()
         self.page = None
 
     def get(self, path: str = "/", **params: str) -> Any:

@@ -14,9 +14,8 @@ class Pages:
     """The pages of one study; call it with a template's name and its values."""
 
     def __init__(self, study: Study) -> None:
-        self._environment = environment()
-        self._environment.globals["study"] = study
+        self.study = study
 
     def __call__(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """Returns a filled page."""
-        return HTMLResponse(self._environment.get_template(template).render(**values), status)
+        return HTMLResponse(environment().get_template(template).render(study=self.study, **values), status)
