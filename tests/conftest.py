@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
 
@@ -23,6 +25,7 @@ from qdfeedback.generators.gaussian import Gaussian
 from qdfeedback.history import History
 from qdfeedback.parallel import compute_on
 from qdfeedback.quality.columns import column
+from qdfeedback.runs import Run
 from qdfeedback.search import Search, start, step
 from qdfeedback.types import Placement
 
@@ -99,6 +102,22 @@ def as_they_are(*places: Path | int) -> list[tuple[int, int]]:
     return [(one.st_ino, 0 if stat.S_ISDIR(one.st_mode) else one.st_size) for one in map(os.stat, places)]
 
 
+@contextmanager
+def stopped_on_its_way(checkpoints: int = 2) -> Iterator[None]:
+    """Ends a run in this process, as Ctrl-C would, once it has written so many checkpoints."""
+    write, left = Run.checkpoint, iter(range(checkpoints - 1, -1, -1))
+
+    def checkpoint(self: Run, *given: Any) -> None:
+        write(self, *given)
+        if next(left) == 0:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "checkpoint", checkpoint)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+
+
 def killed_on_its_way(experiment: str, arguments: Sequence[str], run: Path) -> None:
     """Starts an experiment in a process of its own, and ends it by SIGKILL once it has written two checkpoints."""
     command = [sys.executable, "-m", experiment, *arguments, "--run", str(run)]
@@ -114,4 +133,13 @@ def killed_on_its_way(experiment: str, arguments: Sequence[str], run: Path) -> N
         process.wait()
 
 
-__all__ = ["SHARED", "a_history", "arm_search", "as_they_are", "killed_on_its_way", "on_the_arm", "start"]
+__all__ = [
+    "SHARED",
+    "a_history",
+    "arm_search",
+    "as_they_are",
+    "killed_on_its_way",
+    "on_the_arm",
+    "start",
+    "stopped_on_its_way",
+]

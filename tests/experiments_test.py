@@ -38,7 +38,7 @@ KEYS = {
 
 
 def arm(run: Path, *arguments: str) -> dict:
-    qdhf_arm.main([*TINY, "--run", str(run), *arguments])
+    qdhf_arm.main([*TINY, "--no-present", "--run", str(run), *arguments])
     return json.loads((run / "summary.json").read_text())
 
 
@@ -50,9 +50,22 @@ def _pictures_where_they_are_looked_at(request, monkeypatch) -> None:
         monkeypatch.setattr(arm_report, "_pictures", lambda *given: None)
 
 
-@pytest.mark.parametrize("method", [m if m in FAST else pytest.param(m, marks=pytest.mark.slow) for m in METHODS])
+@pytest.mark.parametrize("method", [m for m in FAST if m != "qdhf-active"])
+def test_methods_on_the_arm(method: str, tmp_path: Path, capsys) -> None:
+    check_run(tmp_path / "r", method, arm(tmp_path / "r", "--method", method), capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("method", [pytest.param(m, marks=[pytest.mark.slow] * (m != "qdhf-active")) for m in METHODS])
 def test_every_method_on_the_arm(method: str, tmp_path: Path, capsys) -> None:
-    summary = arm(tmp_path / "r", "--method", method)
+    summary = arm(tmp_path / "r", "--method", method, "--present")
+    check_run(tmp_path / "r", method, summary, capsys.readouterr().out)
+    for name in ("archive.png", "arms.png", "curves.png"):
+        assert (tmp_path / "r" / name).stat().st_size > 0, name
+    shown = list((tmp_path / "r/shown").glob("*.png"))
+    assert 0 < len(shown) <= summary["elites"]
+
+
+def check_run(run: Path, method: str, summary: dict, said: str) -> None:
     assert set(summary) >= KEYS
     assert summary["method"] == method
     judged = method.startswith("qdhf")
@@ -62,21 +75,13 @@ def test_every_method_on_the_arm(method: str, tmp_path: Path, capsys) -> None:
     assert summary["evaluations"] == 480 + extra
     assert 0 < summary["coverage_all"] < 80
     assert summary["qd_score_archive"] <= summary["qd_score_all"] + 20
-    for name in (
-        "settings.json",
-        "history.arrows",
-        "archive.npz",
-        "curves.csv",
-        "archive.png",
-        "arms.png",
-        "curves.png",
-    ):
-        assert (tmp_path / "r" / name).stat().st_size > 0, name
-    assert len(History(tmp_path / "r/history.arrows", qdhf_arm.NAMES)) == summary["evaluations"]
-    settings = json.loads((tmp_path / "r/settings.json").read_text())["settings"]
-    store = Store(tmp_path / "r/judgments.db")
+    for name in ("settings.json", "history.arrows", "archive.npz", "curves.csv"):
+        assert (run / name).stat().st_size > 0, name
+    assert len(History(run / "history.arrows", qdhf_arm.NAMES)) == summary["evaluations"]
+    settings = json.loads((run / "settings.json").read_text())["settings"]
+    store = Store(run / "judgments.db")
     assert len(store.triplets(settings["study"])) == summary["judgments"]
-    assert "Look at" in capsys.readouterr().out
+    assert "Look at" in said
 
 
 def test_the_true_axes_need_no_judgment(tmp_path: Path) -> None:

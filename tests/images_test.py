@@ -33,7 +33,7 @@ from qdfeedback.models.opening import open_model
 from qdfeedback.run_settings import read_settings, write_settings
 from qdfeedback.shown import Shown
 from qdfeedback.study.settings import read_study
-from tests.conftest import killed_on_its_way
+from tests.conftest import killed_on_its_way, stopped_on_its_way
 from tests.models.faulty import Faulty, serving
 from tests.models.pipelines import stable_diffusion
 from tests.models.seeing import Seeing
@@ -111,25 +111,14 @@ def test_prompts_and_noise_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["stopped", pytest.param("killed", marks=pytest.mark.slow)])
-def test_a_killed_run_draws_no_picture_again_and_ends_as_one_that_was_not(
-    how: str, tmp_path: Path, monkeypatch
-) -> None:
+def test_a_killed_run_draws_no_picture_again_and_ends_as_one_that_was_not(how: str, tmp_path: Path) -> None:
     more = ["--pictures", "56"] if how == "killed" else []  # so many that it is not done before it is killed
     whole = images(tmp_path / "whole", *more)
     if how == "killed":
         killed_on_its_way("experiments.qdhf_images", [*TINY, *more], tmp_path / "killed")
     else:
-        original = qdhf_images.ImageSearch.checkpoint
-
-        def stop(self, iteration: int) -> None:
-            original(self, iteration)
-            if iteration == 1:
-                raise KeyboardInterrupt
-
-        monkeypatch.setattr(qdhf_images.ImageSearch, "checkpoint", stop)
-        with pytest.raises(KeyboardInterrupt):
+        with stopped_on_its_way(1):
             images(tmp_path / "killed")
-        monkeypatch.undo()
     kept = len((tmp_path / "killed/shown/drawn.csv").read_text().splitlines())
     n = whole.pop("drawn")
     assert n == (56 if more else N)

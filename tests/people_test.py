@@ -116,15 +116,15 @@ def test_a_search_stopped_while_it_waits_goes_on_with_the_same_questions(tmp_pat
         original(store, study, n)
 
     original = qdhf_arm.wait_for_answers
-    monkeypatch.setattr(qdhf_arm, "wait_for_answers", gone)
     crowd = Crowd(run)
     crowd.start()
-    with pytest.raises(KeyboardInterrupt):
-        qdhf_arm.main([*TINY, "--run", str(run), "--wait-for", "24", "--refit-after", "2"])
+    with monkeypatch.context() as patch:
+        patch.setattr(qdhf_arm, "wait_for_answers", gone)
+        with pytest.raises(KeyboardInterrupt):
+            qdhf_arm.main([*TINY, "--run", str(run), "--wait-for", "24", "--refit-after", "2"])
     store = Store(run / "judgments.db")
     study = read_study(run).study_id
     before = [row["trial_id"] for row in store.database.rows(sa.select(trials).order_by(trials.c.number))]
-    monkeypatch.undo()
     qdhf_arm.main(["--run", str(run), "--resume"])
     crowd.stopped.set()
     crowd.join()

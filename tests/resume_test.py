@@ -29,7 +29,7 @@ SETTINGS = {
     **{f"cma-mae-{es}": ["--method", "gt", "--emitter", "cma-mae", "--es", es] for es in STRATEGIES},
 }
 COMMON = ["--iterations", "120", "--batch-size", "40", "--checkpoint-every", "10"]
-SHORT = ["--iterations", "40", "--batch-size", "20", "--checkpoint-every", "7"]
+SHORT = ["--iterations", "40", "--batch-size", "20", "--checkpoint-every", "7", "--no-present"]
 
 
 @pytest.fixture(autouse=True)

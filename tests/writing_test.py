@@ -31,7 +31,7 @@ from qdfeedback.history import History
 from qdfeedback.models.ledger import Ledger, SpendCapError
 from qdfeedback.run_settings import read_settings, write_settings
 from qdfeedback.types import Elites
-from tests.conftest import killed_on_its_way
+from tests.conftest import killed_on_its_way, stopped_on_its_way
 from tests.models.faulty import Faulty, asked, serving
 
 TINY = ("--candidates", "23", "--batch-size", "10", "--first", "10")
@@ -143,9 +143,13 @@ def test_a_zero_shot_start_needs_no_seeds(tmp_path: Path) -> None:
 def test_killed_and_resumed_it_ends_as_one_that_was_not(
     method: str, candidates: int, written: Path, tmp_path: Path
 ) -> None:
-    """By SIGKILL in the middle; no reply is computed twice, and every text and score is the same."""
+    """By SIGKILL in the middle, or else stopped; no reply is computed twice, and every text and score is the same."""
     arguments = ("--method", method, "--candidates", str(candidates))
-    killed_on_its_way("experiments.qdaif_writing", (*TINY, *arguments), tmp_path / "killed")
+    if candidates > 23:
+        killed_on_its_way("experiments.qdaif_writing", (*TINY, *arguments), tmp_path / "killed")
+    else:
+        with stopped_on_its_way():
+            write(tmp_path / "killed", *arguments)
     before = Ledger(tmp_path / "killed" / "replies.db").totals()
     qdaif_writing.main(["--run", str(tmp_path / "killed"), "--resume"])
     resumed = summary_of(tmp_path / "killed")
