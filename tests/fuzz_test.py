@@ -56,7 +56,7 @@ from tests.fuzzing import text_files as like_texts
 from tests.study.small_study import STUDY, small_study
 
 Case = tuple[st.SearchStrategy[Any], Callable[[Any], Any]]
-QUICK, MANY, SLOW = 30, 600, ("history", "database")
+QUICK, MANY, SLOW = 20, 600, ("history", "database")
 
 # --- files that people, spreadsheets and other tools wrote: name → file, what it may look like, and its reader
 

@@ -50,7 +50,7 @@ class Crowd(threading.Thread):
                 if row["trial_id"] not in done and self.left > 0:
                     store.append([self.answer(study, row)])
                     self.left -= 1
-            time.sleep(0.02)
+            time.sleep(0.1)
         store.close()
 
     def choice(self, row) -> str:

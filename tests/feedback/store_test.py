@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from qdfeedback.feedback.queries import ask
 from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.tables import judgments
 from qdfeedback.types import Answers, Queries
+from tests.processes import context
 
 
 def queries(n: int, batch: str = "b") -> Queries:
@@ -83,10 +83,11 @@ def _write(job: tuple[str, str, int]) -> int:
     return new
 
 
+@pytest.mark.xdist_group("processes")
 def test_several_processes_write_at_once(where: str) -> None:
     """Four writers, two of them the same annotator: nothing is lost and nothing doubled."""
     study = os.urandom(4).hex()
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(4, mp_context=context()) as pool:
         written = list(pool.map(_write, [(where, study, worker) for worker in (0, 1, 2, 2)]))
     store = Store(where)
     assert len(store.records(study)) == 300

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sqlite3
@@ -24,6 +23,7 @@ from qdfeedback.models.served import Abilities, Served
 from qdfeedback.sqlite_files import StoreError
 from tests.contracts import check_language_model
 from tests.models.faulty import Faulty, asked, serving
+from tests.processes import context
 
 SAMPLING = Sampling(max_tokens=20)
 
@@ -91,9 +91,9 @@ def _spend(path: Path, n: int) -> None:
         ledger.keep("m", [(key, Call("p"), Reply("x", usage=Usage(1, 4)))], intent=int(intent))
 
 
+@pytest.mark.xdist_group("processes")
 def test_processes_share_a_cap(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    workers = [spawn.Process(target=_spend, args=(tmp_path / "replies.db", 40)) for _ in range(3)]
+    workers = [context().Process(target=_spend, args=(tmp_path / "replies.db", 40)) for _ in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:

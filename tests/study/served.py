@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ def served(folder: Path, *more: str) -> Iterator[str]:
         assert found, "the server did not start"
         yield found[0]
     finally:
-        server.send_signal(signal.SIGINT)
+        server.terminate()  # not by SIGINT: what runs in a shell's background ignores it
         server.wait(20)
 
 

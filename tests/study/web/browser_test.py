@@ -23,6 +23,8 @@ from qdfeedback.study.settings import read_study
 from tests.study.served import chromium, served
 
 pytestmark = pytest.mark.slow
+FAST_CLOCK = "{ const now = performance.now.bind(performance); performance.now = () => 20 * now(); }"
+"""Whoever answers in less than half a second does not count; a program does not take longer."""
 READY = "return document.readyState === 'complete'"
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -169,6 +171,7 @@ def answer_all(search: subprocess.Popen, address: str, person: Person, choose: C
     from selenium.webdriver.common.keys import Keys
 
     window = person.window
+    window.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": FAST_CLOCK})
     window.get(address)
     person.find("input[type=checkbox]")[0].click()
     person.click("button.main")
