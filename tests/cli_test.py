@@ -258,7 +258,7 @@ def test_studies_that_cannot_be_made(fail, call, tmp_path: Path, arguments: str,
     text_run(tmp_path / "b")
     (tmp_path / "words").write_text("sad")
     (tmp_path / "empty").write_text(" \n")
-    assert message in fail("new", tmp_path / "s", *arguments.replace("{}", str(tmp_path)).split())
+    assert message in fail("new", tmp_path / "s", *(one.replace("{}", str(tmp_path)) for one in arguments.split()))
     assert not (tmp_path / "s").exists()
 
 

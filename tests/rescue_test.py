@@ -81,5 +81,5 @@ def test_a_ledger_goes_on_too(tmp_path: Path) -> None:
 def test_what_cannot_be_saved_is_said(tmp_path: Path, arguments: str, says: str) -> None:
     (tmp_path / "text").write_text("a text " * 1000)
     with pytest.raises(SystemExit, match=says):
-        main(arguments.format(tmp_path).split())
+        main([one.format(tmp_path) for one in arguments.split()])
     assert not (tmp_path / "new").exists()

@@ -104,7 +104,7 @@ def _read(path: Path) -> dict[str, Floats]:
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file: {why(error)}") from error
+        raise ValueError(f"{path} is no safetensors file: {why(error, 200)}") from error
     return {name: value.float().numpy() for name, value in tensors.items()}
 
 

@@ -183,7 +183,7 @@ def test_prices_that_cannot_be_are_named(tmp_path: Path, text: str, said: str) -
     with pytest.raises(ValueError, match=rf"prices\.toml must hold tables like .*{said}") as caught:
         read_prices(tmp_path / "prices.toml")
     assert str(caught.value).count(str(tmp_path)) == 1
-    assert len(str(caught.value)) < 360 + len(str(tmp_path))
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 350
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

@@ -147,7 +147,7 @@ def test_wrong_columns_name_file_and_line(small: Small, tmp_path: Path) -> None:
     path.write_text(f"{','.join('x' * 500 + str(i) for i in range(20))}\n{',' * 19}1\n")
     with pytest.raises(ValueError, match=r"responses\.csv, line 2: wrong columns .* and \d+ more$") as caught:
         take(small, path, "csv")
-    assert len(str(caught.value)) < 500
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 450
 
 
 def test_a_parquet_file_that_is_damaged_within_is_one_line(small: Small, tmp_path: Path) -> None:
