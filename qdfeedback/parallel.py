@@ -6,6 +6,7 @@ import ctypes
 import multiprocessing
 import os
 import shutil
+import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from threadpoolctl import threadpool_limits
+
 from qdfeedback.bounds import Bounds, check_number
 
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 KEPT = 128 << 20  # bytes that were freed and are not given back
 
 Job = TypeVar("Job")
@@ -70,7 +74,12 @@ def run_all(work: Callable[[Job], Result], jobs: Sequence[Job], *, workers: int 
 
 def _begin_worker() -> None:
     """Makes a worker process compute on one thread, and end when the process that started it does, however it ends."""
-    compute_on()
+    os.environ |= dict.fromkeys(_THREADS, "1")  # which libraries read when they are loaded, from now on
+    if "torch" in sys.modules:
+        compute_on()
+    else:  # a job that needs no torch does not wait for it
+        threadpool_limits(1)
+        _keep_memory()
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -92,7 +101,6 @@ def compute_on(count: int = 1) -> None:
     """
     check_number(count, "count", Bounds(1), kind=int)
     import torch
-    from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(count)
     threadpool_limits(count)
@@ -103,7 +111,6 @@ def compute_on(count: int = 1) -> None:
 def on_one_thread() -> Iterator[None]:
     """Lets this process compute on one thread for a while: on small arrays, threads cost more than they give."""
     import torch
-    from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads()
     with threadpool_limits(1):

@@ -49,6 +49,7 @@ def _opened_once():
     """Models are opened once for all tests of this file, and the published procedure trains for a little while."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images_setup, "load_diffusion", cache(images_setup.load_diffusion))
+        patch.setattr(images_encoders, "ImageEmbeddings", cache(ImageEmbeddings))
         patch.setattr(published, "EPOCHS", 3)
         yield
 

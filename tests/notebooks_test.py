@@ -12,10 +12,8 @@ ARM = ["--iterations", "12", "--batch-size", "20", "--judgments", "20", "--round
 RUNS = {"arm_run": (qdhf_arm.main, ARM), "images_run": (qdhf_images.main, TINY)}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, marks=[] if path.stem == "arm_run" else pytest.mark.slow, id=path.name) for path in NOTEBOOKS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_notebook_shows_a_run(path: Path, tmp_path: Path, monkeypatch) -> None:
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     main, arguments = RUNS[path.stem]

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qdfeedback.parallel import cores, run_all, threads
@@ -26,6 +27,22 @@ def test_every_job_is_done(workers: int) -> None:
     assert elsewhere == (workers > 1)
     assert list(run_all(square, [])) == []
     assert cores() >= 1
+
+
+def on_threads(_: int) -> tuple[int, int]:
+    import torch
+    from scipy import linalg
+    from threadpoolctl import threadpool_info
+
+    linalg.inv(np.eye(3))
+    return torch.get_num_threads(), max(one["num_threads"] for one in threadpool_info())
+
+
+@pytest.mark.slow
+def test_a_worker_computes_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In libraries that it loads later, too."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert list(run_all(on_threads, [1, 2], workers=2)) == [(1, 1)] * 2
 
 
 def test_threads_are_asked_for_as_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
