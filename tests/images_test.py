@@ -38,8 +38,8 @@ from tests.models.faulty import Faulty, serving
 from tests.models.pipelines import stable_diffusion
 from tests.models.seeing import Seeing
 
-N, FIRST = 32, 16
-TINY = ["--pictures", f"{N}", "--first", f"{FIRST}", "--batch-size", "8", "--judgments", "16", "--rounds", "2",
+N, FIRST = 24, 12
+TINY = ["--pictures", f"{N}", "--first", f"{FIRST}", "--batch-size", "6", "--judgments", "16", "--rounds", "2",
         "--cells", "5", "--steps", "2", "--set-size", "10"]  # fmt: skip
 SEARCHES = ("qdhf", "qdhf-active", "aurora-pca", "aurora-ae", "prompt-evolution")
 
@@ -123,7 +123,7 @@ def test_a_killed_run_draws_no_picture_again_and_ends_as_one_that_was_not(how: s
     kept = len((tmp_path / "killed/shown/drawn.csv").read_text().splitlines())
     n = whole.pop("drawn")
     assert n == (56 if more else N)
-    assert n > kept >= FIRST + 8
+    assert n > kept >= FIRST + 6
     qdhf_images.main(["--run", str(tmp_path / "killed"), "--resume"])
     killed = json.loads((tmp_path / "killed/summary.json").read_text())
     assert killed.pop("drawn") == n - kept

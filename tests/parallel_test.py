@@ -55,7 +55,8 @@ def test_threads_are_asked_for_as_everywhere(monkeypatch: pytest.MonkeyPatch) ->
 def test_memory_is_kept_for_the_next_array() -> None:
     """Given back and asked for again, its pages cost more than what is computed in it."""
     code = """
-import resource, sys, numpy as np
+import resource, sys, types, numpy as np
+sys.modules["torch"] = types.SimpleNamespace(set_num_threads=lambda count: None)  # which takes long to load
 from qdfeedback.parallel import compute_on
 compute_on(1) if sys.argv[1] == "kept" else None
 for number in range(60):

@@ -35,7 +35,7 @@ def test_it_is_small() -> None:
     assert sum(path.stat().st_size for path in Path(MODEL).rglob("*")) < 20e6
 
 
-@pytest.mark.parametrize("n", [32, pytest.param(96, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [24, pytest.param(96, marks=pytest.mark.slow)])
 def test_its_stories_follow_the_examples_and_parse(n: int, model: LocalModel) -> None:
     """The rank correlation between the examples' attributes and the new text's is above 0.5, with 97.5 % confidence.
 

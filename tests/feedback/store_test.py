@@ -127,6 +127,18 @@ def test_triplets_of_one_of_several_runs(tmp_path: Path) -> None:
     assert store.triplets("s", source="ours").items.tolist() == [[3, 1, 2], [7, 6, 5]]
 
 
+def test_only_answers_to_main_questions_train(tmp_path: Path) -> None:
+    """Practice, obvious trials and repeats were asked for another reason, and ties decide nothing."""
+    store = Store(tmp_path / "judgments.db")
+    kinds = ("practice", "catch", "main", "repeat", "surplus", "main")
+    for i, kind in enumerate(kinds):
+        row = {"study_id": "s", "trial_id": str(i), "task": "triplet", "kind": kind, "purpose": "random"}
+        row |= {"anchor_id": str(i), "left_id": "7", "right_id": "8", "winner_id": None if i == 5 else "7"}
+        row |= {"choice": "tie" if i == 5 else "left", "annotator_kind": "person", "annotator_id": "p"}
+        store.append([row | {"answered_utc": "2026-01-01"}])
+    assert store.triplets("s").items.tolist() == [[2, 7, 8]]
+
+
 def test_triplets_of_people_alone(tmp_path: Path) -> None:
     store = Store(tmp_path / "judgments.db")
     for i, (kind, who) in enumerate([("person", "p"), ("person", "careless"), ("simulation", "s")]):
