@@ -19,7 +19,7 @@ from qdfeedback.generators.gaussian import Gaussian
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search, evaluate, measure, start, step
 from qdfeedback.types import Placement, first
-from tests.conftest import on_the_arm
+from tests.arms import on_the_arm
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = Path(__file__).name

@@ -15,8 +15,9 @@ import pytest
 
 from domains.arm import ArmEncoder
 from qdfeedback.history import History, Position
+from tests.arms import a_history
 from tests.batches import NAMES, batch
-from tests.conftest import a_history, as_they_are
+from tests.conftest import as_they_are
 
 
 def test_what_goes_in_comes_out(tmp_path: Path) -> None:

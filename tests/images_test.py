@@ -33,10 +33,10 @@ from qdfeedback.models.opening import open_model
 from qdfeedback.run_settings import read_settings, write_settings
 from qdfeedback.shown import Shown
 from qdfeedback.study.settings import read_study
-from tests.conftest import killed_on_its_way, stopped_on_its_way
 from tests.models.faulty import Faulty, serving
 from tests.models.pipelines import stable_diffusion
 from tests.models.seeing import Seeing
+from tests.stopping import killed_on_its_way, stopped_on_its_way
 
 N, FIRST = 24, 12
 TINY = ["--pictures", f"{N}", "--first", f"{FIRST}", "--batch-size", "6", "--judgments", "16", "--rounds", "2",

@@ -19,9 +19,9 @@ from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.tables import judgments, trials
 from qdfeedback.history import History
 from qdfeedback.study.settings import read_study
-from tests.conftest import killed_on_its_way
 from tests.models.faulty import Faulty, serving
 from tests.people_test import Crowd
+from tests.stopping import killed_on_its_way
 from tests.study.visitor import Form, Visitor, sealed, site
 from tests.writing_test import poet
 

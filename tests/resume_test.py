@@ -16,7 +16,7 @@ import pytest
 
 from experiments import arm_report, qdhf_arm
 from qdfeedback import files, runs
-from tests.conftest import killed_on_its_way
+from tests.stopping import killed_on_its_way
 
 ROOT = Path(__file__).resolve().parents[1]
 STRATEGIES = ("cma_es", "sep_cma_es", "lm_ma_es", "openai_es")

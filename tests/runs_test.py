@@ -13,7 +13,8 @@ from qdfeedback.diversity.linear import Linear
 from qdfeedback.history import History
 from qdfeedback.run_settings import read_settings
 from qdfeedback.search import step
-from tests.conftest import arm_search, as_they_are, on_the_arm
+from tests.arms import arm_search, on_the_arm
+from tests.conftest import as_they_are
 
 NAMES = ArmEncoder.names
 

@@ -26,7 +26,7 @@ from qdfeedback.search import (
     step,
 )  # fmt: skip
 from qdfeedback.types import Placement, Scores
-from tests.conftest import a_history, arm_search, on_the_arm
+from tests.arms import a_history, arm_search, on_the_arm
 
 
 class Broken(Arm):

@@ -13,7 +13,7 @@ from qdfeedback import runs
 from qdfeedback.search import Search, candidate_seeds, evaluate, measure, present, start
 from qdfeedback.shown import FRAME_MS, LAST_MS, MEDIA, Shown, encode, is_name
 from qdfeedback.types import first
-from tests.conftest import arm_search, on_the_arm
+from tests.arms import arm_search, on_the_arm
 
 RED = np.full((4, 6, 3), (200, 10, 20), np.uint8)
 FILM = np.stack([np.full((5, 4, 3), 60 * i, np.uint8) for i in range(3)])

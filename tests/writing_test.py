@@ -31,8 +31,8 @@ from qdfeedback.history import History
 from qdfeedback.models.ledger import Ledger, SpendCapError
 from qdfeedback.run_settings import read_settings, write_settings
 from qdfeedback.types import Elites
-from tests.conftest import killed_on_its_way, stopped_on_its_way
 from tests.models.faulty import Faulty, asked, serving
+from tests.stopping import killed_on_its_way, stopped_on_its_way
 
 TINY = ("--candidates", "23", "--batch-size", "10", "--first", "10")
 METHODS = tuple(method for method in get_args(qdaif_writing.Method) if method != "asked")  # which needs a writer

@@ -23,7 +23,7 @@ from qdfeedback.feedback.tables import items, trials
 from qdfeedback.models.language import Choices, Usage
 from qdfeedback.search import start
 from qdfeedback.types import Queries
-from tests.conftest import arm_search, on_the_arm
+from tests.arms import arm_search, on_the_arm
 
 RANDOM = np.full(1, "random")
 

@@ -17,7 +17,7 @@ from qdfeedback.quality.columns import column
 from qdfeedback.runs import Checkpoint
 from qdfeedback.search import refresh, step
 from qdfeedback.types import Outcome, Placement
-from tests.conftest import a_history, arm_search
+from tests.arms import a_history, arm_search
 from tests.contracts import check_generator
 
 pytestmark = pytest.mark.xdist_group("strategies")  # compiled at their first use, once in a process
