@@ -59,7 +59,11 @@ def _was_made_again(aside: Path, count: int, rows: Rows) -> bool:
             schema, begin = pa.ipc.read_schema(pa.ipc.read_message(file)), file.tell()
     except UNREADABLE:
         return False
-    for part in find_parts(aside, schema, begin, {}) if aside.stat().st_size > begin else ():
+    size = aside.stat().st_size
+    parts = find_parts(aside, schema, begin, {}) if size > begin else []
+    if sum(part.size for part in parts) < size - begin:
+        return False  # nobody can compare what cannot be read
+    for part in parts:
         with pa.memory_map(str(aside)) as file:
             file.seek(part.offset)
             cut = pa.Table.from_batches([pa.ipc.read_record_batch(pa.ipc.read_message(file), schema)])

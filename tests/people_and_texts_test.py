@@ -32,7 +32,7 @@ NAMES = ("quality", "genre", "ending")
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("texts") / "run"
-    qdaif_writing.main(["--candidates", "43", "--batch-size", "20", "--first", "20", "--run", str(run)])
+    qdaif_writing.main(["--candidates", "33", "--batch-size", "15", "--first", "15", "--run", str(run)])
     return run
 
 
@@ -47,11 +47,11 @@ def truth(run: Path) -> np.ndarray:
 
 def test_a_judge_is_held_against_people_who_know_the_truth(written: Path, capsys) -> None:
     for curve, kind in (("temperature", "Temperature"), ("shifted", "Temperature"), ("isotonic", "Isotonic")):
-        found = calibrate(written, "--axis", "genre", "--simulated", "40", "--curve", curve)
-        assert (found["curve"], found["texts"], found["answers"]) == (kind, 40, 120)
+        found = calibrate(written, "--axis", "genre", "--simulated", "30", "--curve", curve)
+        assert (found["curve"], found["texts"], found["answers"]) == (kind, 30, 90)
         assert 0 < found["error_after"] < 1
         assert 0 < found["coverage_after"] <= 100
-    quality = calibrate(written, "--axis", "quality", "--simulated", "40")
+    quality = calibrate(written, "--axis", "quality", "--simulated", "30")
     assert quality["coverage_after"] == quality["coverage_before"]  # the axes stay
     assert "neither line nor curve saw the text" in capsys.readouterr().out
 
