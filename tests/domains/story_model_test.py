@@ -35,7 +35,8 @@ def test_it_is_small() -> None:
     assert sum(path.stat().st_size for path in Path(MODEL).rglob("*")) < 20e6
 
 
-@pytest.mark.parametrize("n", [24, pytest.param(96, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [24, 96])
 def test_its_stories_follow_the_examples_and_parse(n: int, model: LocalModel) -> None:
     """The rank correlation between the examples' attributes and the new text's is above 0.5, with 97.5 % confidence.
 
@@ -59,7 +60,8 @@ def test_its_stories_follow_the_examples_and_parse(n: int, model: LocalModel) ->
     assert len(set(found.texts)) > 0.93 * n
 
 
-@pytest.mark.parametrize("n", [24, pytest.param(64, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [24, 64])
 def test_of_examples_that_differ_it_writes_a_blend(n: int, model: LocalModel) -> None:
     """What it writes lies nearer to their mean than they do: paired t-test, 97.5 %, for horror and for happiness each.
 
