@@ -14,7 +14,6 @@ import hashlib
 import io
 import os
 import re
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,11 +133,11 @@ def pixels_of(content: bytes, name: str) -> NDArray[np.uint8]:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
-                image.seek(getattr(image, "n_frames", 1) - 1)
-                return np.asarray(image.convert("RGB"))
+        with Image.open(io.BytesIO(content)) as image:
+            if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+                raise ValueError(f"it has {image.width} × {image.height} pixels")
+            image.seek(getattr(image, "n_frames", 1) - 1)
+            return np.asarray(image.convert("RGB"))
     except Exception as error:  # readers of pictures raise whatever a damaged byte leads them to
         raise ValueError(f"{name} is no picture that can be read: {why(error)}") from error
 

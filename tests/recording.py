@@ -17,11 +17,11 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.tables import judgments
 from qdfeedback.history import History, names_of
 from qdfeedback.run_settings import BEST
-from qdfeedback.runs import Run
+from tests.stopping import stopped_on_its_way
 
 RECORDED = Path(__file__).with_name("recorded.json")
 
@@ -132,18 +132,7 @@ def digests(run: Path) -> dict[str, Any]:
     asked = []
     if (run / "judgments.db").exists():
         database = Database(run / "judgments.db", create=False)
-        names = (
-            "trial_id",
-            "task",
-            "purpose",
-            "anchor_id",
-            "left_id",
-            "right_id",
-            "choice",
-            "winner_id",
-            "probability",
-        )
-        asked = [[row[name] for name in names] for row in database.rows(judgments.select().order_by(judgments.c.id))]
+        asked = [[row[name] for name in SAID] for row in database.rows(judgments.select().order_by(judgments.c.id))]
         database.close()
     objective = np.asarray(archive["objective"], dtype=float)
     return {
@@ -159,8 +148,6 @@ def digests(run: Path) -> dict[str, Any]:
 
 def main_of(experiment: str) -> Callable[[Sequence[str]], None]:
     """Returns the main function of an experiment."""
-    from importlib import import_module
-
     found: Callable[[Sequence[str]], None] = import_module(f"experiments.{experiment}").main
     return found
 
@@ -175,20 +162,8 @@ def whole(name: str, run: Path) -> dict[str, Any]:
 def stopped(name: str, run: Path) -> dict[str, Any]:
     """Runs it until it has written some checkpoints, stops it, and goes on; returns its digests."""
     experiment, arguments = RUNS[name]
-    write, left = Run.checkpoint, iter(range(AFTER[experiment] - 1, -1, -1))
-
-    def checkpoint(self: Run, *given: Any) -> None:
-        write(self, *given)
-        if next(left) == 0:
-            raise KeyboardInterrupt
-
-    with patch.object(Run, "checkpoint", checkpoint):
-        try:
-            _quietly(main_of(experiment), [*arguments, "--run", str(run)])
-        except KeyboardInterrupt:
-            pass
-        else:
-            raise AssertionError(f"{name} was over before it was stopped")
+    with stopped_on_its_way(AFTER[experiment]):
+        _quietly(main_of(experiment), [*arguments, "--run", str(run)])
     _quietly(main_of(experiment), ["--run", str(run), "--resume"])
     return digests(run)
 
