@@ -15,7 +15,7 @@ Columns hold what judges said, as they said it. How it is to be read in the ligh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -154,6 +154,15 @@ class Attributes:
             columns.append(attribute.values(_normalised(np.mean([one[number] for one in said], axis=0))))
         found: Floats = np.concatenate(columns, axis=1).astype(np.float32)
         return found
+
+    def state(self) -> dict[str, Any]:
+        """Returns its reasons, as JSON."""
+        return dict(self.reasons)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on counting from a state."""
+        self.reasons.clear()
+        self.reasons.update(state)
 
     def _log_probabilities(self, judge: Any, artifacts: Artifacts, lost: list[str | None]) -> list[Floats]:
         """Returns for each attribute (n, answers) log-probabilities up to a constant, averaged over orders.

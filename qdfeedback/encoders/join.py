@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,3 +35,13 @@ class Join:
     def encode(self, artifacts: Artifacts) -> Floats:
         """Returns (n, d) float32."""
         return np.concatenate([part.encode(artifacts) for part in self.parts], axis=1)
+
+    def state(self) -> dict[str, Any]:
+        """Returns the states of the parts that have one, by their numbers as text."""
+        return {str(i): part.state() for i, part in enumerate(self.parts) if hasattr(part, "state")}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Hands each state back to its part."""
+        for i, part in enumerate(self.parts):
+            if str(i) in state and hasattr(part, "restore"):
+                part.restore(state[str(i)])

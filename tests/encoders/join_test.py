@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 
 import numpy as np
@@ -23,6 +24,32 @@ def test_columns_stand_side_by_side() -> None:
     assert joined.encode([]).shape == (0, 2)
     with pytest.raises(ValueError, match="'good' is in two of them"):
         Join((parts[0], parts[0]))
+
+
+class Stateless:
+    names = ("length",)
+
+    def encode(self, artifacts):
+        return np.array([[len(one)] for one in artifacts], dtype=np.float32)
+
+
+def test_what_the_parts_count_goes_on_from_a_state() -> None:
+    def joined() -> Join:
+        return Join((Stateless(), *(Attributes((Attribute(name, f"{name}?"),), (MODEL,)) for name in ("good", "new"))))
+
+    one, again = joined(), joined()
+    one.encode(["a", "mumble"])
+    one.parts[2].encode(["mumble"])
+    again.encode(["mumble"] * 5)
+    state = one.state()
+    assert state.keys() == {"1", "2"}
+    again.restore(json.loads(json.dumps(state)))
+    assert again.state() == state
+    for part, same in zip(one.parts[1:], again.parts[1:], strict=True):
+        assert same.reasons == part.reasons
+        assert sum(part.reasons.values()) > 0
+    again.restore({})
+    assert again.state() == state, "what is not named stays"
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
