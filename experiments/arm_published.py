@@ -65,7 +65,7 @@ def _judge(arm: ArmSearch, iteration: int, count: int, ids: Ints) -> Ints:
         rows = uniform_triplets(len(ids), count, arm.rng, degenerate=True)
     shown = arm.history.take(ids, "features")[rows]
     queries = ask(rows, ids, np.full(count, RANDOM), batch=f"{iteration:06d}", shown=shown)
-    return arm.answered(iteration, queries, shown).items
+    return arm.answered(iteration, queries).items
 
 
 def _random_arms(arm: ArmSearch, n: int) -> Ints:

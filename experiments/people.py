@@ -6,12 +6,12 @@ from tqdm import tqdm
 
 from qdfeedback.feedback.conduct import left_out
 from qdfeedback.feedback.left_out import LEFT_OUT, last_before
-from qdfeedback.feedback.store import Store, Triplets
+from qdfeedback.feedback.store import Judged, Store
 from qdfeedback.runs import Run
 from qdfeedback.study.settings import read_study
 
 
-def judgments_of(run: Run, store: Store, iteration: int, *, people: bool) -> Triplets:
+def judgments_of(run: Run, store: Store, iteration: int, *, people: bool) -> Judged:
     """Returns the judgments that the refit before an iteration uses, the same whenever it is repeated.
 
     Args:

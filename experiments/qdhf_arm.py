@@ -37,7 +37,7 @@ from qdfeedback.diversity.unsupervised import fit_pca
 from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.people import People, wait_for_answers
 from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets
-from qdfeedback.feedback.store import Triplets
+from qdfeedback.feedback.store import Judged
 from qdfeedback.parallel import compute_on
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search, elites, rebuild, start, step
@@ -159,7 +159,7 @@ class ArmSearch:
         self.study = self.run.settings["study"]
         self.store = self.run.open_store(self.study, args.database)
         self.annotator: Annotator = Simulated(
-            truth=lambda shown: shown[..., HAND], flip=args.label_noise, seed=args.seed[0]
+            truth=lambda ids: self.history.take(ids, "features")[:, HAND], flip=args.label_noise, seed=args.seed[0]
         )
         if args.annotator == "study":
             begin_study(self.run.path, arm_setup.make_study(args, self.study))
@@ -240,7 +240,7 @@ class ArmSearch:
         measured: Ints = ids[np.isfinite(self.history.take(ids, "features")).all(axis=1)]
         return measured
 
-    def judge(self, iteration: int, count: int) -> Triplets:
+    def judge(self, iteration: int, count: int) -> Judged:
         """Returns every judgment so far, `count` new ones among them, about arms now in the archive."""
         if not count:
             return self.judged(iteration)
@@ -249,21 +249,21 @@ class ArmSearch:
         known = self.model if isinstance(self.model, Similarity) and "bald" not in self.args.without else None
         rows, purpose = choose_triplets(known, features[:, LEARNED], count, rng=self.rng)
         queries = ask(rows, ids, purpose, batch=f"{iteration:06d}", shown=features[rows])
-        return self.answered(iteration, queries, features[rows])
+        return self.answered(iteration, queries)
 
-    def answered(self, iteration: int, queries: Queries, shown: Floats) -> Triplets:
+    def answered(self, iteration: int, queries: Queries) -> Judged:
         """Asks what has no answer yet, keeps the answers, and returns every judgment of this run so far."""
         self.history.flush(sync=True)
-        self.store.ask(self.study, queries, shown, self.annotator)
+        self.store.ask(self.study, queries, self.annotator)
         return self.judged(iteration)
 
-    def judged(self, iteration: int) -> Triplets:
+    def judged(self, iteration: int) -> Judged:
         """Returns every judgment so far; with --wait-for, when so many are there."""
         if self.args.wait_for:
             wait_for_answers(self.store, self.study, self.args.wait_for)
         return judgments_of(self.run, self.store, iteration, people=self.args.annotator == "study")
 
-    def learn(self, triplets: Triplets) -> Similarity:
+    def learn(self, triplets: Judged) -> Similarity:
         """Returns axes fitted to all judgments, turned to lie as those before."""
         items, local = np.unique(triplets.items, return_inverse=True)
         features, local = self.history.take(items, "features")[:, LEARNED], local.reshape(-1, 3)

@@ -195,7 +195,9 @@ class ImageSearch:
         self.history, self.study = self.run.history, self.run.settings["study"]
         self.rng = np.random.default_rng(args.seed[0])
         self.store = self.run.open_store(self.study)
-        self.annotator: Annotator = Simulated(truth=lambda shown: shown, seed=args.seed[0])
+        self.annotator: Annotator = Simulated(
+            truth=lambda ids: self.truth(self.history.take(ids, "features")), seed=args.seed[0]
+        )
         if args.annotator == "study":
             text = "Look at the picture at the top. Which of the two below is more like it?"
             begin_study(args.run, similarity_study(self.study, title="Pictures", text=text, seed=args.seed[0]))
@@ -225,7 +227,7 @@ class ImageSearch:
         self.model = models.load(self.run.path / self.run.saved["axes"])
         self.accuracy, self.judgments = found.state["accuracy"], found.state["judgments"]
         if isinstance(self.annotator, Judge):
-            self.annotator.counts.update(found.state["judge"])
+            self.annotator.restore(found.state["judge"])
         self.placement = self.placed_on(self.build(np.array(found.state["ranges"])))
         runs.restore(found, self.placement, self.search.generator, self.rng)
         self.run.redraw(self.search)
@@ -245,7 +247,7 @@ class ImageSearch:
         arrays, state = runs.capture(self.placement, self.search.generator, self.rng)
         state |= {"ranges": archives.bounds(self.placement.archive).tolist()}
         state |= {"accuracy": self.accuracy, "judgments": self.judgments}
-        state |= {"judge": dict(self.annotator.counts)} if isinstance(self.annotator, Judge) else {}
+        state |= {"judge": self.annotator.state()} if isinstance(self.annotator, Judge) else {}
         self.run.checkpoint(iteration, arrays, state)
 
     def refit(self, iteration: int) -> None:
@@ -280,9 +282,9 @@ class ImageSearch:
 
     def answered(self, iteration: int, rows: Ints, ids: Ints, purpose: Any) -> Any:
         """Asks, keeps the answers, and returns every judgment so far."""
-        features = self.history.take(ids, "features")[rows]
-        queries = ask(rows, ids, purpose, batch=f"{iteration:06d}", shown=features[..., self.learned])
-        self.store.ask(self.study, queries, self.truth(features), self.annotator)
+        shown = self.history.take(ids, "features")[rows][..., self.learned]
+        queries = ask(rows, ids, purpose, batch=f"{iteration:06d}", shown=shown)
+        self.store.ask(self.study, queries, self.annotator)
         if self.args.annotator == "study":
             wait_for_answers(self.store, self.study, self.store.asked(self.study))
         triplets = judgments_of(self.run, self.store, iteration, people=self.args.annotator == "study")

@@ -111,7 +111,7 @@ class StorySearch:
         self.quality = column(names, "quality")
         self.store = self.run.open_store(self.study)
         self.rng = np.random.default_rng(args.seed)
-        self.annotator: Annotator = Simulated(truth=lambda shown: shown, seed=args.seed)
+        self.annotator: Annotator = Simulated(truth=self.truth, seed=args.seed)
         if args.annotator == "study":
             text = "Read the story at the top. Which of the two below is more like it?"
             begin_study(args.run, similarity_study(self.study, title="Stories", text=text, seed=args.seed))
@@ -156,9 +156,8 @@ class StorySearch:
         known = self.model if isinstance(self.model, Similarity) else None
         points = self.history.take(ids, "features")[:, self.learned]
         rows, purpose = choose_triplets(known, points, count, rng=self.rng)
-        shown = self.truth(ids)[rows]
         queries = ask(rows, ids, purpose, batch=f"{iteration:06d}", shown=points[rows])
-        self.store.ask(self.study, queries, shown, self.annotator)
+        self.store.ask(self.study, queries, self.annotator)
         if self.args.annotator == "study":
             wait_for_answers(self.store, self.study, self.store.asked(self.study))
         triplets = judgments_of(self.run, self.store, iteration, people=self.args.annotator == "study")

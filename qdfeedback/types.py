@@ -27,6 +27,9 @@ Solutions = Any
 Artifacts = Any
 """A sequence of n rendered candidates, of whatever type the domain and its encoder agree on."""
 
+WIDTHS = {"triplet": 3, "pair": 2, "rating": 1}
+"""Task → how many candidates a question of it is about."""
+
 ID_FIELD = {"id": ((), np.int64)}
 """The extra field that every archive carries: `GridArchive(…, extra_fields=ID_FIELD)`."""
 
@@ -151,25 +154,41 @@ class Elites:
 
 @dataclass(frozen=True)
 class Queries:
-    """Triplet questions: which of left and right is more like the anchor?
+    """Questions of one task: which of two is more like a third, which of two is better, or how good one is.
 
     Attributes:
         uids: (t,) str, unique in a study and the same when a resumed run asks again.
-        items: (t, 3) int64 candidate ids: anchor, left, right.
+        items: (t, w) int64 candidate ids: anchor, left, right of a "triplet"; left, right of a "pair"; the one that
+            gets a "rating".
         purpose: (t,) str: "random" for those drawn without regard to the model, which alone measure its
             accuracy; otherwise the name of the acquisition.
+        task: "triplet", "pair" or "rating".
+
+    Raises:
+        ValueError: There is no such task, or the shapes do not fit it.
     """
 
     uids: NDArray[np.str_]
     items: Ints
     purpose: NDArray[np.str_]
+    task: str = "triplet"
+
+    def __post_init__(self) -> None:
+        if self.task not in WIDTHS:
+            raise ValueError(f"task must be one of {tuple(WIDTHS)}, got {self.task!r}")
+        n, width = len(self.uids), WIDTHS[self.task]
+        if np.shape(self.items) != (n, width) or len(self.purpose) != n:
+            raise ValueError(
+                f"{n} questions of task {self.task!r} need items of shape ({n}, {width}) and as many purposes, "
+                f"got {np.shape(self.items)} and {len(self.purpose)}"
+            )
 
     def __len__(self) -> int:
         return len(self.uids)
 
     def where(self, rows: Bools | Ints) -> Queries:
         """Returns those of some rows."""
-        return Queries(self.uids[rows], self.items[rows], self.purpose[rows])
+        return Queries(self.uids[rows], self.items[rows], self.purpose[rows], self.task)
 
 
 @dataclass(frozen=True)
@@ -178,13 +197,15 @@ class Answers:
 
     Attributes:
         query: (a,) int64 rows of the queries.
-        choice: (a,) int8: 0 = left, 1 = right, -1 = cannot decide.
+        choice: (a,) int8: 0 = left, 1 = right, -1 = cannot decide; 0 for ratings.
         probability: (a,) that right is the answer, NaN = the annotator gave none.
+        value: (a,) ratings; None where the task is another.
     """
 
     query: Ints
     choice: Ints
     probability: Floats
+    value: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.query)
@@ -250,6 +271,14 @@ class TripletModel(Protocol):
 
     def member_probability(self, features: Floats, triplets: Ints) -> Floats:
         """Returns (m, t): each member's probability that the second item is nearer to the first than the third."""
+        ...
+
+
+class PairModel(Protocol):
+    """What an acquisition needs of a learned preference: an opinion of every ensemble member."""
+
+    def member_probability(self, features: Floats, pairs: Ints) -> Floats:
+        """Returns (m, t): each member's probability that the first item is better than the second."""
         ...
 
 
@@ -330,11 +359,15 @@ class Annotator(Protocol):
         """Who it was: a pseudonym, or a model's name and version."""
         ...
 
-    def answer(self, queries: Queries, shown: Any) -> Answers:
-        """Returns the answers it has.
+    @property
+    def publishes(self) -> bool:
+        """True where answers come later, from people: what is asked about must lie in a checkpoint on disk first."""
+        ...
 
-        Args:
-            queries: t questions.
-            shown: (t, 3, …) what is judged, in the order anchor, left, right.
-        """
+    def can_judge(self, ids: Ints) -> Bools:
+        """Returns (n,) bool, False for the candidates about which it knows that it has no answer."""
+        ...
+
+    def answer(self, queries: Queries) -> Answers:
+        """Returns the answers it has to t questions; what it needs to know of a candidate, it looks up by its id."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +10,19 @@ import pytest
 
 from qdfeedback.models.language import LanguageModel, Sampling
 from qdfeedback.shown import PNG
-from qdfeedback.types import Diversity, Domain, Encoder, Floats, Generator, Outcome, Placement, Quality
+from qdfeedback.types import (
+    Annotator,
+    Answers,
+    Diversity,
+    Domain,
+    Encoder,
+    Floats,
+    Generator,
+    Outcome,
+    Placement,
+    Quality,
+    Queries,
+)
 
 
 def check_domain(domain: Domain, encoder: Encoder) -> None:
@@ -122,6 +135,56 @@ def _one_bad_row(function: Callable[[Floats], Floats], rows: Floats) -> None:
     found = function(broken)
     assert np.isnan(found[0]).all()
     np.testing.assert_allclose(found[1:], function(rows)[1:], rtol=1e-5, atol=1e-5)
+
+
+def check_annotator(annotator: Annotator, queries: Queries, unknown: int) -> None:
+    """Shapes, empty batch, determinism; an answer depends on its query alone; what is not known has none.
+
+    Args:
+        annotator: one that answers at once.
+        queries: about candidates that it knows, all of which it answers.
+        unknown: a candidate of which it knows nothing.
+    """
+    assert annotator.kind in ("model", "simulation")
+    assert annotator.name
+    assert not annotator.publishes
+    known = annotator.can_judge(np.unique(queries.items))
+    assert (known.dtype, known.all()) == (bool, True)
+    assert annotator.can_judge(np.empty(0, dtype=np.int64)).shape == (0,)
+    whole = annotator.answer(queries)
+    assert whole.query.tolist() == list(range(len(queries)))
+    assert len(whole.choice) == len(whole.probability) == len(queries)
+    assert set(whole.choice.tolist()) <= ({0} if queries.task == "rating" else {-1, 0, 1})
+    assert (np.isnan(whole.probability) | (np.abs(whole.probability - 0.5) <= 0.5)).all()
+    assert (whole.value is None) == (queries.task != "rating")
+    assert whole.value is None or np.isfinite(whole.value).all()
+    assert len(annotator.answer(queries.where(np.empty(0, dtype=np.int64)))) == 0
+    _same_answers(annotator.answer(queries), whole)
+    turned = annotator.answer(queries.where(np.arange(len(queries))[::-1]))
+    for i in range(len(queries)):
+        alone = _answer_to(whole, i)
+        _same_answers(annotator.answer(queries.where(np.array([i]))), alone)
+        _same_answers(_answer_to(turned, len(queries) - 1 - i), alone)
+    items = queries.items.copy()
+    items[1, -1] = unknown
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is not asked
+        found = annotator.answer(Queries(queries.uids, items, queries.purpose, queries.task))
+    assert found.query.tolist() == [i for i in range(len(queries)) if i != 1]
+    _same_answers(_answer_to(found, 0), _answer_to(whole, 0))
+
+
+def _answer_to(answers: Answers, row: int) -> Answers:
+    value = None if answers.value is None else answers.value[[row]]
+    return Answers(np.array([0]), answers.choice[[row]], answers.probability[[row]], value)
+
+
+def _same_answers(found: Answers, wanted: Answers) -> None:
+    np.testing.assert_array_equal(found.choice, wanted.choice)
+    np.testing.assert_allclose(found.probability, wanted.probability, rtol=1e-5)
+    assert (found.value is None) == (wanted.value is None)
+    if found.value is not None:
+        np.testing.assert_allclose(found.value, wanted.value, rtol=1e-5)
 
 
 def check_language_model(model: LanguageModel, same: LanguageModel | None = None) -> None:

@@ -186,7 +186,7 @@ def test_answers_that_were_given_are_not_asked_for_again(tmp_path: Path, monkeyp
     monkeypatch.setattr(
         qdhf_arm.Simulated,
         "answer",
-        lambda self, queries, shown: asked.append(len(queries)) or answer(self, queries, shown),
+        lambda self, queries: asked.append(len(queries)) or answer(self, queries),
     )
     with pytest.warns(UserWarning, match="it starts over"):
         qdhf_arm.main(["--run", str(tmp_path / "killed"), "--resume"])

@@ -9,21 +9,25 @@ import numpy as np
 from scipy.special import expit
 
 from qdfeedback.bounds import Amount, Natural, Share, check
-from qdfeedback.types import Answers, Floats, Queries
+from qdfeedback.types import Answers, Bools, Floats, Ints, Queries
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """Answers from the distances in a true space, as the QDHF paper simulates people.
+    """Answers from places in a true space.
+
+    Of a triplet, the nearer one is more alike, as the QDHF paper simulates people; of a pair, the one whose first
+    coordinate is higher is better; a rating is the first coordinate.
 
     Attributes:
-        truth: (t, 3, d) features of what is shown → (t, 3, k) places in the true space.
-        flip: share of answers turned round at random.
-        temperature: of the choice, in squared units of the true space; 0 = always the nearer one.
+        truth: candidate ids (n,) → (n, k) places in the true space; NaN = nobody knows.
+        flip: share of triplets and pairs whose answers are turned round at random.
+        temperature: of the choice, in squared units of the true space for triplets, in units of its first axis for
+            pairs; 0 = always the nearer or the higher one.
         seed: with a question's uid it decides chance, so that a question asked again gets the same answer.
     """
 
-    truth: Callable[[Floats], Floats]
+    truth: Callable[[Ints], Floats]
     flip: Share = 0.0
     temperature: Amount = 0.0
     seed: Natural = 0
@@ -42,30 +46,52 @@ class Simulated:
         """The settings, for the record."""
         return f"simulated-flip{self.flip:g}-temperature{self.temperature:g}-seed{self.seed}"
 
-    def answer(self, queries: Queries, shown: Floats) -> Answers:
-        """Returns an answer to every query whose places are known; a draw goes to right, as in the released QDHF code.
+    @property
+    def publishes(self) -> bool:
+        """False: it answers at once."""
+        return False
 
-        Args:
-            queries: t questions.
-            shown: (t, 3, d) features of anchor, left, right. Where the truth about one of them is not finite, there is
-                no answer.
+    def can_judge(self, ids: Ints) -> Bools:
+        """Returns (n,) bool, True for candidates whose place is known."""
+        return np.asarray(np.isfinite(self._places(ids)).all(axis=1))
+
+    def answer(self, queries: Queries) -> Answers:
+        """Returns an answer to every query about candidates whose places are all known.
+
+        A draw goes to right, as in the released QDHF code.
 
         Raises:
-            ValueError: The shapes do not fit.
+            ValueError: The truth has not the shape that is wanted.
         """
-        if shown.ndim != 3 or shown.shape[:2] != (len(queries), 3):
-            raise ValueError(f"shown must have shape ({len(queries)}, 3, d), got {shown.shape}")
-        places = np.asarray(self.truth(shown))
-        if places.shape[:2] != shown.shape[:2] or places.ndim != 3:
-            raise ValueError(f"truth must give places of shape ({len(queries)}, 3, k), got {places.shape}")
+        ids, rows = np.unique(queries.items, return_inverse=True)
+        places = self._places(ids)[rows.reshape(queries.items.shape)]
         known = np.flatnonzero(np.isfinite(places).all(axis=(1, 2)))
-        places, uids = places[known], queries.uids[known]
-        left, right = (np.square(places[:, 0] - places[:, side]).sum(axis=1) for side in (1, 2))
-        chance = np.array([_uniform(self.seed, uid) for uid in uids]).reshape(len(uids), 2)
+        places, unsaid = places[known], np.full(len(known), np.nan)
+        if queries.task == "rating":
+            return Answers(known, np.zeros(len(known), dtype=np.int8), unsaid, places[:, 0, 0].astype(float))
+        left, right = _worse(places)
         blurred = expit((left - right) / self.temperature) if self.temperature else left >= right
+        chance = np.array([_uniform(self.seed, uid) for uid in queries.uids[known]]).reshape(len(known), 2)
         says_right = chance[:, 0] < blurred
         says_right = says_right ^ (chance[:, 1] < self.flip)
-        return Answers(known, says_right.astype(np.int8), np.full(len(known), np.nan))
+        return Answers(known, says_right.astype(np.int8), unsaid)
+
+    def _places(self, ids: Ints) -> Floats:
+        """Returns the (n, k) true places of candidates."""
+        if not len(ids):
+            return np.empty((0, 1))
+        places = np.asarray(self.truth(ids))
+        if places.ndim != 2 or len(places) != len(ids):
+            raise ValueError(f"truth must give places of shape ({len(ids)}, k), got {places.shape}")
+        return places
+
+
+def _worse(places: Floats) -> tuple[Floats, Floats]:
+    """Returns (t,) how much speaks against the left, and against the right, of (t, w, k) places."""
+    if places.shape[1] == 2:
+        return -places[:, 0, 0], -places[:, 1, 0]
+    left, right = (np.square(places[:, 0] - places[:, side]).sum(axis=1) for side in (1, 2))
+    return left, right
 
 
 def _uniform(seed: int, uid: str) -> tuple[float, float]:

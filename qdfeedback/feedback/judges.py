@@ -1,26 +1,29 @@
-"""Models as annotators: a vision-language model that says which of two pictures is more like a third."""
+"""Models as annotators: a vision-language model that says which of two pictures is more like a third, or better."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from qdfeedback.feedback.people import can_be_shown
 from qdfeedback.models.failing import Failing
 from qdfeedback.models.language import LEAST_MASS, SeeingModel
-from qdfeedback.types import Answers, Ints, Queries
+from qdfeedback.types import Answers, Bools, Floats, Ints, Queries
 
 QUESTION = "Look at picture 1. Which of the other two is more like it: picture 2 or picture 3? Answer with 2 or 3."
-SIDES = ("2", "3")
+PAIR_QUESTION = "Look at both pictures. Which of them is better: picture 1 or picture 2? Answer with 1 or 2."
+ASKS = {"triplet": (QUESTION, ("2", "3")), "pair": (PAIR_QUESTION, ("1", "2"))}
+"""Task → what is asked, and the answers: left, right."""
 ASKED, UNCLEAR, TURNED = "questions", "no clear answer", "answers that go with the places"
 
 
 @dataclass(frozen=True)
 class Judge:
-    """A model that looks at pictures.
+    """A model that looks at pictures, and compares them.
 
     Each question is asked twice, with left and right in either place, and the log-odds are averaged: models prefer a
     place.
@@ -28,7 +31,8 @@ class Judge:
     Attributes:
         model: answers.
         show: candidate ids → the PNG file of each; what cannot be shown is left out, and not asked about.
-        question: about picture 1, to be answered with 2 or 3.
+        question: what is asked in place of `QUESTION` or `PAIR_QUESTION`: triplets are shown as picture 1, the anchor,
+            and pictures 2 and 3, and answered with 2 or 3; pairs as pictures 1 and 2.
         counts: of questions asked, of those with no clear answer, of those whose answer went with the places, and of
             each reason why a call had none.
         failing: questions that the model's server left without an answer, and why.
@@ -36,7 +40,7 @@ class Judge:
 
     model: SeeingModel
     show: Callable[[Ints], Mapping[int, bytes]]
-    question: str = QUESTION
+    question: str = ""
     counts: Counter[str] = field(default_factory=Counter)
     failing: Failing = field(default_factory=lambda: Failing("questions"), repr=False, compare=False)
 
@@ -50,24 +54,52 @@ class Judge:
         """The model's."""
         return self.model.name
 
-    def answer(self, queries: Queries, shown: object) -> Answers:  # noqa: ARG002 - it looks at what `show` gives
-        """Returns an answer to each query to which the model gave a clear one.
+    @property
+    def publishes(self) -> bool:
+        """False: it answers at once."""
+        return False
 
-        Args:
-            queries: t questions about candidates.
-            shown: is not looked at.
+    def can_judge(self, ids: Ints) -> Bools:
+        """Returns (n,) True: what can be shown, it can judge."""
+        return np.ones(len(ids), dtype=bool)
+
+    def answer(self, queries: Queries) -> Answers:
+        """Returns an answer to each triplet or pair to which the model gave a clear one.
 
         Raises:
+            ValueError: Ratings are asked for.
             MostFailError: More than half of all questions had no answer for one reason of the model's server.
         """
+        if queries.task not in ASKS:
+            raise ValueError(f"a judge compares only: task must be one of {tuple(ASKS)}, got {queries.task!r}")
         pictures = self.show(np.unique(queries.items))
         asked = np.flatnonzero(can_be_shown(queries, pictures))
-        queries = queries.where(asked)
-        if not len(queries):
+        if not len(asked):
             return Answers(asked, np.empty(0, dtype=np.int8), np.empty(0))
-        rows = [row for anchor, left, right in queries.items for row in ((anchor, left, right), (anchor, right, left))]
+        right = self._log_odds(queries.where(asked), pictures)
+        query = np.flatnonzero(np.isfinite(right))
+        choice = np.where(right[query] == 0, -1, right[query] > 0).astype(np.int8)
+        return Answers(asked[query], choice, 1 / (1 + np.exp(-right[query])))
+
+    def state(self) -> dict[str, Any]:
+        """Returns its counts, as JSON."""
+        return dict(self.counts)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on counting from a state."""
+        self.counts.clear()
+        self.counts.update(state)
+
+    def _log_odds(self, queries: Queries, pictures: Mapping[int, bytes]) -> Floats:
+        """Returns the (t,) mean log-odds of right over both orders, NaN where an answer was not clear."""
+        question, sides = ASKS[queries.task]
+        turned = queries.items.copy()
+        turned[:, -2:] = queries.items[:, :-3:-1]
+        rows = np.stack([queries.items, turned], axis=1).reshape(-1, turned.shape[1]).tolist()
         said = self.model.look(
-            [self.question] * len(rows), [SIDES] * len(rows), [[pictures[int(one)] for one in row] for row in rows]
+            [self.question or question] * len(rows),
+            [sides] * len(rows),
+            [[pictures[one] for one in row] for row in rows],
         )
         self.counts.update(reason for reason in said.reasons if reason is not None)
         self.failing.add(
@@ -79,7 +111,5 @@ class Judge:
         self.counts[ASKED] += len(queries)
         self.counts[UNCLEAR] += int(np.isnan(first + second).sum())
         self.counts[TURNED] += int((first * second < 0).sum())
-        right = (first + second) / 2
-        query = np.flatnonzero(np.isfinite(right))
-        choice = np.where(right[query] == 0, -1, right[query] > 0).astype(np.int8)
-        return Answers(asked[query], choice, 1 / (1 + np.exp(-right[query])))
+        found: Floats = (first + second) / 2
+        return found

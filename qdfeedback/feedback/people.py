@@ -65,12 +65,14 @@ class People:
         show: candidate ids → the file that shows each; it writes what is not there yet, and leaves out what cannot be
             shown.
         question: which of the study's questions.
+        wait_for: for how many answers of the study `wait` waits; 0 = none, None = all that were asked for.
     """
 
     store: Store
     study: str
     show: Callable[[Ints], Mapping[int, str]]
     question: str = QUESTION
+    wait_for: int | None = 0
 
     @property
     def kind(self) -> str:
@@ -82,25 +84,41 @@ class People:
         """Stands for all of them; the store has each rater's pseudonym."""
         return "people"
 
-    def answer(self, queries: Queries, shown: Any) -> Answers:  # noqa: ARG002 - people look at what `show` wrote
+    @property
+    def publishes(self) -> bool:
+        """True: answers come when people come."""
+        return True
+
+    def can_judge(self, ids: Ints) -> Bools:
+        """Returns (n,) True: what can be shown, people can judge."""
+        return np.ones(len(ids), dtype=bool)
+
+    def answer(self, queries: Queries) -> Answers:
         """Publishes the queries and returns no answer: people put theirs into the store themselves.
 
-        A question about something that cannot be shown is not published; a warning names it.
+        A question about something that cannot be shown is not published; a warning names it. With triplets come trials
+        that have an obvious answer.
         """
         contents = self.show(np.unique(queries.items))
         asked = queries.where(can_be_shown(queries, contents))
         if len(asked):
             self.store.publish(self.study, asked, contents, question=self.question)
             seen = {contents[int(item)]: int(item) for item in np.unique(asked.items)[::-1]}
-            if len(seen) > 1:  # what looks alike makes no obvious question
+            if asked.task == "triplet" and len(seen) > 1:  # what looks alike makes no obvious question
                 checks = obvious_triplets(self.study, sorted(seen.values()), question=self.question)
                 self.store.add_trials([], checks)
         nothing = np.empty(0)
         return Answers(nothing.astype(np.int64), nothing.astype(np.int8), nothing)
 
+    def wait(self) -> None:
+        """Returns when as many answers are there as are waited for, or all that were asked for."""
+        wait_for_answers(
+            self.store, self.study, self.store.asked(self.study) if self.wait_for is None else self.wait_for
+        )
+
 
 def can_be_shown(queries: Queries, contents: Collection[int]) -> Bools:
-    """Returns (t,) bool, True for questions whose three items are all there to be looked at; a warning names others.
+    """Returns (t,) bool, True for questions whose items are all there to be looked at; a warning names others.
 
     Args:
         queries: t questions.

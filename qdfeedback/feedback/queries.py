@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from qdfeedback.bounds import Bounds, check_number
+from qdfeedback.feedback.bald import most_telling
 from qdfeedback.files import digest
-from qdfeedback.types import Bools, Floats, Ints, Queries, TripletModel, listed
+from qdfeedback.types import WIDTHS, Bools, Floats, Ints, PairModel, Queries, TripletModel, listed
 
 RANDOM = "random"
 BALD = "bald"
@@ -44,25 +45,63 @@ def uniform_triplets(items: int | Ints, n: int, rng: np.random.Generator, *, deg
     Raises:
         ValueError: Fewer than three items, or a number of triplets below 0.
     """
-    if isinstance(items, np.ndarray):
-        among: Ints = items[_uniform(len(items), n, rng, degenerate=degenerate)]
-        return among
-    return _uniform(items, n, rng, degenerate=degenerate)
-
-
-def _uniform(items: int, n: int, rng: np.random.Generator, *, degenerate: bool) -> Ints:
-    check_number(n, "n", Bounds(0), kind=int)
-    if items < (least := 1 if degenerate else 3):
-        raise ValueError(f"items must be at least {least} to make a triplet, got {items}")
+    count = _count(items, n, least=1 if degenerate else 3, of="triplet")
     if degenerate:
-        return rng.integers(items, size=(n, 3))
-    first = rng.integers(items, size=n)
-    second = (first + rng.integers(1, items, size=n)) % items
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    third = rng.integers(items - 2, size=n)
-    third += third >= low
-    third += third >= high
-    return np.stack([first, second, third], axis=1)
+        return _rows_of(items, rng.integers(count, size=(n, 3)))
+    two = _two(count, n, rng)
+    third = rng.integers(count - 2, size=n)
+    third += third >= two.min(axis=1)
+    third += third >= two.max(axis=1)
+    return _rows_of(items, np.column_stack([two, third]))
+
+
+def uniform_pairs(items: int | Ints, n: int, rng: np.random.Generator) -> Ints:
+    """Returns (n, 2) rows drawn uniformly, two that differ: left, right.
+
+    Args:
+        items: as in `uniform_triplets`.
+        n: how many pairs.
+        rng: what draws.
+
+    Raises:
+        ValueError: Fewer than two items, or a number of pairs below 0.
+    """
+    count = _count(items, n, least=2, of="pair")
+    return _rows_of(items, _two(count, n, rng))
+
+
+def uniform_items(items: int | Ints, n: int, rng: np.random.Generator) -> Ints:
+    """Returns (n, 1) rows drawn uniformly, none again before each was drawn as often.
+
+    Args:
+        items: as in `uniform_triplets`.
+        n: how many.
+        rng: what draws.
+
+    Raises:
+        ValueError: No items, or a number below 0.
+    """
+    count = _count(items, n, least=1, of="question")
+    rounds = [rng.permutation(count) for _ in range(-(-n // count))]
+    return _rows_of(items, np.concatenate([np.empty(0, dtype=np.int64), *rounds])[:n, None])
+
+
+def _count(items: int | Ints, n: int, *, least: int, of: str) -> int:
+    check_number(n, "n", Bounds(0), kind=int)
+    count = len(items) if isinstance(items, np.ndarray) else items
+    if count < least:
+        raise ValueError(f"items must be at least {least} to make a {of}, got {count}")
+    return count
+
+
+def _rows_of(items: int | Ints, drawn: Ints) -> Ints:
+    return items[drawn] if isinstance(items, np.ndarray) else drawn
+
+
+def _two(count: int, n: int, rng: np.random.Generator) -> Ints:
+    """Returns (n, 2) numbers below a count, two that differ."""
+    first = rng.integers(count, size=n)
+    return np.stack([first, (first + rng.integers(1, count, size=n)) % count], axis=1)
 
 
 def bald_triplets(
@@ -74,12 +113,7 @@ def bald_triplets(
     pool: int = 20_000,
     may_show: Bools | None = None,
 ) -> Ints:
-    """Returns (n, 3) rows about which the ensemble's members disagree while each is sure of itself.
-
-    The gain of a question is the mutual information between its answer and the model (BALD, Houlsby 2011), with
-    the members as samples of the model. A batch is chosen one question after another: what the members'
-    disagreement about a chosen one explains of the others no longer counts (as in BatchBALD, Kirsch 2019,
-    with answers taken as jointly Gaussian), so that a batch does not ask one thing n times.
+    """Returns (n, 3) rows about which the ensemble's members disagree while each is sure of itself: `most_telling`.
 
     Args:
         model: the ensemble.
@@ -92,23 +126,7 @@ def bald_triplets(
     Raises:
         ValueError: Fewer than three rows can be asked about, or a number is out of its bounds.
     """
-    check_number(pool, "pool", Bounds(1), kind=int)
-    rows = _at_least_three(features, may_show)
-    candidates = uniform_triplets(len(rows), max(pool, n), rng)
-    probability = model.member_probability(features[rows], candidates)
-    noise = (probability * (1 - probability)).mean(axis=0) + 1e-3
-    spread = probability - probability.mean(axis=0)
-    chosen: list[int] = []
-    for _ in range(n):
-        gain = np.square(spread).mean(axis=0) / noise
-        gain[chosen] = -1
-        best = int(gain.argmax())
-        chosen.append(best)
-        picked = spread[:, best].copy()
-        explained = (picked @ spread) / (picked @ picked + len(picked) * noise[best])
-        spread -= picked[:, None] * explained
-    found: Ints = rows[candidates[chosen]]
-    return found
+    return _bald("triplet", model, features, n, rng=rng, pool=pool, may_show=may_show)
 
 
 def choose_triplets(
@@ -135,43 +153,101 @@ def choose_triplets(
     Raises:
         ValueError: Fewer than three rows can be asked about, or a number is out of its bounds.
     """
+    return _choose("triplet", model, features, n, rng=rng, random_share=random_share, pool=pool, may_show=may_show)
+
+
+def choose_pairs(
+    model: PairModel | None,
+    features: Floats,
+    n: int,
+    *,
+    rng: np.random.Generator,
+    random_share: float = 0.15,
+    pool: int = 20_000,
+    may_show: Bools | None = None,
+) -> tuple[Ints, np.ndarray]:
+    """Returns (n, 2) rows and their (n,) purposes, as `choose_triplets` does for triplets.
+
+    Raises:
+        ValueError: Fewer than two rows can be asked about, or a number is out of its bounds.
+    """
+    return _choose("pair", model, features, n, rng=rng, random_share=random_share, pool=pool, may_show=may_show)
+
+
+_DRAW = {"triplet": uniform_triplets, "pair": uniform_pairs}
+
+
+def _choose(
+    task: str,
+    model: TripletModel | PairModel | None,
+    features: Floats,
+    n: int,
+    *,
+    rng: np.random.Generator,
+    random_share: float,
+    pool: int,
+    may_show: Bools | None,
+) -> tuple[Ints, np.ndarray]:
     check_number(random_share, "random_share", Bounds(0, 1))
     n_random = n if model is None else int(np.ceil(random_share * n))
-    rows = uniform_triplets(_at_least_three(features, may_show), n_random, rng)
+    rows = _DRAW[task](_enough(task, features, may_show), n_random, rng)
     purpose = np.array([RANDOM] * n_random + [BALD] * (n - n_random), dtype="<U6")
     if model is not None and n > n_random:
-        chosen = bald_triplets(model, features, n - n_random, rng=rng, pool=pool, may_show=may_show)
+        chosen = _bald(task, model, features, n - n_random, rng=rng, pool=pool, may_show=may_show)
         rows = np.concatenate([rows, chosen])
     return rows, purpose
 
 
-def _at_least_three(features: Floats, may_show: Bools | None) -> Ints:
-    rows = askable(features, may_show)
-    if len(rows) < 3:
+def _bald(
+    task: str,
+    model: TripletModel | PairModel,
+    features: Floats,
+    n: int,
+    *,
+    rng: np.random.Generator,
+    pool: int,
+    may_show: Bools | None,
+) -> Ints:
+    check_number(pool, "pool", Bounds(1), kind=int)
+    rows = _enough(task, features, may_show)
+    candidates = _DRAW[task](len(rows), max(pool, n), rng)
+    chosen = most_telling(model.member_probability(features[rows], candidates), n)
+    found: Ints = rows[candidates[chosen]]
+    return found
+
+
+def _enough(task: str, features: Floats, may_show: Bools | None) -> Ints:
+    rows, least = askable(features, may_show), WIDTHS[task]
+    if len(rows) < least:
         raise ValueError(
-            f"features must have at least 3 rows that are finite and may be shown, got {len(rows)} of {len(features)}"
+            f"features must have at least {least} rows that are finite and may be shown, "
+            f"got {len(rows)} of {len(features)}"
         )
     return rows
 
 
-def ask(rows: Ints, ids: Ints, purpose: np.ndarray, *, batch: str, shown: Floats) -> Queries:
+def ask(rows: Ints, ids: Ints, purpose: np.ndarray, *, batch: str, shown: Floats, task: str = "triplet") -> Queries:
     """Returns the questions as they are published.
 
     Args:
-        rows: (t, 3) rows of ids.
+        rows: (t, w) rows of ids, as many in a question as its task has.
         ids: (i,) candidate ids.
         purpose: (t,).
         batch: names this batch within the study.
-        shown: (t, 3, …) what is judged. A uid carries its digest: the same question asked again, after a resume, has
+        shown: (t, w, …) what is judged. A uid carries its digest: the same question asked again, after a resume, has
             the same uid, and an answer never stands for another question.
+        task: "triplet", "pair" or "rating".
 
     Raises:
-        ValueError: The shapes do not fit, or what is to be judged could not be measured: says of which candidates.
+        ValueError: There is no such task, the shapes do not fit, or what is to be judged could not be measured: says of
+            which candidates.
     """
-    rows, ids, shown = np.asarray(rows), np.asarray(ids), np.asarray(shown)
-    if rows.ndim != 2 or rows.shape[1] != 3 or len(purpose) != len(rows) or shown.shape[:2] != rows.shape:
+    if task not in WIDTHS:
+        raise ValueError(f"task must be one of {tuple(WIDTHS)}, got {task!r}")
+    rows, ids, shown, width = np.asarray(rows), np.asarray(ids), np.asarray(shown), WIDTHS[task]
+    if rows.ndim != 2 or rows.shape[1] != width or len(purpose) != len(rows) or shown.shape[:2] != rows.shape:
         raise ValueError(
-            f"rows must have shape (t, 3), purpose (t,) and shown (t, 3, …), "
+            f"rows must have shape (t, {width}), purpose (t,) and shown (t, {width}, …), "
             f"got {rows.shape}, {np.shape(purpose)} and {shown.shape}"
         )
     if shown.dtype.kind == "O":  # whose bytes are addresses
@@ -182,7 +258,7 @@ def ask(rows: Ints, ids: Ints, purpose: np.ndarray, *, batch: str, shown: Floats
         if missing.any():
             raise ValueError(
                 f"shown must be finite: {int(missing.any(axis=1).sum())} of {len(rows)} questions are about candidates "
-                f"that could not be measured, {listed(np.unique(items[missing]))}: choose_triplets leaves these out"
+                f"that could not be measured, {listed(np.unique(items[missing]))}: `askable` leaves these out"
             )
     uids = np.array([f"{batch}/{i}-{digest(np.ascontiguousarray(shown[i]).tobytes())}" for i in range(len(rows))])
-    return Queries(uids, items, purpose)
+    return Queries(uids, items, purpose, task)

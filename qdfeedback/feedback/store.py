@@ -14,26 +14,27 @@ import sqlalchemy as sa
 
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.fingerprints import Fingerprint, fingerprint, lost
+from qdfeedback.feedback.records import answered_rows, asked_rows, shown_rows
 from qdfeedback.feedback.tables import empty, items, judgments, trials
-from qdfeedback.types import Annotator, Answers, Floats, Ints, Queries
+from qdfeedback.types import WIDTHS, Annotator, Answers, Floats, Ints, Queries
 from qdfeedback.values import candidate_in
-
-_CHOICES = {0: "left", 1: "right", -1: "tie"}
 
 
 @dataclass(frozen=True)
-class Triplets:
-    """Decided triplet judgments of one study, in the order they were stored.
+class Judged:
+    """Decided judgments of one task and one study, in the order they were stored.
 
     Attributes:
         ids: (t,) int64, the store's own numbers: what a refit remembers as the last it used.
-        items: (t, 3) int64 candidate ids: anchor, near, far.
+        items: (t, w) int64 candidate ids: anchor, near, far of triplets; better, worse of pairs; what was rated.
         purpose: (t,) str; only "random" ones may measure accuracy.
+        value: (t,) the ratings, NaN where the task is another.
     """
 
     ids: Ints
     items: Ints
     purpose: np.ndarray
+    value: Floats
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -60,31 +61,16 @@ class Store:
     # --- what is asked
 
     def publish(self, study: str, queries: Queries, contents: Mapping[int, str], *, question: str) -> int:
-        """Makes triplet queries known to the page on which people answer; returns how many were new.
+        """Makes queries known to the page on which people answer; returns how many were new.
 
         Args:
             study: which.
             queries: t of them, about committed candidates.
             contents: candidate id → name of the file that shows it.
-            question: which of the study's questions.
+            question: which of the study's questions; its task must be theirs.
         """
-        now = utc_now()
-        shown = [
-            empty(items) | {"study_id": study, "item_id": str(item), "content": contents[item]}
-            for item in sorted({int(item) for item in queries.items.ravel()})
-        ]
-        asked = [
-            empty(trials)
-            | {
-                "study_id": study, "trial_id": str(uid), "question": question, "task": "triplet", "kind": "main",
-                "purpose": str(purpose), "anchor_id": str(anchor), "a_id": str(left), "b_id": str(right),
-                "published_utc": now,
-            }
-            for uid, (anchor, left, right), purpose in zip(
-                queries.uids, queries.items.tolist(), queries.purpose, strict=True
-            )
-        ]  # fmt: skip
-        return self.add_trials(shown, asked)
+        asked = asked_rows(study, queries, question=question, now=utc_now())
+        return self.add_trials(shown_rows(study, queries, contents), asked)
 
     def add_trials(self, shown: list[dict[str, Any]], asked: list[dict[str, Any]]) -> int:
         """Adds rows of items and trials that are not there yet; returns how many trials were new."""
@@ -98,54 +84,26 @@ class Store:
     # --- what was answered
 
     def add(self, study: str, queries: Queries, answers: Answers, annotator: Annotator) -> int:
-        """Appends an annotator's answers to triplet queries; returns how many were new.
+        """Appends an annotator's answers to queries; returns how many were new.
 
         An answer of the same annotator to the same trial is kept once, however often it is handed in.
 
         Raises:
-            ValueError: An answer points outside the queries, or its choice is not 0, 1 or -1.
+            ValueError: An answer points outside the queries, its choice is not 0, 1 or -1, or a rating is no number.
         """
-        if len(answers) and (answers.query.min() < 0 or answers.query.max() >= len(queries)):
-            raise ValueError(f"answers.query must lie in [0, {len(queries)}), it reaches {answers.query.max()}")
-        if not np.isin(answers.choice, list(_CHOICES)).all():
-            raise ValueError(f"answers.choice must be 0 (left), 1 (right) or -1 (tie), got {set(answers.choice)}")
-        now = utc_now()
-        rows = []
-        for query, choice, probability in zip(answers.query, answers.choice, answers.probability, strict=True):
-            anchor, *sides = (str(item) for item in queries.items[query])
-            rows.append(
-                {
-                    "study_id": study,
-                    "trial_id": str(queries.uids[query]),
-                    "task": "triplet",
-                    "kind": "main",
-                    "purpose": str(queries.purpose[query]),
-                    "anchor_id": anchor,
-                    "left_id": sides[0],
-                    "right_id": sides[1],
-                    "choice": _CHOICES[int(choice)],
-                    "winner_id": sides[int(choice)] if choice >= 0 else None,
-                    "probability": None if np.isnan(probability) else float(probability),
-                    "annotator_kind": annotator.kind,
-                    "annotator_id": annotator.name,
-                    "answered_utc": now,
-                }
-            )
-        return self.append(rows)
+        return self.append(answered_rows(study, queries, answers, annotator, now=utc_now()))
 
-    def ask(self, study: str, queries: Queries, shown: Floats, annotator: Annotator) -> None:
+    def ask(self, study: str, queries: Queries, annotator: Annotator) -> None:
         """Asks an annotator what has no answer yet, and keeps the answers.
 
         Args:
             study: which.
-            queries: n questions.
-            shown: (n, 3, k) what the annotator is shown of each.
+            queries: t questions.
             annotator: who answers.
         """
-        is_open = ~np.isin(queries.uids, list(self.answered(study)))
-        left = Queries(queries.uids[is_open], queries.items[is_open], queries.purpose[is_open])
+        left = queries.where(~np.isin(queries.uids, list(self.answered(study))))
         if len(left):
-            self.add(study, left, annotator.answer(left, shown[is_open]), annotator)
+            self.add(study, left, annotator.answer(left), annotator)
 
     def append(self, rows: list[dict[str, Any]]) -> int:
         """Appends records as they are, in one transaction; returns how many were new.
@@ -161,48 +119,58 @@ class Store:
         with self.database.writing() as connection:
             return append_judgments(self.database, connection, rows)
 
-    def triplets(
+    def triplets(self, study: str, **which: Any) -> Judged:
+        """Returns the decided triplets of a study, as `judged` does."""
+        return self.judged(study, "triplet", **which)
+
+    def judged(
         self,
         study: str,
+        task: str,
         *,
         until: int | None = None,
+        without: Collection[str] = (),
         source: str = "",
         people_without: Collection[str] | None = None,
-        without: Collection[str] = (),
-    ) -> Triplets:
-        """Returns the decided triplet judgments of a study; ties, repeats, practice and catch trials are left out.
+        question: str | None = None,
+    ) -> Judged:
+        """Returns the decided judgments of a study; ties, repeats, practice and catch trials are left out.
 
         Args:
             study: which.
+            task: "triplet", "pair" or "rating".
             until: no judgment with a higher id, so that a refit can be repeated.
-            source: in a study that joins several runs, the label of the run whose candidates are wanted; triplets with
-                candidates of others are left out.
+            without: people who are left out, and nobody else.
+            source: in a study that joins several runs, the label of the run whose candidates are wanted; judgments
+                about candidates of others are left out.
             people_without: people who are left out, with whatever models and simulations said; None = all who answered
                 count.
-            without: people who are left out, and nobody else.
+            question: only answers to that one of the study's questions, and those that name none; None = to all.
+
+        Raises:
+            ValueError: There is no such task.
         """
-        query = sa.select(judgments).where(
-            judgments.c.study_id == study,
-            judgments.c.task == "triplet",
-            judgments.c.kind == "main",
-            judgments.c.winner_id.is_not(None),
-        )
+        if task not in WIDTHS:
+            raise ValueError(f"task must be one of {tuple(WIDTHS)}, got {task!r}")
+        query = _decided(study, task)
         if until is not None:
             query = query.where(judgments.c.id <= until)
         if people_without is not None:
             query = query.where(judgments.c.annotator_kind == "person")
+        if question is not None:
+            query = query.where(sa.or_(judgments.c.question == question, judgments.c.question.is_(None)))
         left_out = {("person", rater) for rater in (*(people_without or ()), *without)}
-        found, sides = [], []
-        for row in self.database.rows(query.order_by(judgments.c.id)):
-            loser = row["right_id"] if row["choice"] == "left" else row["left_id"]
-            items = [candidate_of(source, item) for item in (row["anchor_id"], row["winner_id"], loser)]
-            if None not in items and (row["annotator_kind"], row["annotator_id"]) not in left_out:
+        found, of = [], []
+        for row in self.database.rows(query):
+            candidates = [candidate_of(source, item) for item in _in_order(row)]
+            if None not in candidates and (row["annotator_kind"], row["annotator_id"]) not in left_out:
                 found.append(row)
-                sides.append(items)
-        return Triplets(
+                of.append(candidates)
+        return Judged(
             np.array([row["id"] for row in found], dtype=np.int64),
-            np.array(sides, dtype=np.int64).reshape(-1, 3),
+            np.array(of, dtype=np.int64).reshape(-1, WIDTHS[task]),
             np.array([row["purpose"] for row in found], dtype=str),
+            np.array([row["value"] if task == "rating" else np.nan for row in found], dtype=float),
         )
 
     def last(self, study: str) -> int:
@@ -273,6 +241,21 @@ def append_judgments(database: Database, connection: sa.Connection, rows: list[d
         connection.execute(sa.text("LOCK TABLE judgments IN SHARE ROW EXCLUSIVE MODE"))
     insert = database.insert_new(judgments).returning(judgments.c.id)
     return len(connection.execute(insert, [empty(judgments) | row for row in rows]).all())
+
+
+def _decided(study: str, task: str) -> sa.Select[Any]:
+    """Returns the query for a study's judgments that say something, oldest first."""
+    said = judgments.c.value if task == "rating" else judgments.c.winner_id
+    of = (judgments.c.study_id == study, judgments.c.task == task, judgments.c.kind == "main", said.is_not(None))
+    return sa.select(judgments).where(*of).order_by(judgments.c.id)
+
+
+def _in_order(row: Any) -> tuple[str, ...]:
+    """Returns the items of a judgment, the winner before the loser."""
+    if row["task"] == "rating":
+        return (row["left_id"],)
+    both = row["winner_id"], row["right_id"] if row["choice"] == "left" else row["left_id"]
+    return (row["anchor_id"], *both) if row["task"] == "triplet" else both
 
 
 def candidate_of(source: str, item: object) -> int | None:

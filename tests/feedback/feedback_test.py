@@ -7,6 +7,8 @@ from qdfeedback.diversity.similarity import fit_similarity
 from qdfeedback.feedback import agreement
 from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.queries import ask, bald_triplets, choose_triplets, uniform_triplets
+from qdfeedback.types import WIDTHS
+from tests.contracts import check_annotator
 
 
 @pytest.mark.parametrize("items", [3, 4, 50])
@@ -92,41 +94,77 @@ def test_asking_again_gives_the_same_names() -> None:
     assert queries.items.tolist() == [[10, 20, 30], [30, 10, 20]]
 
 
+PLACES = np.random.default_rng(1).standard_normal((100, 4))
+
+
 def simulated(**settings) -> Simulated:
-    return Simulated(truth=lambda shown: shown[..., :2], **settings)
+    return Simulated(truth=lambda ids: PLACES[ids, :2], **settings)
 
 
 def questions(n: int, rng) -> tuple:
     rows = uniform_triplets(100, n, rng)
-    shown = rng.standard_normal((100, 4))[rows]
-    return ask(rows, np.arange(100), np.full(n, "random"), batch="b", shown=shown), shown
+    return ask(rows, np.arange(100), np.full(n, "random"), batch="b", shown=PLACES[rows]), PLACES[rows]
 
 
 def test_a_simulated_annotator_says_what_is_nearer(rng) -> None:
     queries, shown = questions(300, rng)
-    answers = simulated().answer(queries, shown)
+    answers = simulated().answer(queries)
     left, right = (np.square(shown[:, 0, :2] - shown[:, i, :2]).sum(axis=1) for i in (1, 2))
     assert np.array_equal(answers.choice, (left >= right).astype(int))
     assert simulated().kind == "simulation"
-    with pytest.raises(ValueError, match=r"shown must have shape \(300, 3, d\)"):
-        simulated().answer(queries, shown[:2])
 
 
 def test_flips_come_at_their_rate_and_the_same_each_time(rng) -> None:
-    queries, shown = questions(2000, rng)
-    clean = simulated().answer(queries, shown).choice
-    flipped = simulated(flip=0.2, seed=3).answer(queries, shown).choice
+    queries, _ = questions(2000, rng)
+    clean = simulated().answer(queries).choice
+    flipped = simulated(flip=0.2, seed=3).answer(queries).choice
     assert 0.17 < (clean != flipped).mean() < 0.23
-    assert np.array_equal(flipped, simulated(flip=0.2, seed=3).answer(queries, shown).choice)
-    assert not np.array_equal(flipped, simulated(flip=0.2, seed=4).answer(queries, shown).choice)
+    assert np.array_equal(flipped, simulated(flip=0.2, seed=3).answer(queries).choice)
+    assert not np.array_equal(flipped, simulated(flip=0.2, seed=4).answer(queries).choice)
 
 
 def test_temperature_blurs_close_calls_first(rng) -> None:
     queries, shown = questions(3000, rng)
-    wrong = simulated().answer(queries, shown).choice != simulated(temperature=2.0).answer(queries, shown).choice
+    wrong = simulated().answer(queries).choice != simulated(temperature=2.0).answer(queries).choice
     left, right = (np.square(shown[:, 0, :2] - shown[:, i, :2]).sum(axis=1) for i in (1, 2))
     close = np.abs(left - right) < np.median(np.abs(left - right))
     assert wrong[close].mean() > 2 * wrong[~close].mean()
+
+
+def of_task(task: str, n: int, rng, **settings) -> tuple:
+    """Questions of pairs or ratings, what was said, and the (n, w) true values."""
+    width = {"pair": 2, "rating": 1}[task]
+    rows = rng.integers(100, size=(n, width))
+    queries = ask(rows, np.arange(100), np.full(n, "random"), batch="b", shown=PLACES[rows], task=task)
+    return queries, simulated(**settings).answer(queries), PLACES[rows, 0]
+
+
+def test_a_simulated_annotator_prefers_the_higher_first_place(rng) -> None:
+    queries, found, values = of_task("pair", 400, rng)
+    assert np.array_equal(found.choice, (values[:, 1] >= values[:, 0]).astype(int)), "a draw goes to right"
+    assert (found.value, np.isnan(found.probability).all()) == (None, True)
+    flipped = simulated(flip=0.2, seed=3).answer(queries).choice
+    assert 0.12 < (flipped != found.choice).mean() < 0.28
+    blurred = simulated(temperature=1.0, seed=3).answer(queries).choice != found.choice
+    close = np.abs(values[:, 0] - values[:, 1]) < 1
+    assert blurred[close].mean() > 2 * blurred[~close].mean() > 0
+
+
+def test_a_simulated_annotator_rates_by_the_first_place(rng) -> None:
+    _, found, values = of_task("rating", 50, rng, flip=1.0, temperature=9.0)
+    assert found.value.tolist() == values[:, 0].tolist()
+    assert set(found.choice) == {0}
+    assert np.isnan(found.probability).all()
+
+
+@pytest.mark.parametrize("task", ["triplet", "pair", "rating"])
+def test_a_simulated_annotator_keeps_the_contract(task: str, rng) -> None:
+    rows = np.array([rng.permutation(100)[: WIDTHS[task]] for _ in range(6)])
+    known = np.concatenate([PLACES, np.full((1, 4), np.nan)])
+    queries = ask(rows, np.arange(100), np.full(6, "random"), batch="b", shown=PLACES[rows], task=task)
+    annotator = Simulated(truth=lambda ids: known[ids], flip=0.3, temperature=0.5, seed=2)
+    check_annotator(annotator, queries, unknown=100)
+    assert annotator.can_judge(np.array([0, 100, 5])).tolist() == [True, False, True]
 
 
 def test_wilson_and_bootstrap() -> None:

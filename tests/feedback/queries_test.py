@@ -17,7 +17,16 @@ from qdfeedback.diversity.similarity import fit_similarity
 from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.judges import Judge
 from qdfeedback.feedback.people import People
-from qdfeedback.feedback.queries import ask, askable, bald_triplets, choose_triplets, uniform_triplets
+from qdfeedback.feedback.queries import (
+    ask,
+    askable,
+    bald_triplets,
+    choose_pairs,
+    choose_triplets,
+    uniform_items,
+    uniform_pairs,
+    uniform_triplets,
+)
 from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.tables import items, trials
 from qdfeedback.models.language import Choices, Usage
@@ -35,6 +44,14 @@ class Lengths:
         assert np.isfinite(features).all()
         a, b, c = (features[triplets[:, i]] for i in range(3))
         return 1 / (1 + np.exp(-(np.abs(a - c) - np.abs(a - b)).T))
+
+
+class Better:
+    """An ensemble with a member for each column, who finds better what is higher there."""
+
+    def member_probability(self, features, pairs):
+        assert np.isfinite(features).all()
+        return 1 / (1 + np.exp(-3 * (features[pairs[:, 0]] - features[pairs[:, 1]]).T))
 
 
 @pytest.fixture
@@ -97,6 +114,78 @@ def test_uniform_triplets_of_given_rows(rng) -> None:
             uniform_triplets(few, 1, rng, degenerate=degenerate)
 
 
+def test_pairs_are_of_two_and_drawn_alike_often(rng) -> None:
+    drawn = uniform_pairs(5, 4000, rng)
+    assert drawn.shape == (4000, 2)
+    assert (drawn[:, 0] != drawn[:, 1]).all()
+    counts = np.bincount(drawn[:, 0] * 5 + drawn[:, 1], minlength=25).reshape(5, 5)
+    assert counts[~np.eye(5, dtype=bool)].std() < 3 * np.sqrt(200)
+    assert set(uniform_pairs(np.array([4, 9]), 20, rng).ravel()) == {4, 9}
+    assert uniform_pairs(2, 0, rng).shape == (0, 2)
+    with pytest.raises(ValueError, match="items must be at least 2 to make a pair, got 1"):
+        uniform_pairs(1, 3, rng)
+    with pytest.raises(ValueError, match="n must be at least 0"):
+        uniform_pairs(2, -1, rng)
+
+
+def test_items_do_not_come_again_while_there_are_others(rng) -> None:
+    rows = np.array([4, 9, 11])
+    assert sorted(uniform_items(rows, 3, rng).ravel()) == [4, 9, 11]
+    assert len({tuple(uniform_items(30, 5, rng).ravel()) for _ in range(9)}) == 9
+    drawn = uniform_items(rows, 7, rng)
+    assert drawn.shape == (7, 1)
+    assert sorted(np.unique(drawn, return_counts=True)[1]) == [2, 2, 3]
+    assert uniform_items(3, 0, rng).shape == (0, 1)
+    with pytest.raises(ValueError, match="items must be at least 1 to make a question, got 0"):
+        uniform_items(rows[:0], 1, rng)
+
+
+@pytest.mark.parametrize("model", [None, Better()], ids=["random", "bald"])
+def test_pairs_are_chosen_of_what_was_measured_and_can_be_shown(model, features, rng) -> None:
+    may_show = np.arange(30) != 5
+    rows, purpose = choose_pairs(model, features, 40, rng=rng, random_share=0.2, pool=300, may_show=may_show)
+    assert rows.shape == (40, 2)
+    assert (purpose == "random").sum() == (40 if model is None else 8)
+    assert set(rows.ravel()) <= set(askable(features, may_show))
+    assert (rows[:, 0] != rows[:, 1]).all()
+    with pytest.raises(ValueError, match="at least 2 rows that are finite and may be shown, got 1 of 30"):
+        choose_pairs(model, features, 4, rng=rng, may_show=np.arange(30) == 2)
+    with pytest.raises(ValueError, match="random_share must be between 0 and 1"):
+        choose_pairs(model, features, 4, rng=rng, random_share=2)
+
+
+def test_pairs_are_those_about_which_members_disagree_and_not_their_mirror_images(rng) -> None:
+    points = np.array([[0, 0, 0, 0], [2, 2, -2, -2], [2, -2, 2, -2], [9, 9, 9, 9]])
+    rows, _ = choose_pairs(Better(), points, 2, rng=rng, random_share=0.0, pool=500)
+    assert {frozenset(row) for row in rows.tolist()} == {frozenset({0, 1}), frozenset({0, 2})}
+
+
+def test_questions_have_the_width_of_their_task(features) -> None:
+    ids, shown = np.arange(30) + 100, features[[[2], [4]]]
+    ratings = ask(np.array([[2], [4]]), ids, np.full(2, "random"), batch="7", shown=shown, task="rating")
+    assert (ratings.task, ratings.items.tolist()) == ("rating", [[102], [104]])
+    assert ratings.where(np.array([1])).task == "rating"
+    pairs = ask(np.array([[2, 4]]), ids, RANDOM, batch="7", shown=features[[[2, 4]]], task="pair")
+    assert (pairs.task, pairs.items.tolist()) == ("pair", [[102, 104]])
+    assert pairs.uids[0].startswith("7/0-")
+    assert pairs.uids[0] != ratings.uids[0]
+    with pytest.raises(ValueError, match="1 of 1 questions are about candidates that could not be measured, 103"):
+        ask(np.array([[3]]), ids, RANDOM, batch="7", shown=features[[[3]]], task="rating")
+    with pytest.raises(ValueError, match=r"rows must have shape \(t, 2\)"):
+        ask(np.array([[2, 4, 5]]), ids, RANDOM, batch="7", shown=features[[[2, 4, 5]]], task="pair")
+    with pytest.raises(ValueError, match=r"task must be one of .*, got 'label'"):
+        ask(np.array([[2]]), ids, RANDOM, batch="7", shown=features[[[2]]], task="label")
+    for shape, task in (
+        ((1, 3), "pair"),
+        ((1, 2), "triplet"),
+        ((1,), "rating"),
+    ):
+        with pytest.raises(ValueError, match=f"1 questions of task '{task}' need items of shape"):
+            Queries(np.array(["a"]), np.zeros(shape, int), RANDOM, task)
+    with pytest.raises(ValueError, match="task must be one of"):
+        Queries(np.array(["a"]), np.zeros((1, 1), int), RANDOM, "label")
+
+
 def test_a_question_about_what_was_not_measured_is_refused_by_its_id(features) -> None:
     rows, ids = np.array([[2, 3, 4], [4, 5, 7], [1, 0, 3]]), np.arange(30) + 100
     with pytest.raises(
@@ -121,13 +210,15 @@ def asked(rows: np.ndarray) -> Queries:
 
 def test_a_simulation_leaves_open_what_it_cannot_know(features) -> None:
     rows = np.array([[2, 4, 5], [2, 3, 4], [7, 8, 10], [11, 13, 1]])
-    found = Simulated(truth=lambda shown: shown).answer(asked(rows), features[rows])
+    simulated = Simulated(truth=lambda ids: features[ids])
+    assert simulated.can_judge(np.arange(4)).tolist() == [False, False, True, False]
+    found = simulated.answer(asked(rows))
     assert found.query.tolist() == [0, 2]
-    whole = Simulated(truth=lambda shown: np.nan_to_num(shown, posinf=9)).answer(asked(rows), features[rows])
+    whole = Simulated(truth=lambda ids: np.nan_to_num(features[ids], posinf=9)).answer(asked(rows))
     assert found.choice.tolist() == whole.choice[[0, 2]].tolist()
     assert len(found.probability) == 2
-    with pytest.raises(ValueError, match=r"truth must give places of shape \(4, 3, k\), got \(4, 3\)"):
-        Simulated(truth=lambda shown: shown[..., 0]).answer(asked(rows), features[rows])
+    with pytest.raises(ValueError, match=r"truth must give places of shape \(10, k\), got \(10,\)"):
+        Simulated(truth=lambda ids: features[ids, 0]).answer(asked(rows))
 
 
 class Some(Arm):
@@ -164,7 +255,7 @@ def test_people_are_asked_about_what_can_be_shown(run, tmp_path: Path) -> None:
     store = Store(tmp_path / "j.db")
     people = People(store, "s", partial(run.show, search))
     with pytest.warns(UserWarning, match="2 of 4 questions are not asked: candidates 1, 3 cannot be shown"):
-        answers = people.answer(asked(np.array([[0, 2, 4], [0, 1, 2], [3, 1, 4], [2, 4, 8]])), None)
+        answers = people.answer(asked(np.array([[0, 2, 4], [0, 1, 2], [3, 1, 4], [2, 4, 8]])))
     assert len(answers) == 0
     rows = store.database.rows(sa.select(trials))
     assert {row["trial_id"] for row in rows if row["kind"] == "main"} == {"q0", "q3"}
@@ -172,8 +263,44 @@ def test_people_are_asked_about_what_can_be_shown(run, tmp_path: Path) -> None:
     assert published == {"0", "2", "4", "8"}
     assert {row[side] for row in rows for side in ("anchor_id", "a_id", "b_id")} == published
     with pytest.warns(UserWarning, match="1 of 1 questions are not asked"):
-        people.answer(asked(np.array([[0, 1, 2]])), None)
+        people.answer(asked(np.array([[0, 1, 2]])))
     assert store.asked("s") == 2
+    store.close()
+
+
+@pytest.mark.parametrize(("task", "rows"), [("pair", [[0, 2], [1, 2]]), ("rating", [[0], [1]])])
+def test_people_are_asked_for_pairs_and_ratings_without_obvious_ones(
+    run, tmp_path: Path, task: str, rows: list
+) -> None:
+    run, search = run
+    store = Store(tmp_path / "j.db")
+    people = People(store, "s", partial(run.show, search), question="better")
+    queries = Queries(np.array(["a", "b"]), np.array(rows), np.full(2, "random"), task)
+    assert people.publishes
+    assert people.can_judge(np.arange(3)).tolist() == [True, True, True]
+    with pytest.warns(UserWarning, match="1 of 2 questions are not asked: candidates 1 cannot be shown"):
+        assert len(people.answer(queries)) == 0
+    (trial,) = store.database.rows(sa.select(trials))
+    assert (trial["trial_id"], trial["task"], trial["question"], trial["kind"]) == ("a", task, "better", "main")
+    assert (trial["anchor_id"], trial["a_id"], trial["b_id"]) == (None, "0", "2" if task == "pair" else None)
+    assert store.asked("s") == 1
+    store.close()
+
+
+@pytest.mark.parametrize(("wait_for", "waited"), [(0, []), (2, [2]), (9, [3]), (None, [3])])
+def test_a_wait_is_for_so_many_answers_or_for_all_that_were_asked(tmp_path: Path, wait_for, waited: list[int]) -> None:
+    class Waiting(Store):
+        def wait(self, study: str, n: int, **_: object) -> None:
+            found.append(n)
+
+    found: list[int] = []
+    store = Waiting(tmp_path / "j.db")
+    people = People(store, "s", lambda ids: {int(i): f"{i}.png" for i in ids}, wait_for=wait_for)
+    people.wait()
+    people.answer(asked(np.array([[0, 1, 2], [3, 1, 0], [4, 2, 1]])))
+    assert found == [], "nothing was asked"
+    people.wait()
+    assert found == waited
     store.close()
 
 
@@ -181,14 +308,12 @@ def test_what_looks_alike_makes_no_obvious_question(tmp_path: Path) -> None:
     """Somebody who takes one copy for the other is not careless."""
     store = Store(tmp_path / "j.db")
     looks = {0: "a.png", 1: "a.png", 2: "b.png", 3: "a.png"}
-    People(store, "s", lambda ids: {int(i): looks[int(i)] for i in ids}).answer(
-        asked(np.array([[0, 1, 2], [3, 1, 0]])), None
-    )
+    People(store, "s", lambda ids: {int(i): looks[int(i)] for i in ids}).answer(asked(np.array([[0, 1, 2], [3, 1, 0]])))
     obvious = store.database.rows(sa.select(trials).where(trials.c.kind != "main"))
     assert len(obvious) == 21
     assert all(looks[int(row["a_id"])] != looks[int(row["b_id"])] for row in obvious)
     alike = People(store, "t", lambda ids: {int(i): "a.png" for i in ids})
-    alike.answer(asked(np.array([[0, 1, 2]])), None)
+    alike.answer(asked(np.array([[0, 1, 2]])))
     assert len(store.database.rows(sa.select(trials).where(trials.c.study_id == "t"))) == 1
     store.close()
 
@@ -210,17 +335,17 @@ class Looks:
 def test_a_judge_is_shown_what_can_be_shown() -> None:
     judge = Judge(Looks(), lambda ids: {int(i): bytes([i]) for i in ids if i != 3})
     with pytest.warns(UserWarning, match="1 of 3 questions are not asked: candidates 3 cannot be shown"):
-        found = judge.answer(asked(np.array([[0, 3, 1], [0, 1, 2], [4, 2, 1]])), None)
+        found = judge.answer(asked(np.array([[0, 3, 1], [0, 1, 2], [4, 2, 1]])))
     assert found.query.tolist() == [1, 2]
     assert len(found.choice) == len(found.probability) == 2
     assert judge.counts["questions"] == 2
     seen = len(judge.model.seen)
     with pytest.warns(UserWarning, match="1 of 1 questions"):
-        assert len(judge.answer(asked(np.array([[0, 3, 1]])), None)) == 0
+        assert len(judge.answer(asked(np.array([[0, 3, 1]])))) == 0
     assert len(judge.model.seen) == seen, "a model is not called about nothing"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(judge.answer(asked(np.array([[0, 2, 1]])), None)) == 1
+        assert len(judge.answer(asked(np.array([[0, 2, 1]])))) == 1
 
 
 def test_fits_name_the_rows_that_are_not_finite(features, rng) -> None:

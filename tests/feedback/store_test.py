@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,20 @@ def queries(n: int, batch: str = "b") -> Queries:
     return Queries(np.array([uid.split("-")[0] for uid in queries.uids]), queries.items, queries.purpose)
 
 
+def questions(task: str, n: int, width: int) -> Queries:
+    rows = np.arange(n * width).reshape(n, width)
+    return ask(rows, np.arange(n * width), np.full(n, "random"), batch=task, shown=rows, task=task)
+
+
 def answers(choice: list[int]) -> Answers:
     return Answers(np.arange(len(choice)), np.array(choice), np.full(len(choice), np.nan))
 
 
-ME = Simulated(truth=lambda shown: shown)
+def nowhere(ids: np.ndarray) -> np.ndarray:
+    return np.zeros((len(ids), 1))
+
+
+ME = Simulated(truth=nowhere)
 
 
 def test_judgments_come_back_in_order_with_ties_left_out(where: str) -> None:
@@ -52,7 +62,7 @@ def test_an_answer_handed_in_twice_counts_once(where: str) -> None:
     store.add(study, queries(3), answers([0, 1, 0]), ME)
     assert store.add(study, queries(3), answers([1, 0, 1]), ME) == 0
     assert store.triplets(study).items[0].tolist() == [0, 100, 200], "the first answer stands"
-    other = Simulated(truth=lambda shown: shown, seed=1)
+    other = Simulated(truth=nowhere, seed=1)
     assert store.add(study, queries(3), answers([1, 0, 1]), other) == 3
     store.close()
 
@@ -77,7 +87,7 @@ def test_probabilities_are_kept(where: str) -> None:
 def _write(job: tuple[str, str, int]) -> int:
     where, study, worker = job
     store = Store(where)
-    annotator = Simulated(truth=lambda shown: shown, seed=worker)
+    annotator = Simulated(truth=nowhere, seed=worker)
     new = sum(store.add(study, queries(5, f"{i}"), answers([0, 1, 0, 1, 0]), annotator) for i in range(20))
     store.close()
     return new
@@ -151,24 +161,87 @@ def test_triplets_of_people_alone(tmp_path: Path) -> None:
     assert store.triplets("s", without=("careless", "s")).items[:, 0].tolist() == [0, 2], "a person was called careless"
 
 
+def test_pairs_come_back_as_better_and_worse(where: str) -> None:
+    store, study = Store(where), os.urandom(4).hex()
+    assert store.judged(study, "pair").items.shape == (0, 2)
+    pairs = questions("pair", 3, 2)
+    assert store.add(study, pairs, answers([0, 1, -1]), ME) == 3
+    assert store.add(study, queries(2), answers([0, 1]), ME) == 2
+    found = store.judged(study, "pair")
+    assert found.items.tolist() == [[0, 1], [3, 2]]
+    assert found.purpose.tolist() == ["random"] * 2
+    assert np.isnan(found.value).all()
+    assert store.judged(study, "triplet").items.tolist() == store.triplets(study).items.tolist()
+    assert len(store.triplets(study)) == 2, "each task by itself"
+    assert [row["anchor_id"] for row in store.records(study)[:3]] == [None] * 3
+    assert store.count(study) == 5
+    store.close()
+
+
+def test_ratings_come_back_with_their_values(where: str) -> None:
+    store, study = Store(where), os.urandom(4).hex()
+    assert store.judged(study, "rating").items.shape == (0, 1)
+    said = Answers(np.array([0, 2]), np.zeros(2), np.full(2, np.nan), np.array([0.25, -3.0]))
+    assert store.add(study, questions("rating", 3, 1), said, ME) == 2
+    found = store.judged(study, "rating")
+    assert found.items.tolist() == [[0], [2]]
+    assert found.value.tolist() == [0.25, -3.0]
+    assert len(found.ids) == len(found) == 2
+    records = store.records(study)
+    assert [(row["choice"], row["value"], row["winner_id"], row["right_id"]) for row in records] == [
+        ("value", 0.25, None, None), ("value", -3.0, None, None),
+    ]  # fmt: skip
+    skipped = {"study_id": study, "trial_id": "x", "task": "rating", "kind": "main", "purpose": "random"}
+    skipped |= {"left_id": "4", "choice": "skip", "annotator_kind": "person", "annotator_id": "p"}
+    store.append([skipped | {"answered_utc": "2026-01-01"}])
+    assert len(store.judged(study, "rating")) == 2
+    for value in (None, np.array([1.0]), np.array([1.0, np.nan])):
+        with pytest.raises(ValueError, match=r"answers\.value must be 2 finite ratings"):
+            store.add(study, questions("rating", 3, 1), replace(said, value=value), ME)
+    store.close()
+
+
+def test_judgments_of_one_question_and_those_that_name_none(tmp_path: Path) -> None:
+    store = Store(tmp_path / "judgments.db")
+    for i, question in enumerate(["nicer", None, "bolder", "nicer"]):
+        row = {"study_id": "s", "trial_id": str(i), "task": "pair", "kind": "main", "purpose": "random"}
+        row |= {"left_id": str(i), "right_id": "9", "choice": "right", "winner_id": "9", "question": question}
+        store.append([row | {"annotator_kind": "person", "annotator_id": "p", "answered_utc": "2026-01-01"}])
+    losers = {name: store.judged("s", "pair", question=name).items[:, 1].tolist() for name in ("nicer", "bolder", None)}
+    assert losers == {"nicer": [0, 1, 3], "bolder": [1, 2], None: [0, 1, 2, 3]}
+    assert store.judged("s", "pair", question="nicer", until=2).items.tolist() == [[9, 0], [9, 1]]
+    assert len(store.judged("s", "pair", without=["p"])) == 0
+    with pytest.raises(ValueError, match=r"task must be one of .*, got 'label'"):
+        store.judged("s", "label")
+
+
+@pytest.mark.parametrize(("task", "width"), [("pair", 2), ("rating", 1)])
+def test_what_has_an_answer_is_not_asked_again_whatever_the_task(tmp_path: Path, task: str, width: int) -> None:
+    store = Store(tmp_path / "judgments.db")
+    store.ask("s", questions(task, 2, width), ME)
+    store.ask("s", questions(task, 4, width), ME)
+    assert len(store.judged("s", task)) == 4
+    assert store.answered("s") == set(questions(task, 4, width).uids)
+
+
 def test_only_what_has_no_answer_is_asked(tmp_path: Path) -> None:
     """A run that goes on asks again: models cost money, and a person is not asked twice."""
 
     class Asked:
         kind, name = "model", "m"
 
-        def answer(self, queries: Queries, shown: np.ndarray) -> Answers:
-            asked.append((queries.uids.tolist(), queries.purpose.tolist(), shown.tolist()))
+        def answer(self, queries: Queries) -> Answers:
+            asked.append((queries.uids.tolist(), queries.purpose.tolist(), queries.items.tolist()))
             return answers([-1] * len(queries))
 
     asked: list = []
-    store, shown = Store(tmp_path / "judgments.db"), np.arange(12.0).reshape(4, 3, 1)
-    store.add("s", Queries(*(part[[1, 3]] for part in vars(queries(4)).values())), answers([0, -1]), ME)
+    store = Store(tmp_path / "judgments.db")
+    store.add("s", queries(4).where(np.array([1, 3])), answers([0, -1]), ME)
     for _ in range(2):
-        store.ask("s", queries(4), shown, Asked())
-    assert asked == [(["b/0", "b/2"], ["random", "random"], shown[[0, 2]].tolist())]
+        store.ask("s", queries(4), Asked())
+    assert asked == [(["b/0", "b/2"], ["random", "random"], queries(4).items[[0, 2]].tolist())]
     assert [row["trial_id"] for row in store.records("s")] == ["b/1", "b/3", "b/0", "b/2"]
-    store.ask("other study", queries(1), shown[:1], Asked())
+    store.ask("other study", queries(1), Asked())
     assert len(asked) == 2
 
 

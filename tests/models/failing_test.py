@@ -117,7 +117,7 @@ def test_a_judge_of_pictures_stops_a_run() -> None:
     queries = ask(np.array([[0, 1, 2]] * 12), np.arange(3), np.zeros(12), batch="0", shown=np.zeros((12, 3)))
     judge = Judge(Model(ONLY_THOUGHTS, every=2), lambda ids: {int(one): b"" for one in ids})
     with pytest.raises(MostFailError, match="12 of 12 questions"):
-        judge.answer(queries, None)
+        judge.answer(queries)
 
 
 OF_TEXTS = (one for one in SERVERS if not one.startswith(CUT_OFF_ANSWER))

@@ -127,7 +127,7 @@ def test_a_vision_language_model_on_transformers_serve(tmp_path: Path) -> None:
         assert (said == true).mean() > 0.8, (said, true, asked.reasons)
         judge = Judge(model, lambda ids: {int(one): files[one] for one in ids})
         asked_of_people = ask(np.array([[0, 1, 2]]), np.arange(3), np.zeros(1), batch="0", shown=np.zeros((1, 3)))
-        answers = judge.answer(asked_of_people, None)
+        answers = judge.answer(asked_of_people)
         assert len(answers.query) == 0
         assert judge.counts["not one of the answers"] == 2
 

@@ -306,12 +306,12 @@ def test_people_as_annotators_publish_and_never_answer(tmp_path: Path) -> None:
     store = Store(tmp_path / "j.db")
     people = People(store, "live", lambda ids: {int(i): f"{'0' * 63}{i}.png" for i in ids})
     queries = Queries(np.array(["a", "b"]), np.array([[0, 1, 2], [2, 3, 4]]), np.array(["random", "bald"]))
-    assert len(people.answer(queries, None)) == 0
-    assert len(people.answer(queries, None)) == 0, "published again after a resume"
+    assert len(people.answer(queries)) == 0
+    assert len(people.answer(queries)) == 0, "published again after a resume"
     assert store.asked("live") == 2
     assert (people.kind, people.name) == ("person", "people")
     with pytest.warns(UserWarning, match="2 of 2 questions are not asked: candidates 0, 1, 2, 3, 4 cannot be shown"):
-        People(store, "other", lambda ids: {}).answer(queries, None)
+        People(store, "other", lambda ids: {}).answer(queries)
     assert store.asked("other") == 0
 
 
