@@ -201,7 +201,7 @@ class Run:
             raise LostError(f"{lost}. Put back what it held, or begin {self.path} anew")
         return store
 
-    def _known_refits(self) -> dict[int, Fingerprint]:
+    def _known_refits(self) -> dict[str, Fingerprint]:
         """Returns the notes in the file; where it is gone, those of the newest checkpoint that is whole."""
         if (self.path / REFITS).exists():
             return readable_refits(self.path)
@@ -212,13 +212,13 @@ class Run:
                 continue
         return {}
 
-    def last_judgment(self, iteration: int, store: Store, study: str) -> int:
-        """Returns the last judgment that the refit before an iteration uses: the newest, or that of the first time.
+    def last_judgment(self, iteration: int, store: Store, study: str, part: str = "axes") -> int:
+        """Returns the last judgment that a part's refit before an iteration uses: the newest, or what it was at first.
 
         So a resumed run repeats the same refits, though more judgments have come since. What the judgments were is
         noted too: `open_store` compares it.
         """
-        return note_refit(self.path, iteration, store, study)
+        return note_refit(self.path, part, iteration, store, study)
 
     def show(self, search: Search, ids: Ints) -> dict[int, str]:
         """Returns the file that shows each candidate, and writes those that are not there, or not whole.

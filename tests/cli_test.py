@@ -443,8 +443,13 @@ def test_the_models_that_learned_from_a_person_are_named(
 ) -> None:
     first = min(row["id"] for row in Store(small / "judgments.db").records("s-1") if row["annotator_id"] == rater)
     assert first == {"8f3a": 1, "77bc": 4}[rater]
-    noted = {"1": 0, "10": 3, "30": 9, "20": 4, "25": 6, "1000040": 9}
-    fitted(small, noted, "axes-000001 axes-000010 axes-000020 taste-000020 axes-000030 axes-1000040 axes-000099")
+    noted = {"axes-000001": 0, "10": 3, "axes-000030": 9, "20": 4, "axes-000025": 6, "axes-1000040": 9}
+    noted |= {"taste-000010": 0, "taste-000020": 4}
+    fitted(
+        small,
+        noted,
+        "axes-000001 axes-000010 taste-000010 axes-000020 taste-000020 axes-000030 axes-1000040 axes-000099",
+    )
     lines = call("delete-rater", small, rater).splitlines()
     assert lines == [
         f"{answers} answers removed",

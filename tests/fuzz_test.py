@@ -85,7 +85,7 @@ STATE = {
 
 SETTINGS = {"format": 1, "settings": {"database": None, "seed": 3}}
 QUESTION = {"name": "a", "task": "label", "text": "t", "options": ["x", "y"], "scale": [1, 5]}
-REFITS = {"10": {"after": 0, "until": 5, "count": 5, "erased": 0, "digest": "a"}, "20": 7}
+REFITS = {"10": {"after": 0, "until": 5, "count": 5, "erased": 0, "digest": "a"}, "quality-000020": 7}
 TOMLS = ['[a]\nb = 1\nc = "x"\n', f"x = {'9' * 5000}", "x = [1, {a = nan}]"]
 PRICES = ["[a]\nprompt = 1\ncompletion = 2\n", '["a.b"]\nprompt = 0.5\n']
 NAMES_OF_SHOWN = [f"3,{'a' * 64}.png\n", f"4,{'b' * 64}.txt\n"]
@@ -131,7 +131,7 @@ READ: dict[str, tuple[str, st.SearchStrategy[bytes], Callable[[Path], Any]]] = {
     ),
     "settings": ("settings.json", json_files([SETTINGS]), settings_of),
     "refits": ("refits.json", json_files([REFITS]), lambda path: read_refits(path.parent)),
-    "left out": ("left_out.json", json_files([{"1": {"ab": ["too fast"]}}]), read_left_out),
+    "left out": ("left_out.json", json_files([{"axes-000001": {"ab": ["too fast"]}, "2": {}}]), read_left_out),
     "jsPsych": ("x.json", json_files([[TRIAL, TRIAL]]), lambda path: in_words(read_jspsych(path, STUDY))),
     "jsPsych as CSV": (
         "x.csv", like_texts([f"{','.join(TRIAL)}\n{','.join(map(str, TRIAL.values()))}\n"]),

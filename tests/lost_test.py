@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from qdfeedback import files, runs
 from qdfeedback.diversity.linear import Linear
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.tables import judgments
 from qdfeedback.refits import read_refits
 from qdfeedback.run_settings import read_settings, write_settings
 from qdfeedback.runs import LostError
@@ -74,7 +76,7 @@ def test_lost_notes_of_refits_are_restored_with_a_word(tmp_path: Path, loss: str
     before = read_refits(run.path)
     content = files.read_json(path)
     if loss == "an edited note":
-        files.write_json(path, content | {"5": content["5"] | {"until": 6}})
+        files.write_json(path, content | {"axes-000005": content["axes-000005"] | {"until": 6}})
     elif loss == "no JSON":
         path.write_text("{")
     else:
@@ -101,13 +103,85 @@ def test_judgments_are_missed_though_the_notes_are_gone_with_them(tmp_path: Path
 def test_notes_of_an_earlier_version_are_read(tmp_path: Path) -> None:
     run = a_run_with_answers(tmp_path / "r")
     files.write_json(run.path / "refits.json", {"2": 3, "5": 7})
-    assert [one.until for one in read_refits(run.path).values()] == [3, 7]
+    assert {refit: one.until for refit, one in read_refits(run.path).items()} == {"axes-000002": 3, "axes-000005": 7}
     again = runs.resume(run.path, NAMES)
     store = again.open_store("s")
     assert again.last_judgment(2, store, "s") == 3
     answered(store, "s", 1, first=90)
     assert again.last_judgment(9, store, "s") == 8
-    assert read_refits(run.path)[9].after == 7
+    assert read_refits(run.path)["axes-000009"].after == 7
+    assert run.last_judgment(9, store, "s", part="quality") == 8
+    assert read_refits(run.path)["quality-000009"].after == 0, "earlier versions fitted axes alone"
+
+
+def test_a_checkpoint_of_an_earlier_version_knows_the_refits_by_numbers(tmp_path: Path) -> None:
+    run = a_run_with_answers(tmp_path / "r")
+    before = read_refits(run.path)
+    newest = sorted((run.path / "checkpoints").glob("*.npz"))[-1]
+    arrays, meta = files.unpack(newest.read_bytes(), newest.name)
+    meta["refits"] = {refit.removeprefix("axes-").lstrip("0"): one for refit, one in meta["refits"].items()}
+    assert meta["refits"].keys() == {"2", "5"}
+    content = files.pack(arrays, meta)
+    newest.unlink()
+    newest.with_name(f"{5:09d}-{files.digest(content)}.npz").write_bytes(content)
+    again = runs.resume(run.path, NAMES)
+    assert again.latest() is not None, "the file and the checkpoint tell the same"
+    (run.path / "refits.json").unlink()
+    with pytest.warns(UserWarning, match=r"refits\.json was lost or edited"):
+        assert runs.resume(run.path, NAMES).latest() is not None
+    assert read_refits(run.path) == before
+
+
+def two_parts(path: Path) -> tuple[runs.Run, Store]:
+    """A run that has fitted axes after 3, 7 and 8 judgments, and a quality after 5 and 8."""
+    run, parts = a_run(path, 1)
+    store, n = run.open_store("s"), 0
+    for iteration, count, part in (
+        (2, 3, "axes"),
+        (2, 5, "quality"),
+        (3, 7, "axes"),
+        (4, 8, "quality"),
+        (4, 8, "axes"),
+    ):
+        answered(store, "s", count - n, first=n)
+        n = count
+        assert run.last_judgment(iteration, store, "s", part) == count
+    run.checkpoint(4, *runs.capture(parts["placement"], parts["search"].generator, parts["rng"]))
+    return run, store
+
+
+def test_each_part_notes_what_came_since_its_own_refit_before(tmp_path: Path) -> None:
+    run, store = two_parts(tmp_path / "r")
+    answered(store, "s", 4, first=20)
+    assert run.last_judgment(2, store, "s", "quality") == 5
+    assert run.last_judgment(2, store, "s") == 3
+    assert {refit: (one.after, one.until, one.count) for refit, one in read_refits(run.path).items()} == {
+        "axes-000002": (0, 3, 3), "quality-000002": (0, 5, 5), "axes-000003": (3, 7, 4), "axes-000004": (7, 8, 1),
+        "quality-000004": (5, 8, 3),
+    }  # fmt: skip
+    store.close()
+    again = runs.resume(run.path, NAMES)
+    assert again.open_store("s").last("s") == 12
+    assert again.latest() is not None
+
+
+@pytest.mark.parametrize(("kept", "gone"), [(0, 8), (4, 4), (7, 1)])
+def test_lost_judgments_of_two_parts_are_counted_once(tmp_path: Path, kept: int, gone: int) -> None:
+    run, store = two_parts(tmp_path / "r")
+    with store.database.writing() as connection:
+        connection.execute(sa.delete(judgments).where(judgments.c.id > kept))
+    store.close()
+    with pytest.raises(
+        LostError, match=rf"lacks {gone} of the 8 judgments of study 's' .*, with ids up to 8: it was em"
+    ):
+        runs.resume(run.path, NAMES).open_store("s")
+
+
+@pytest.mark.parametrize("name", ["axes-12", "axes-0000002", "../axes-000002", "-000002", "axes-", "2.0", "²"])
+def test_a_note_of_no_refit_is_one_line(tmp_path: Path, name: str) -> None:
+    files.write_json(tmp_path / "refits.json", {name: 3})
+    with pytest.raises(ValueError, match=r"refits\.json is damaged"):
+        read_refits(tmp_path)
 
 
 @pytest.mark.parametrize("note", ['{"5": "x"}', '{"5": {"until": 3}}', '{"x": 3}', "[]", '{"5": null}'])

@@ -165,7 +165,7 @@ def test_a_search_learns_nothing_from_who_fails_the_catch_trials(tmp_path: Path,
     assert len(noted) >= 3
     assert all(set(out) == {"careless"} for out in noted.values())
     store, study = Store(whole / "judgments.db"), read_study(whole).study_id
-    counted = store.triplets(study, without=noted[5])
+    counted = store.triplets(study, without=noted["axes-000005"])
     assert 0 < len(counted) < len(store.triplets(study)) == 24
     store.close()
     found = summary(whole)

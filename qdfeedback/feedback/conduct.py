@@ -15,6 +15,7 @@ from qdfeedback.feedback.agreement import chance
 from qdfeedback.feedback.answers import SIDED, Answer, Asked, read_answers
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.left_out import LeftOut, read_left_out, write_left_out
+from qdfeedback.feedback.refit_names import known_as
 
 BAND = 0.001  # a share of left answers that chance alone gives more rarely is flagged
 SAME_SHARE = 0.95
@@ -91,7 +92,7 @@ def excluded(answers: Sequence[Answer], study: Rules) -> LeftOut:
     return {person.rater: person.reasons for person in conduct(answers, study) if person.reasons}
 
 
-def left_out(database: Database, study: Rules, *, until: int, refit: int, noted: Path) -> LeftOut:
+def left_out(database: Database, study: Rules, *, until: int, refit: str, noted: Path) -> LeftOut:
     """Returns whom a refit of a search leaves out, and why, and notes it; what was noted before stands.
 
     So a search that goes on repeats its refits, whatever has been answered or edited since.
@@ -100,13 +101,13 @@ def left_out(database: Database, study: Rules, *, until: int, refit: int, noted:
         database: where the answers are.
         study: its rules.
         until: the last judgment that the refit uses: people are judged by what they had answered by then.
-        refit: its number, the iteration as a rule.
+        refit: its name, as "axes-000101".
         noted: the file of all refits.
 
     Raises:
-        ValueError: The file is damaged.
+        ValueError: It is no name of a refit, or the file is damaged.
     """
-    before = read_left_out(noted)
+    before, refit = read_left_out(noted), known_as(refit)
     if refit not in before:
         before[refit] = excluded(read_answers(database, study, until=until), study)
         write_left_out(noted, before)

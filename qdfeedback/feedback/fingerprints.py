@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import sqlalchemy as sa
 
@@ -57,9 +57,10 @@ def lost(database: Database, study: str, noted: Sequence[Fingerprint]) -> str | 
     """Returns a sentence on what is missing or changed of what was noted; None where all is there.
 
     What was erased since is not missing. In a stretch of which some was erased since, the others are counted only.
+    Where stretches overlap, as those of several parts of a run do, no judgment counts twice.
     """
-    stretches = sorted(noted, key=lambda one: (one.after, one.until))
-    missing, changed = [0], False
+    stretches = sorted(noted, key=lambda one: (one.until, one.after))
+    missing, changed = [], False
     for was in stretches:
         now = fingerprint(database, study, after=was.after, until=was.until)
         missing.append(was.count + was.erased - now.count - now.erased)
@@ -67,12 +68,23 @@ def lost(database: Database, study: str, noted: Sequence[Fingerprint]) -> str | 
         changed |= now.erased == was.erased and now.digest != was.digest
     if not changed and not any(missing):
         return None
-    apart = all(one.until <= other.after for one, other in pairwise(stretches))
-    total, gone = (sum if apart else max)(was.count for was in stretches), (sum if apart else max)(missing)
+    apart = _apart(stretches)
+    total = sum(stretches[i].count for i in apart)
+    gone = max([sum(missing[i] for i in apart), *(n for i, n in enumerate(missing) if i not in apart)])
     which = f"of the {total} judgments of study {study!r} that were used before, with ids up to {stretches[-1].until}"
     if gone <= 0:
         return f"{database.name} holds others in place {which}: it was damaged or replaced by another"
     return f"{database.name} lacks {gone} {which}: it was emptied, cut back, damaged or replaced by another"
+
+
+def _apart(stretches: Sequence[Fingerprint]) -> list[int]:
+    """Returns which stretches, of which no two overlap, hold the most judgments; they come sorted by their ends."""
+    ends = [one.until for one in stretches]
+    best: list[tuple[int, list[int]]] = [(0, [])]  # of the first none, one, two …: how many, and which
+    for i, one in enumerate(stretches):
+        count, which = best[bisect_right(ends, one.after, hi=i)]
+        best.append(max((count + one.count, [*which, i]), best[-1], key=lambda found: found[0]))
+    return best[-1][1]
 
 
 def _within(column: sa.ColumnElement[int], after: int, until: int) -> tuple[sa.ColumnElement[bool], ...]:

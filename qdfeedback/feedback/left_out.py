@@ -6,14 +6,15 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from qdfeedback import files
+from qdfeedback.feedback.refit_names import by_iteration, known_as, refit_of
 
 LEFT_OUT = "left_out.json"
 LeftOut = dict[str, tuple[str, ...]]
 """Pseudonym → why the person's answers do not count."""
 
 
-def read_left_out(path: Path) -> dict[int, LeftOut]:
-    """Returns whom each refit left out, by its number; none where there is no such file.
+def read_left_out(path: Path) -> dict[str, LeftOut]:
+    """Returns whom each refit left out, by its name; none where there is no such file.
 
     Raises:
         ValueError: The file holds something else.
@@ -23,21 +24,28 @@ def read_left_out(path: Path) -> dict[int, LeftOut]:
     noted = files.read_json(path, dict)
     try:
         return {
-            int(refit): {who: tuple(map(str, why)) for who, why in people.items()} for refit, people in noted.items()
+            known_as(refit): {who: tuple(map(str, why)) for who, why in people.items()}
+            for refit, people in noted.items()
         }
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a note of whom refits left out: {error}") from error
 
 
-def write_left_out(path: Path, noted: Mapping[int, LeftOut]) -> None:
+def write_left_out(path: Path, noted: Mapping[str, LeftOut]) -> None:
     """Writes the note, in the order of the refits."""
-    files.write_json(path, {str(refit): people for refit, people in sorted(noted.items())})
+    files.write_json(path, {refit: noted[refit] for refit in sorted(noted, key=by_iteration)})
 
 
-def last_before(refit: int, path: Path) -> LeftOut:
-    """Returns whom the last refit before one left out."""
-    earlier = {number: people for number, people in read_left_out(path).items() if number < refit}
-    return earlier[max(earlier)] if earlier else {}
+def last_before(refit: str, path: Path) -> LeftOut:
+    """Returns whom the last refit of the same part before one left out.
+
+    Raises:
+        ValueError: It is no name of a refit, or the file is damaged.
+    """
+    part, iteration = refit_of(refit)
+    found = {refit_of(name): people for name, people in read_left_out(path).items()}
+    earlier = [when for other, when in found if other == part and when < iteration]
+    return found[part, max(earlier)] if earlier else {}
 
 
 def forget(path: Path, people: Collection[str]) -> None:
@@ -45,5 +53,5 @@ def forget(path: Path, people: Collection[str]) -> None:
     noted = read_left_out(path)
     if any(who in out for out in noted.values() for who in people):
         write_left_out(
-            path, {n: {who: why for who, why in out.items() if who not in people} for n, out in noted.items()}
+            path, {one: {who: why for who, why in out.items() if who not in people} for one, out in noted.items()}
         )

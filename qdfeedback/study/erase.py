@@ -102,6 +102,5 @@ def _answers_of(study: Study, names: list[str]) -> tuple[sa.ColumnElement[bool],
 
 def trained_since(folder: Path, first: int) -> list[str]:
     """Returns the models of a run that were fitted when the judgment with this id was there."""
-    refits = [iteration for iteration, one in read_refits(folder).items() if one.until >= first]
-    found = [path for iteration in refits for path in sorted((Path(folder) / "models").glob(f"*-{iteration:06d}.npz"))]
-    return [str(path.relative_to(folder)) for path in found]
+    models = [f"models/{refit}.npz" for refit, one in read_refits(folder).items() if one.until >= first]
+    return [model for model in models if (Path(folder) / model).exists()]

@@ -10,6 +10,7 @@ import pytest
 from qdfeedback.feedback.answers import read_answers
 from qdfeedback.feedback.conduct import excluded, left_out, wanted
 from qdfeedback.feedback.left_out import forget, last_before, read_left_out
+from qdfeedback.feedback.refit_names import refit_name
 from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.tables import empty, trials
 from qdfeedback.study.settings import Question, Study
@@ -35,8 +36,9 @@ class Asked:
                 self.store.append([row | {"response_ms": ms, "answered_utc": "2026-01-01"}])
         return self.store.last("s")
 
-    def refit(self, number: int, until: int, study: Study = STUDY) -> set[str]:
-        return set(left_out(self.store.database, study, until=until, refit=number, noted=self.note))
+    def refit(self, number: int, until: int, study: Study = STUDY, part: str = "axes") -> set[str]:
+        refit = refit_name(part, number)
+        return set(left_out(self.store.database, study, until=until, refit=refit, noted=self.note))
 
     def raters(self, **which) -> list[int]:
         return self.store.triplets("s", **which).ids.tolist()
@@ -63,7 +65,7 @@ def test_who_fails_the_catch_trials_is_left_out_from_then_on(asked: Asked) -> No
     assert asked.refit(1, early) == set(), "so far there was nothing to say against anybody"
     assert asked.refit(2, late) == {"careless"}
     assert asked.refit(3, careful) == set()
-    reasons = read_left_out(asked.note)[2]["careless"]
+    reasons = read_left_out(asked.note)["axes-000002"]["careless"]
     assert reasons == ("0 of 2 obvious trials right, 2 are wanted",)
     assert excluded(read_answers(asked.store.database, STUDY), STUDY) == {"careless": reasons}, "as in the report"
     assert asked.raters(without={"careless"}) == [1, 2, 3, 4]
@@ -84,8 +86,40 @@ def test_a_refit_that_is_repeated_leaves_out_the_same_people(asked: Asked) -> No
     assert asked.refit(5, until) == {"careless"}, "and it can be found again from the judgments up to then"
     assert asked.note.read_bytes() == before
     assert asked.refit(6, asked.store.last("s")) == {"careful", "careless"}
-    assert set(last_before(6, asked.note)) == {"careless"}
-    assert last_before(5, asked.note) == {}
+    assert set(last_before("axes-000006", asked.note)) == {"careless"}
+    assert last_before("axes-000005", asked.note) == {}
+
+
+def test_each_part_has_refits_of_its_own(asked: Asked) -> None:
+    early = asked.answer("careless", "lrl", "")
+    late = asked.answer("careless", "", "rr")
+    assert asked.refit(7, early, part="quality") == set()
+    assert asked.refit(7, late) == {"careless"}, "of the same iteration"
+    assert asked.refit(1_000_000, late, part="quality") == {"careless"}
+    assert asked.refit(7, late, part="quality") == set()
+    assert list(read_left_out(asked.note)) == ["axes-000007", "quality-000007", "quality-1000000"]
+    assert last_before("quality-000007", asked.note) == last_before("taste-000009", asked.note) == {}
+    assert last_before("quality-1000000", asked.note) == {}
+    assert (
+        set(last_before("axes-000008", asked.note)) == set(last_before("quality-1000001", asked.note)) == {"careless"}
+    )
+    for name in ("axes", "axes-12", "axes-0000012", "a/b-000012", "-000012", "7e1"):
+        with pytest.raises(ValueError, match="is no name of a refit, as 'axes-000101' is one"):
+            last_before(name, asked.note)
+    with pytest.raises(ValueError, match=r"part must be made of letters, digits, _ and -, got 'a/b'"):
+        refit_name("a/b", 3)
+
+
+def test_refits_that_have_a_number_alone_are_of_the_axes(asked: Asked) -> None:
+    """As earlier versions noted them."""
+    last = asked.answer("careless", "lr", "rr")
+    asked.note.write_text('{"3": {"somebody": ["too fast"]}, "12": {}}')
+    assert read_left_out(asked.note) == {"axes-000003": {"somebody": ("too fast",)}, "axes-000012": {}}
+    assert last_before("axes-000004", asked.note) == {"somebody": ("too fast",)}
+    assert last_before("quality-000004", asked.note) == {}
+    assert asked.refit(3, last) == {"somebody"}, "what was noted stands"
+    assert asked.refit(20, last) == {"careless"}
+    assert list(read_left_out(asked.note)) == ["axes-000003", "axes-000012", "axes-000020"]
 
 
 def test_speed_counts_too_and_models_are_not_judged(asked: Asked) -> None:
@@ -114,7 +148,7 @@ def test_a_person_who_is_erased_is_in_no_note(asked: Asked) -> None:
     forget(asked.note, ["somebody"])
     assert asked.refit(2, last) == {"careless"}
     forget(asked.note, ["careless"])
-    assert read_left_out(asked.note) == {1: {}, 2: {}}
+    assert read_left_out(asked.note) == {"axes-000001": {}, "axes-000002": {}}
     assert "careless" not in asked.note.read_text()
     forget(asked.note.with_name("none.json"), ["careless"])
     assert not asked.note.with_name("none.json").exists()

@@ -27,13 +27,13 @@ def test_nothing_of_a_person_is_left_on_the_disk(tmp_path: Path) -> None:
     for name in ("report.json", "report.html"):
         (place.folder / name).write_text("about people")
     (rater,) = {row["annotator_id"] for row in place.database.rows(sa.select(judgments))}
-    write_left_out(place.folder / LEFT_OUT, {3: {rater: ("too fast",), "another": ("all left",)}})
+    write_left_out(place.folder / LEFT_OUT, {"axes-000003": {rater: ("too fast",), "another": ("all left",)}})
     kept = sorted(place.folder.glob("judgments.db*"))
     assert any(PERSON.encode() in path.read_bytes() for path in kept)
     gone = delete_rater(place.folder, place.database, place.study, PERSON)
     assert (gone.judgments, gone.reports) == (9, ["report.json", "report.html"])
     assert not list(place.folder.glob("report.*"))
-    assert read_left_out(place.folder / LEFT_OUT) == {3: {"another": ("all left",)}}
+    assert read_left_out(place.folder / LEFT_OUT) == {"axes-000003": {"another": ("all left",)}}
     for path in place.folder.glob("judgments.db*"):  # while others have it open
         assert PERSON.encode() not in path.read_bytes()
 

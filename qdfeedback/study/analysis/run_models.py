@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from qdfeedback.diversity import models
 from qdfeedback.feedback.answers import published
+from qdfeedback.feedback.refit_names import AXES, refit_of
 from qdfeedback.feedback.store import candidate_of
 from qdfeedback.feedback.tables import judgments
 from qdfeedback.history import History, names_of
@@ -34,7 +35,8 @@ def run_probabilities(place: Place) -> dict[str, dict[str, float]]:
     if not noted or not history.exists():
         return {}
     learned = texts(read_settings(place.folder).get("learned") or (), f"{place.folder}/settings.json: learned")
-    fitted = [(one.until, place.folder / "models" / f"axes-{iteration:06d}.npz") for iteration, one in noted.items()]
+    axes = [(one.until, refit) for refit, one in noted.items() if refit_of(refit)[0] == AXES]
+    fitted = [(last, place.folder / "models" / f"{refit}.npz") for last, refit in axes]
     fitted = sorted((last, path) for last, path in fitted if path.exists())
     if not learned or not fitted:
         return {}
