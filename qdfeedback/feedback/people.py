@@ -108,7 +108,8 @@ class People:
                 checks = obvious_triplets(self.study, sorted(seen.values()), question=self.question)
                 self.store.add_trials([], checks)
         nothing = np.empty(0)
-        return Answers(nothing.astype(np.int64), nothing.astype(np.int8), nothing)
+        value = nothing if queries.task == "rating" else None
+        return Answers(nothing.astype(np.int64), nothing.astype(np.int8), nothing, value)
 
     def wait(self) -> None:
         """Returns when as many answers are there as are waited for, or all that were asked for."""

@@ -47,19 +47,17 @@ def answered_rows(
         raise ValueError(f"answers.query must lie in [0, {len(queries)}), it reaches {answers.query.max()}")
     if not np.isin(answers.choice, list(_CHOICES)).all():
         raise ValueError(f"answers.choice must be 0 (left), 1 (right) or -1 (tie), got {set(answers.choice)}")
-    values = answers.value
-    if queries.task == "rating" and (values is None or len(values) != len(answers) or not np.isfinite(values).all()):
-        raise ValueError(f"answers.value must be {len(answers)} finite ratings, got {values}")
+    rated = queries.task == "rating"
+    values = np.full(len(answers), np.nan) if answers.value is None else answers.value
+    if rated and not (len(values) == len(answers) and np.isfinite(values).all()):
+        raise ValueError(f"answers.value must be {len(answers)} finite ratings, got {answers.value}")
     rows = []
-    for i, (query, choice, probability) in enumerate(
-        zip(answers.query, answers.choice, answers.probability, strict=True)
+    for query, choice, probability, value in zip(
+        answers.query, answers.choice, answers.probability, values, strict=True
     ):
         anchor, left, right = _sides(queries.items[query])
-        if queries.task == "rating":
-            assert values is not None
-            said: dict[str, Any] = {"choice": "value", "value": float(values[i])}
-        else:
-            said = {"choice": _CHOICES[int(choice)], "winner_id": {0: left, 1: right}.get(int(choice))}
+        won = {0: left, 1: right}.get(int(choice))
+        said = {"value": float(value)} if rated else {"winner_id": won}
         rows.append(
             {
                 "study_id": study,
@@ -70,6 +68,7 @@ def answered_rows(
                 "anchor_id": anchor,
                 "left_id": left,
                 "right_id": right,
+                "choice": "value" if rated else _CHOICES[int(choice)],
                 "probability": None if np.isnan(probability) else float(probability),
                 "annotator_kind": annotator.kind,
                 "annotator_id": annotator.name,

@@ -203,11 +203,15 @@ class Study:
         raise ValueError(f"study {self.study_id} asks no question {name!r}")
 
 
-def similarity_study(study_id: str, *, title: str, text: str, **rules: Any) -> Study:
-    """Returns the study of a live search: triplets, one answer each, as many as people care to give."""
+def live_study(study_id: str, *questions: Question, title: str, **rules: Any) -> Study:
+    """Returns the study of a live search: one answer to each question, as many as people care to give."""
     defaults: dict[str, Any] = {"raters_per_trial": 1, "trials_per_rater": 60, "live": True}
-    question = Question("similarity", "triplet", text)
-    return Study(study_id, (question,), title=title, **(defaults | rules))
+    return Study(study_id, questions, title=title, **(defaults | rules))
+
+
+def similarity_study(study_id: str, *, title: str, text: str, **rules: Any) -> Study:
+    """Returns the study of a live search that asks for triplets alone."""
+    return live_study(study_id, Question("similarity", "triplet", text), title=title, **rules)
 
 
 def write_study(folder: Path, study: Study) -> None:

@@ -195,6 +195,8 @@ def test_ratings_come_back_with_their_values(where: str) -> None:
     skipped |= {"left_id": "4", "choice": "skip", "annotator_kind": "person", "annotator_id": "p"}
     store.append([skipped | {"answered_utc": "2026-01-01"}])
     assert len(store.judged(study, "rating")) == 2
+    nothing = Answers(np.empty(0, dtype=int), np.empty(0), np.empty(0))
+    assert store.add(study, questions("rating", 3, 1), nothing, ME) == 0
     for value in (None, np.array([1.0]), np.array([1.0, np.nan])):
         with pytest.raises(ValueError, match=r"answers\.value must be 2 finite ratings"):
             store.add(study, questions("rating", 3, 1), replace(said, value=value), ME)

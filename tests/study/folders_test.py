@@ -72,6 +72,15 @@ def test_what_is_the_number_of_a_candidate(item: str | None, candidate: int | No
     assert candidate_of("a", f"a/{item}") == candidate
 
 
+def test_models_of_other_parts_are_no_axes(tmp_path: Path) -> None:
+    (tmp_path / "refits.json").write_text(json.dumps({"quality-000001": 5}))
+    write_settings(tmp_path, {"learned": ["reach"]})
+    (tmp_path / "models").mkdir()
+    for name in ("history.arrows", "models/quality-000001.npz"):
+        (tmp_path / name).touch()
+    assert run_models.run_probabilities(SimpleNamespace(folder=tmp_path, database=None, study=None)) == {}
+
+
 @pytest.mark.parametrize(
     ("learned", "said"),
     [
@@ -82,7 +91,7 @@ def test_what_is_the_number_of_a_candidate(item: str | None, candidate: int | No
 )  # fmt: skip
 def test_columns_that_a_run_learned_from_are_a_list_of_its_features(tmp_path: Path, monkeypatch, learned, said) -> None:
     write_settings(tmp_path, {"learned": learned})
-    (tmp_path / "refits.json").write_text(json.dumps({"1": 5}))
+    (tmp_path / "refits.json").write_text(json.dumps({"axes-000001": 5}))
     (tmp_path / "models").mkdir()
     for name in ("history.arrows", "models/axes-000001.npz"):
         (tmp_path / name).touch()

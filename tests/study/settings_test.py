@@ -16,6 +16,7 @@ from qdfeedback.study.settings import (
     TASKS,
     Question,
     Study,
+    live_study,
     read_study,
     similarity_study,
     write_study,
@@ -344,3 +345,14 @@ def test_the_study_of_a_live_search() -> None:
     assert (study.title, study.questions[0].text) == ("Arms", "Which is nearer?")
     other = similarity_study("r", title="Arms", text="?", raters_per_trial=2, seed=4, repeats=0.5)
     assert (other.live, other.raters_per_trial, other.seed, other.repeats) == (True, 2, 4, 0.5)
+
+
+def test_a_live_search_may_ask_several_questions() -> None:
+    study = live_study("r", BETTER, GRADE, title="Arms", seed=3, trials_per_rater=9)
+    assert study.questions == (BETTER, GRADE)
+    assert (study.live, study.raters_per_trial, study.trials_per_rater, study.seed) == (True, 1, 9, 3)
+    assert live_study("r", Question("similarity", "triplet", "?"), title="a") == similarity_study(
+        "r", title="a", text="?"
+    )
+    with pytest.raises(ValueError, match="names of their own"):
+        live_study("r", title="Arms")

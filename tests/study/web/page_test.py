@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from qdfeedback.feedback.people import People
 from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.tables import assignments, identities, items, judgments, raters, tombstones
+from qdfeedback.shown import Shown
 from qdfeedback.study.secrets import new_token
+from qdfeedback.study.settings import Question, live_study, write_study
 from qdfeedback.study.web.app import _milliseconds
 from tests.study.plain import plain_study
 from tests.study.small_study import HOSTILE, small_study
@@ -313,6 +315,41 @@ def test_people_as_annotators_publish_and_never_answer(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="2 of 2 questions are not asked: candidates 0, 1, 2, 3, 4 cannot be shown"):
         People(store, "other", lambda ids: {}).answer(queries)
     assert store.asked("other") == 0
+
+
+def test_what_a_search_asks_in_pairs_and_ratings_people_answer_on_the_page(tmp_path: Path) -> None:
+    """And the search learns from it, without who is left out."""
+    import numpy as np
+
+    from qdfeedback.types import Queries
+
+    better, nicer = Question("better", "pair", "Which is better?"), Question("nicer", "pair", "Which is nicer?")
+    grade = Question("grade", "rating", "How good is it?", scale=(1, 7))
+    write_study(tmp_path, live_study("live", better, nicer, grade, title="Pictures", repeats=0.0))
+    shown, store = Shown(tmp_path / "shown"), Store(tmp_path / "judgments.db")
+    names = [shown.add(np.full((8, 8, 3), 20 * i, np.uint8)) for i in range(5)]
+    for question, batch in ((better, [[0, 1], [2, 3]]), (nicer, [[3, 1]]), (grade, [[4], [2]])):
+        uids = np.array([f"{question.name}/{i}" for i in range(len(batch))])
+        queries = Queries(uids, np.array(batch), np.full(len(batch), "random"), question.task)
+        people = People(store, "live", lambda ids: {int(i): names[int(i)] for i in ids}, question.name)
+        store.ask("live", queries, people)
+    assert store.asked("live") == 5
+    place, app = site(tmp_path)
+    person = Visitor(app).join()
+    given = person.answer_all(lambda form: "6" if ("choice", "6") in form.buttons else "left")
+    assert len(given) == 5
+    ratings = store.judged("live", "rating")
+    assert sorted(ratings.items.ravel()) == [2, 4]
+    assert ratings.value.tolist() == [6.0, 6.0]
+    pairs = {name: store.judged("live", "pair", question=name).items.tolist() for name in ("better", "nicer")}
+    assert {frozenset(pair) for pair in pairs["better"]} == {frozenset({0, 1}), frozenset({2, 3})}
+    assert [set(pair) for pair in pairs["nicer"]] == [{1, 3}]
+    left_of = {row["trial_id"]: int(row["left_id"]) for row in store.records("live") if row["task"] == "pair"}
+    assert sorted(left_of.values()) == sorted(pair[0] for part in pairs.values() for pair in part)
+    (who,) = {row["annotator_id"] for row in store.records("live")}
+    assert len(store.judged("live", "pair", without=[who])) == 0
+    assert store.judged("live", "rating", people_without=[]).items.shape == (2, 1)
+    place.database.close()
 
 
 def test_a_study_that_has_a_last_question_is_not_finished_before(tmp_path: Path) -> None:
