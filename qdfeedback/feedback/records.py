@@ -57,7 +57,7 @@ def answered_rows(
     ):
         anchor, left, right = _sides(queries.items[query])
         won = {0: left, 1: right}.get(int(choice))
-        said = {"value": float(value)} if rated else {"winner_id": won}
+        said: dict[str, Any] = {"value": float(value)} if rated else {"winner_id": won}
         rows.append(
             {
                 "study_id": study,
