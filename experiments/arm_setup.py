@@ -14,10 +14,10 @@ from ribs.emitters import EvolutionStrategyEmitter, IsoLineEmitter
 from domains.arm import FEATURES, Arm, ArmEncoder
 from experiments import arm_published, resuming
 from qdfeedback import archives, bounds, runs
+from qdfeedback.feedback.study import Study, similarity_study
 from qdfeedback.generators.gaussian import Gaussian
 from qdfeedback.generators.pyribs import Pyribs
 from qdfeedback.run_settings import read_settings
-from qdfeedback.study.settings import Study, similarity_study
 from qdfeedback.types import Generator
 
 if TYPE_CHECKING:

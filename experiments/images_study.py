@@ -29,8 +29,8 @@ from experiments.images_setup import OF_NOW, check, settings_of
 from experiments.images_table import check_models
 from qdfeedback.bounds import Count, read_arguments
 from qdfeedback.cli import New
+from qdfeedback.feedback.study import read_study
 from qdfeedback.run_settings import read_settings
-from qdfeedback.study.settings import read_study
 from qdfeedback.text_files import read_lines
 
 Kind = Literal["singular", "compositional"]

@@ -35,11 +35,11 @@ from experiments.command import run_main
 from experiments.postgres import free_port, postgres_programs, postgres_server, wait_for_port
 from qdfeedback.bounds import Count, Positive, read_arguments
 from qdfeedback.feedback.store import Store, utc_now
+from qdfeedback.feedback.study import Question, Study, write_study
 from qdfeedback.feedback.tables import empty, items, trials
 from qdfeedback.shown import Shown
 from qdfeedback.study.register import Platform, Register
 from qdfeedback.study.secrets import VARIABLE, key_from
-from qdfeedback.study.settings import Question, Study, write_study
 
 STUDY = "load"
 ITEMS = 60

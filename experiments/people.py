@@ -8,8 +8,8 @@ from qdfeedback.feedback.conduct import left_out
 from qdfeedback.feedback.left_out import LEFT_OUT, last_before
 from qdfeedback.feedback.refit_names import refit_name
 from qdfeedback.feedback.store import Judged, Store
+from qdfeedback.feedback.study import read_study
 from qdfeedback.runs import Run
-from qdfeedback.study.settings import read_study
 
 
 def judgments_of(

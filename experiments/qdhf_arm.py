@@ -38,10 +38,10 @@ from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.people import People, wait_for_answers
 from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets
 from qdfeedback.feedback.store import Judged
+from qdfeedback.feedback.study import begin_study, end_study
 from qdfeedback.parallel import compute_on
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search, elites, rebuild, start, step
-from qdfeedback.study.settings import begin_study, end_study
 from qdfeedback.types import Annotator, Diversity, Floats, Ints, Placement, Queries
 
 Method = Literal["gt", "aurora-pca", "aurora-pca-inc", "aurora-ae", "aurora-ae-inc", "qdhf-base", "qdhf", "qdhf-active"]

@@ -45,11 +45,11 @@ from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.judges import Judge
 from qdfeedback.feedback.people import People, wait_for_answers
 from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets, uniform_triplets
+from qdfeedback.feedback.study import begin_study, end_study, similarity_study
 from qdfeedback.generators.latent import Fresh
 from qdfeedback.parallel import compute_on, threads
 from qdfeedback.quality.alignment import published_objective
 from qdfeedback.search import add, elites, refresh, start, step
-from qdfeedback.study.settings import begin_study, end_study, similarity_study
 from qdfeedback.types import Annotator, Floats, Ints, Placement, mean_objective
 
 Method = Literal["qdhf", "qdhf-active", "best-of-n", "best-of-n-plus", "aurora-pca", "aurora-ae", "prompt-evolution"]

@@ -41,6 +41,7 @@ from qdfeedback.encoders.text import SentenceEmbeddings
 from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.people import People, wait_for_answers
 from qdfeedback.feedback.queries import RANDOM, ask, choose_triplets, uniform_triplets
+from qdfeedback.feedback.study import begin_study, end_study, similarity_study
 from qdfeedback.generators.language import Beginning, Near, Seeds, Written
 from qdfeedback.generators.similar import Words
 from qdfeedback.models.ledger import Ledger
@@ -49,7 +50,6 @@ from qdfeedback.parallel import compute_on, threads
 from qdfeedback.quality.columns import column
 from qdfeedback.run_settings import read_settings
 from qdfeedback.search import Search, elites, rebuild, start, step
-from qdfeedback.study.settings import begin_study, end_study, similarity_study
 from qdfeedback.types import Annotator, Floats, Ints, Placement
 
 RIDGE = 30.0  # with 384 columns and as many answers, a weaker prior lets chance in

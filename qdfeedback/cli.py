@@ -107,8 +107,8 @@ class New:
 
     def run(self) -> None:
         """Makes the study."""
+        from qdfeedback.feedback.study import Study
         from qdfeedback.study.making import Wanted, make_study
-        from qdfeedback.study.settings import Study
         from qdfeedback.study.sources import read_all
 
         words = _words_in(self.sensitive_words) if self.sensitive_words else set()

@@ -21,10 +21,10 @@ from qdfeedback import files
 from qdfeedback.__main__ import main as from_shell
 from qdfeedback.cli import main
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.study import read_study, write_study
 from qdfeedback.feedback.tables import items, trials
 from qdfeedback.study.place import open_study
 from qdfeedback.study.secrets import VARIABLE, is_owner, key_path
-from qdfeedback.study.settings import read_study, write_study
 from tests.study.making_test import TEXTS, text_run
 from tests.study.plain import plain_study
 from tests.study.small_study import STUDY, small_study

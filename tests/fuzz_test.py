@@ -31,6 +31,7 @@ from qdfeedback.diversity.similarity import Similarity
 from qdfeedback.encoders.attributes import read_attributes
 from qdfeedback.feedback.formats import read_features, read_triplets
 from qdfeedback.feedback.left_out import read_left_out
+from qdfeedback.feedback.study import read_study, write_study
 from qdfeedback.history import DamagedHistoryError, History, Position
 from qdfeedback.models import probing, thoughts, usage
 from qdfeedback.models.calls import Call, Reply, UnansweredError, read_prices
@@ -47,7 +48,6 @@ from qdfeedback.study.exchange.import_pages import read_jspsych, read_label_stud
 from qdfeedback.study.exchange.import_potato import read_potato
 from qdfeedback.study.exchange.read_records import read_records
 from qdfeedback.study.place import open_study
-from qdfeedback.study.settings import read_study, write_study
 from qdfeedback.study.sources import read_sources
 from qdfeedback.text_files import read_json_lines
 from tests.batches import NAMES, batch

@@ -27,12 +27,12 @@ from experiments import (
 from qdfeedback import files
 from qdfeedback.diversity import published
 from qdfeedback.encoders.image import ImageEmbeddings
+from qdfeedback.feedback.study import read_study
 from qdfeedback.history import History, names_of
 from qdfeedback.models.ledger import Ledger, SpendCapError
 from qdfeedback.models.opening import open_model
 from qdfeedback.run_settings import read_settings, write_settings
 from qdfeedback.shown import Shown
-from qdfeedback.study.settings import read_study
 from tests.models.faulty import Faulty, serving
 from tests.models.pipelines import stable_diffusion
 from tests.models.seeing import Seeing

@@ -16,9 +16,9 @@ from qdfeedback import cli, metrics
 from qdfeedback.diversity import models
 from qdfeedback.diversity.unsupervised import fit_pca
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.study import read_study
 from qdfeedback.feedback.tables import judgments, trials
 from qdfeedback.history import History
-from qdfeedback.study.settings import read_study
 from tests.models.faulty import Faulty, serving
 from tests.people_test import Crowd
 from tests.stopping import killed_on_its_way

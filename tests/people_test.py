@@ -16,12 +16,12 @@ from experiments import arm_report, qdhf_arm
 from qdfeedback.diversity import models, similarity
 from qdfeedback.feedback.left_out import LEFT_OUT, read_left_out
 from qdfeedback.feedback.store import Store, utc_now
+from qdfeedback.feedback.study import read_study
 from qdfeedback.feedback.tables import items, trials
 from qdfeedback.history import History
 from qdfeedback.shown import Shown
 from qdfeedback.study.analysis.run_models import NAME, run_probabilities
 from qdfeedback.study.place import open_study
-from qdfeedback.study.settings import read_study
 
 HAND = [ArmEncoder.names.index("x"), ArmEncoder.names.index("y")]
 TINY = ["--annotator", "study", "--iterations", "24", "--batch-size", "20", "--judgments", "24", "--rounds", "4"]

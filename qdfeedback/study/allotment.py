@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from qdfeedback.feedback.study import SIDED
 from qdfeedback.feedback.tables import assignments, items, judgments, raters, trials
 from qdfeedback.study.plan import Slot, plan, rng_of
 from qdfeedback.study.register import Rater, Register
-from qdfeedback.study.settings import SIDED
 
 AHEAD = 3
 """Main trials that a person of a live study holds at once: what a batch asks is for all who are there."""

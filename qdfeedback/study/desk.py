@@ -12,11 +12,11 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from qdfeedback.feedback.store import append_judgments, utc_now
+from qdfeedback.feedback.study import SIDED
 from qdfeedback.feedback.tables import judgments, trials
 from qdfeedback.study import statements
 from qdfeedback.study.allotment import Allotment, marked_items
 from qdfeedback.study.register import ENDED, Rater, Register
-from qdfeedback.study.settings import SIDED
 
 SIDES = ("left", "right")
 

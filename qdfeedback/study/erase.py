@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.left_out import LEFT_OUT, forget
 from qdfeedback.feedback.store import utc_now
+from qdfeedback.feedback.study import Study
 from qdfeedback.feedback.tables import assignments, empty, erased, identities, judgments, raters, removed, tombstones
 from qdfeedback.refits import read_refits
-from qdfeedback.study.settings import Study
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from qdfeedback.feedback.store import Store, utc_now
+from qdfeedback.feedback.study import Question, Study, write_study
 from qdfeedback.feedback.tables import empty, items, trials
 from qdfeedback.shown import Shown
-from qdfeedback.study.settings import Question, Study, write_study
 from qdfeedback.study.sources import Source, spaced
 from qdfeedback.types import Ints
 

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from qdfeedback.claims import is_at_work
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.opening import safe, url_of
+from qdfeedback.feedback.study import Study, read_study
 from qdfeedback.feedback.tables import trials
 from qdfeedback.run_settings import read_settings
 from qdfeedback.shown import Shown
-from qdfeedback.study.settings import Study, read_study
 from qdfeedback.text_files import beginning, why
 
 

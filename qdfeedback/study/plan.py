@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from qdfeedback.study.settings import Study
+from qdfeedback.feedback.study import Study
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.store import utc_now
+from qdfeedback.feedback.study import Study
 from qdfeedback.feedback.tables import empty, identities, raters
 from qdfeedback.study import sessions
 from qdfeedback.study.secrets import token_hash
-from qdfeedback.study.settings import Study
 
 ENDED = ("done", "withdrawn")
 CLOCKS = 300.0  # seconds by which the clocks of two servers may differ

@@ -12,8 +12,8 @@ from qdfeedback.feedback.conduct import excluded, left_out, wanted
 from qdfeedback.feedback.left_out import forget, last_before, read_left_out
 from qdfeedback.feedback.refit_names import refit_name
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.study import Question, Study
 from qdfeedback.feedback.tables import empty, trials
-from qdfeedback.study.settings import Question, Study
 
 STUDY = Study("s", (Question("alike", "triplet", "?"),), catch_per_rater=2, catch_pass=2, fast_ms=500)
 

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from qdfeedback.feedback.fingerprints import Fingerprint
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.study import Question, Study
 from qdfeedback.feedback.tables import judgments
 from qdfeedback.study.erase import delete_rater
-from qdfeedback.study.settings import Question, Study
 
 SAYS = ("left", "right", "tie")
 

@@ -11,8 +11,8 @@ import pytest
 from qdfeedback.feedback.answers import Answer, read_answers
 from qdfeedback.feedback.conduct import conduct, excluded
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.study import Question, Study
 from qdfeedback.feedback.tables import empty, trials
-from qdfeedback.study.settings import Question, Study
 
 PAIR = Question("pair", "pair", "?", tie=True)
 GRADE = Question("grade", "rating", "?")

@@ -14,6 +14,7 @@ import pytest
 from experiments import arm_report, qdhf_arm
 from qdfeedback import files
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.study import Study, read_study
 from qdfeedback.feedback.tables import items, trials
 from qdfeedback.run_settings import BEST, write_settings
 from qdfeedback.shown import Shown
@@ -23,7 +24,6 @@ from qdfeedback.study.exchange.exports import export
 from qdfeedback.study.making import CHECKS, Wanted, make_study
 from qdfeedback.study.place import Place, open_study
 from qdfeedback.study.register import Platform, Register
-from qdfeedback.study.settings import Study, read_study
 from qdfeedback.study.sources import Source, read_all, read_sources, spaced
 from qdfeedback.study.web.view import expected_choice, view
 from tests.study.visitor import KEY, Form, Visitor, images, sealed, site

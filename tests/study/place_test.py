@@ -14,8 +14,8 @@ import pytest
 from qdfeedback import files
 from qdfeedback.cli import main
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.study import read_study, write_study
 from qdfeedback.study.place import open_study
-from qdfeedback.study.settings import read_study, write_study
 from tests.study.small_study import small_study
 
 COMMANDS = {

@@ -10,9 +10,9 @@ import numpy as np
 from domains.arm import Arm
 from qdfeedback.feedback.people import obvious_triplets
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.study import Question, Study, write_study
 from qdfeedback.feedback.tables import empty, items, trials
 from qdfeedback.shown import Shown
-from qdfeedback.study.settings import Question, Study, write_study
 
 ALIKE = Question("alike", "triplet", "Which is more like the reference?")
 

@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
+from qdfeedback.feedback.study import Question, Study
 from qdfeedback.study.plan import Slot, plan, rng_of
-from qdfeedback.study.settings import Question, Study
 
 
 def study(**rules) -> Study:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from qdfeedback.study.settings import (
+from qdfeedback.feedback.study import (
     CONSENT,
     FORMAT,
     TASKS,

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.study import Question, Study, write_study
 from qdfeedback.feedback.tables import empty, items, trials
 from qdfeedback.shown import Shown
-from qdfeedback.study.settings import Question, Study, write_study
 
 HOSTILE = "<script>alert(\"x\")</script> & '=1+1' \u2028 ${x} </textarea>\n- é 🙂"
 QUESTIONS = (

@@ -9,10 +9,10 @@ import numpy as np
 import sqlalchemy as sa
 
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.study import Question, Study
 from qdfeedback.feedback.tables import empty, items, raters, trials
 from qdfeedback.study.analysis.page import page
 from qdfeedback.study.analysis.report import report
-from qdfeedback.study.settings import Question, Study
 
 NOW = "2025-01-01T00:00:00.000+00:00"
 SIMILAR = Question("similar", "triplet", "Which is more like the first?")

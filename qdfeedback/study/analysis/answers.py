@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from qdfeedback.feedback.answers import SIDED, Answer
 from qdfeedback.feedback.database import Database
+from qdfeedback.feedback.study import Question, Study
 from qdfeedback.feedback.tables import items
-from qdfeedback.study.settings import Question, Study
 from qdfeedback.types import Floats, Ints
 
 

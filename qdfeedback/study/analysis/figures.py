@@ -13,6 +13,7 @@ import numpy as np
 
 from qdfeedback.feedback.agreement import chance, krippendorff_alpha, raw_agreement
 from qdfeedback.feedback.answers import Answer
+from qdfeedback.feedback.study import SIDED, Question
 from qdfeedback.study.analysis import human_model
 from qdfeedback.study.analysis.answers import Item, code, numbers, table
 from qdfeedback.study.analysis.findings import findings
@@ -25,7 +26,6 @@ from qdfeedback.study.analysis.statistics import (
     mean_over,
     shares,
 )
-from qdfeedback.study.settings import SIDED, Question
 from qdfeedback.types import Floats
 
 Probabilities = Mapping[str, Mapping[str, float]]

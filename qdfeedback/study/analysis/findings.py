@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from qdfeedback.feedback.answers import Answer
+from qdfeedback.feedback.study import Question
 from qdfeedback.study.analysis.answers import Item, code, numbers
 from qdfeedback.study.analysis.ranking import parts, ranking
 from qdfeedback.study.analysis.statistics import answers_needed, clustered_p, mean_over, shares
-from qdfeedback.study.settings import Question
 from qdfeedback.types import Floats, Ints
 
 EFFECTS = (0.55, 0.6, 0.65, 0.7)

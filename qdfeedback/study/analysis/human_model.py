@@ -13,10 +13,10 @@ from sklearn.metrics import cohen_kappa_score, log_loss
 
 from qdfeedback.feedback.agreement import proportion
 from qdfeedback.feedback.answers import Answer
+from qdfeedback.feedback.study import Question
 from qdfeedback.study.analysis.answers import Item, code, numbers
 from qdfeedback.study.analysis.findings import majority
 from qdfeedback.study.analysis.statistics import mean_over
-from qdfeedback.study.settings import Question
 from qdfeedback.types import Diversity, Floats
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from qdfeedback.feedback.agreement import Interval
 from qdfeedback.feedback.answers import Answer
+from qdfeedback.feedback.study import SIDED, Question, Study
 from qdfeedback.study.analysis.answers import Item, code
 from qdfeedback.study.analysis.statistics import both, widened
-from qdfeedback.study.settings import SIDED, Question, Study
 from qdfeedback.types import Floats
 
 SAMPLES = 500

@@ -20,11 +20,11 @@ from threadpoolctl import threadpool_limits
 from qdfeedback.feedback.answers import Answer, read_answers
 from qdfeedback.feedback.conduct import conduct, rules
 from qdfeedback.feedback.database import Database
+from qdfeedback.feedback.study import Study
 from qdfeedback.feedback.tables import judgments, raters, tombstones
 from qdfeedback.study.analysis.answers import read_items
 from qdfeedback.study.analysis.figures import Given, Probabilities, question_figures
 from qdfeedback.study.analysis.human_qd import human_qd
-from qdfeedback.study.settings import Study
 
 FORMAT = 1
 

@@ -10,12 +10,12 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from qdfeedback import files
+from qdfeedback.feedback.study import SIDED, Question, Study
 from qdfeedback.feedback.tables import RECORD
 from qdfeedback.shown import MEDIA
 from qdfeedback.study.exchange.layout import CHOICES, Placed, asked, has_prompt, media_of, questions, told
 from qdfeedback.study.exchange.material import Material, Row, copy_files, new_folder
 from qdfeedback.study.exchange.records import write_jsonl
-from qdfeedback.study.settings import SIDED, Question, Study
 
 _NOT_XML = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_YAML = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")

@@ -13,6 +13,7 @@ from qdfeedback import files
 from qdfeedback.feedback.answers import read_answers
 from qdfeedback.feedback.conduct import excluded
 from qdfeedback.feedback.database import Database
+from qdfeedback.feedback.study import Study, write_study
 from qdfeedback.feedback.tables import RECORD, judgments
 from qdfeedback.study.exchange.export_jspsych import export_jspsych
 from qdfeedback.study.exchange.export_pages import export_label_studio, export_potato
@@ -20,7 +21,6 @@ from qdfeedback.study.exchange.formats import FORMATS, TRAINING_FORMATS, Format,
 from qdfeedback.study.exchange.material import Material, copy_files, new_folder, read_material
 from qdfeedback.study.exchange.records import records, write_records
 from qdfeedback.study.exchange.training import export_nights, export_things, export_triplets, export_trl
-from qdfeedback.study.settings import Study, write_study
 
 
 @dataclass(frozen=True)

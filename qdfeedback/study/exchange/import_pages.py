@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from qdfeedback.csv_files import read_table
+from qdfeedback.feedback.study import Study
 from qdfeedback.feedback.tables import RECORD
 from qdfeedback.files import called
 from qdfeedback.study.exchange.material import Row
 from qdfeedback.study.exchange.values import RefusedError, number, time, whole
-from qdfeedback.study.settings import Study
 from qdfeedback.text_files import read_json
 from qdfeedback.values import brief
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qdfeedback.feedback.study import Study
 from qdfeedback.study.exchange.import_pages import Answer, Read, read_each
 from qdfeedback.study.exchange.material import Row
 from qdfeedback.study.exchange.values import RefusedError, number, since_1970, text
-from qdfeedback.study.settings import Study
 from qdfeedback.text_files import read_json
 from qdfeedback.values import brief
 

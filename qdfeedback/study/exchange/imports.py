@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from qdfeedback import files
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.store import append_judgments
+from qdfeedback.feedback.study import Study, read_study
 from qdfeedback.feedback.tables import RECORD, empty, identities, items, judgments, removed, trials
 from qdfeedback.shown import is_name
 from qdfeedback.study.erase import removed_name
@@ -26,7 +27,6 @@ from qdfeedback.study.exchange.values import RefusedError
 from qdfeedback.study.exchange.verdicts import check, completed
 from qdfeedback.study.register import Platform, Register, identity
 from qdfeedback.study.secrets import study_key
-from qdfeedback.study.settings import Study, read_study
 from qdfeedback.study.words import counted
 from qdfeedback.values import brief
 

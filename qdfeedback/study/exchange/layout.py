@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from qdfeedback.feedback.study import Question, Study
 from qdfeedback.study.exchange.material import Material, Row
 from qdfeedback.study.plan import plan, rng_of
-from qdfeedback.study.settings import Question, Study
 
 CHOICES = ("left", "right", "tie", "skip")
 

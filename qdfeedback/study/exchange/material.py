@@ -15,9 +15,9 @@ import sqlalchemy as sa
 
 from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.store import candidate_of
+from qdfeedback.feedback.study import Study
 from qdfeedback.feedback.tables import items, judgments, trials
 from qdfeedback.shown import Shown
-from qdfeedback.study.settings import Study
 
 Row = dict[str, Any]
 _TIMES = ("shown_utc", "answered_utc", "published_utc")

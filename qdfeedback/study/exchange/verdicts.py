@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from qdfeedback.feedback.study import SIDED, TASKS, Question, Study
 from qdfeedback.study.exchange.import_pages import Answer
 from qdfeedback.study.exchange.layout import CHOICES
 from qdfeedback.study.exchange.material import Row
 from qdfeedback.study.exchange.values import LONGEST_MS, RefusedError, number
-from qdfeedback.study.settings import SIDED, TASKS, Question, Study
 from qdfeedback.values import brief
 
 _KINDS = {"main": ("main", "repeat", "surplus"), "catch": ("catch",), "practice": ("practice",)}

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi.responses import HTMLResponse
 
-from qdfeedback.study.settings import Study
+from qdfeedback.feedback.study import Study
 from qdfeedback.study.web.templating import environment
 
 

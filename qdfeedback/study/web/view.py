@@ -7,10 +7,10 @@ from typing import Literal
 
 import sqlalchemy as sa
 
+from qdfeedback.feedback.study import SIDED, Question, Study
 from qdfeedback.feedback.tables import items
 from qdfeedback.study.desk import Desk, Shown
 from qdfeedback.study.place import Place
-from qdfeedback.study.settings import SIDED, Question, Study
 
 
 @dataclass(frozen=True)

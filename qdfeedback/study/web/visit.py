@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
+from qdfeedback.feedback.study import Study
 from qdfeedback.study.register import Platform
-from qdfeedback.study.settings import Study
 from qdfeedback.study.web.guard import SUBMIT
 
 PREVIEW = "ASSIGNMENT_ID_NOT_AVAILABLE"  # what MTurk sends before a HIT is accepted

@@ -10,9 +10,9 @@ import pytest
 
 from qdfeedback.feedback.agreement import Interval
 from qdfeedback.feedback.answers import Answer
+from qdfeedback.feedback.study import Question, Study
 from qdfeedback.study.analysis import findings, human_model, human_qd, ranking, statistics
 from qdfeedback.study.analysis.answers import Item, code, numbers, table
-from qdfeedback.study.settings import Question, Study
 
 _ = math.nan
 # Student's t of 97.5 %, as printed in tables: 1, 2 and 9 degrees of freedom

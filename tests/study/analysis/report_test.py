@@ -16,9 +16,9 @@ from qdfeedback.diversity.columns import Columns
 from qdfeedback.feedback.answers import published
 from qdfeedback.feedback.conduct import wanted
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.study import Question, Study
 from qdfeedback.study.analysis.human_model import nearer
 from qdfeedback.study.analysis.page import page, place
-from qdfeedback.study.settings import Question, Study
 from tests.study.written import BETTER, GENRE, QUALITY, SIMILAR, Written, simulated
 
 

@@ -10,13 +10,13 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+from qdfeedback.feedback.study import Question
 from qdfeedback.feedback.tables import empty, identities, items, raters
 from qdfeedback.shown import Shown
 from qdfeedback.study.exchange import training
 from qdfeedback.study.exchange.export_jspsych import LIBRARY
 from qdfeedback.study.exchange.exports import FORMATS, Jspsych, Training, export
 from qdfeedback.study.exchange.records import write_jsonl
-from qdfeedback.study.settings import Question
 from tests.study.small_study import HOSTILE, Small, small_study
 
 

@@ -17,9 +17,9 @@ from PIL import Image
 from domains.arm import ArmEncoder
 from domains.images.reader import read
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.study import read_study
 from qdfeedback.history import History
 from qdfeedback.shown import Shown
-from qdfeedback.study.settings import read_study
 from tests.study.served import chromium, served
 
 pytestmark = pytest.mark.slow

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from qdfeedback.claims import claim
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.study import end_study
 from qdfeedback.feedback.tables import assignments, judgments, raters, trials
 from qdfeedback.study.desk import Desk
 from qdfeedback.study.erase import delete_rater
@@ -20,7 +21,6 @@ from qdfeedback.study.exchange.exports import export
 from qdfeedback.study.exchange.imports import import_answers
 from qdfeedback.study.place import open_study
 from qdfeedback.study.register import Platform, Register
-from qdfeedback.study.settings import end_study
 from tests.study.plain import plain_study
 from tests.study.visitor import KEY, Visitor, forms, sealed, site
 

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from qdfeedback.feedback.people import People
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.study import Question, live_study, write_study
 from qdfeedback.feedback.tables import assignments, identities, items, judgments, raters, tombstones
 from qdfeedback.shown import Shown
 from qdfeedback.study.secrets import new_token
-from qdfeedback.study.settings import Question, live_study, write_study
 from qdfeedback.study.web.app import _milliseconds
 from tests.study.plain import plain_study
 from tests.study.small_study import HOSTILE, small_study

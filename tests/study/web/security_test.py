@@ -23,10 +23,10 @@ from starlette.datastructures import Headers
 
 import qdfeedback
 from qdfeedback.feedback.database import Database
+from qdfeedback.feedback.study import Question, Study, read_study
 from qdfeedback.feedback.tables import identities, judgments, meta, raters, trials
 from qdfeedback.study import secrets
 from qdfeedback.study.place import Place
-from qdfeedback.study.settings import Question, Study, read_study
 from qdfeedback.study.web.guard import MTURK, SUBMIT, Buckets, Limits
 from qdfeedback.study.web.serve import serve
 from qdfeedback.study.web.visit import cookie_name

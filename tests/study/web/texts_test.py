@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from qdfeedback.claims import claim, release
 from qdfeedback.feedback.conduct import rules
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.study import Question, Study, end_study, write_study
 from qdfeedback.feedback.tables import empty, items, trials
 from qdfeedback.study.analysis.page import p_text, page
 from qdfeedback.study.analysis.report import report
 from qdfeedback.study.desk import Shown
 from qdfeedback.study.secrets import new_token
-from qdfeedback.study.settings import Question, Study, end_study, write_study
 from qdfeedback.study.web import view
 from qdfeedback.study.web.app import STATIC
 from qdfeedback.study.web.view import View, keys_of, verdict
