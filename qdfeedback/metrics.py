@@ -10,6 +10,7 @@ from scipy.stats import entropy
 
 from qdfeedback.archives import grid
 from qdfeedback.bounds import Bounds, check_number
+from qdfeedback.feedback.queries import uniform_triplets
 from qdfeedback.search import Rows, measure
 from qdfeedback.types import Diversity, Floats, Ints, Placement
 
@@ -116,6 +117,20 @@ def orders_right(model: Diversity, features: Floats, triplets: Ints) -> np.ndarr
     anchor, near, far = (places[local.reshape(triplets.shape)[:, i]] for i in range(3))
     result: np.ndarray = np.square(anchor - near).sum(axis=1) < np.square(anchor - far).sum(axis=1)
     return result
+
+
+def axes_accuracy(model: Diversity, features: Floats, truth: Diversity, true: Floats) -> float:
+    """Returns how often measures order random triplets of candidates as a true space does, over 20,000 of them.
+
+    Args:
+        model: features → measures.
+        features: (n, d).
+        truth: true features → true measures.
+        true: (n, …) of the same candidates.
+    """
+    triplets = uniform_triplets(len(features), 20_000, np.random.default_rng(0))
+    right = orders_right(truth, true, triplets)
+    return float((orders_right(model, features, triplets) == right).mean())
 
 
 def pairwise_distance(embeddings: Floats) -> tuple[float, float]:

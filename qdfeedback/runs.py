@@ -404,9 +404,11 @@ def _check_is_run(path: Path) -> None:
         read_settings(path)
 
 
-def capture(placement: Placement, generator: Generator, rng: np.random.Generator) -> tuple[Arrays, dict[str, Any]]:
+def capture(
+    placement: Placement | None, generator: Generator, rng: np.random.Generator
+) -> tuple[Arrays, dict[str, Any]]:
     """Returns the arrays and JSON of all that changes from step to step: archive, generator, random numbers."""
-    archive, archive_json = pyribs_state.archive_state(placement.archive)
+    archive, archive_json = ({}, None) if placement is None else pyribs_state.archive_state(placement.archive)
     arrays = {f"archive/{name}": value for name, value in archive.items()}
     state: dict[str, Any] = {"archive": archive_json, "rng": rng.bit_generator.state}
     if hasattr(generator, "state"):
@@ -415,8 +417,10 @@ def capture(placement: Placement, generator: Generator, rng: np.random.Generator
     return arrays, json.loads(json.dumps(state))
 
 
-def restore(checkpoint: Checkpoint, placement: Placement, generator: Generator, rng: np.random.Generator) -> None:
-    """Sets a new archive, generator and random numbers to where `capture` found them.
+def restore(
+    checkpoint: Checkpoint, placement: Placement | None, generator: Generator, rng: np.random.Generator
+) -> None:
+    """Sets a new archive, generator and random numbers to where `capture` found them; None where there was no archive.
 
     Raises:
         ValueError: The generator cannot be continued exactly, or archive or generator are of another kind.
@@ -424,15 +428,16 @@ def restore(checkpoint: Checkpoint, placement: Placement, generator: Generator, 
     state = checkpoint.state
     archive = _under(checkpoint.arrays, "archive/")
     try:
-        pyribs_state.restore_archive(placement.archive, archive, state["archive"])
+        if placement is not None:
+            pyribs_state.restore_archive(placement.archive, archive, state["archive"])
         rng.bit_generator.state = state["rng"]
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
         why = f"there is no {error} in it" if isinstance(error, KeyError) else error
         raise ValueError(f"the checkpoint of iteration {checkpoint.iteration} does not fit this run: {why}") from error
     if hasattr(generator, "restore"):
         generator.restore(placement, _under(checkpoint.arrays, "generator/"), state["generator"])
-        # building emitters may have drawn from the archive
-        pyribs_state.restore_archive(placement.archive, archive, state["archive"])
+        if placement is not None:  # building emitters may have drawn from the archive
+            pyribs_state.restore_archive(placement.archive, archive, state["archive"])
     rng.bit_generator.state = state["rng"]
 
 

@@ -216,14 +216,29 @@ def elites(placement: Placement) -> Elites:
     return Elites(ids, solutions, objective, measures)
 
 
-def refresh(history: Rows, placement: Placement, *, start: int = 0) -> Refreshed:
+def refresh(history: Rows, placement: Placement, *, start: int = 0, apart: Sequence[tuple[int, int]] = ()) -> Refreshed:
     """Places every candidate from row `start` on, in chronological order; the archive is the result.
 
     Reads the history a part at a time: a million candidates take seconds and no more memory than one part.
+
+    Args:
+        history: the candidates.
+        placement: where they are placed.
+        start: the first row.
+        apart: (first id, id after the last) of candidates that no archive is to hold.
     """
     columns = ("id", "features") if placement.holds_ids else ("id", "features", "solution")
-    done = [add(placement, part) for part in history.chunks(*columns, start=start)]
+    done = [add(placement, _without(part, apart)) for part in history.chunks(*columns, start=start)]
     return Refreshed(sum(one.rows for one in done), sum(one.valid for one in done), sum(one.clipped for one in done))
+
+
+def _without(part: dict[str, NDArray[Any]], apart: Sequence[tuple[int, int]]) -> dict[str, NDArray[Any]]:
+    """Returns rows of a history without those whose ids lie in one of the stretches."""
+    for low, high in apart:
+        kept = (part["id"] < low) | (part["id"] >= high)
+        if not kept.all():
+            part = {name: values[kept] for name, values in part.items()}
+    return part
 
 
 def add(placement: Placement, rows: Mapping[str, NDArray[Any]]) -> Refreshed:

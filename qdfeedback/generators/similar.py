@@ -24,10 +24,14 @@ class Words:
 
     Words are compared in lower case and without stemming, where a script has no spaces letter by letter; the score is
     the F measure, 1 = the same words.
+
+    Attributes:
+        recalled: how many candidates of a history were remembered again.
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         no_string(texts, "texts")
+        self.recalled = 0
         self._letters: dict[str, str] = {}  # a word as one character, for a library that compares characters
         self._coded: list[str] = []
         self._lengths: list[int] = []

@@ -1,0 +1,110 @@
+"""Who is asked along a run, where the answers are kept, and which of them count at a refit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tqdm import tqdm
+
+from qdfeedback.feedback.conduct import left_out
+from qdfeedback.feedback.left_out import LEFT_OUT, last_before
+from qdfeedback.feedback.store import Judged, Store
+from qdfeedback.feedback.study import read_study
+from qdfeedback.runs import Run
+from qdfeedback.types import Annotator, Queries
+
+LEAST_ANSWERED = 0.25
+"""Of what a model is asked: one that answers less has not understood, and there is no use in going on."""
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """Questions of a run, and their answers.
+
+    Attributes:
+        run: its folder.
+        store: where answers are kept.
+        annotator: who answers.
+        question: which of the study's questions; None = there is one alone.
+    """
+
+    run: Run
+    store: Store
+    annotator: Annotator
+    question: str | None = None
+
+    @property
+    def study(self) -> str:
+        """The run's name in the store."""
+        return str(self.run.settings["study"])
+
+    def ask(self, queries: Queries) -> None:
+        """Asks what has no answer yet, and keeps the answers; the candidates are on disk before."""
+        self.run.history.flush(sync=True)
+        self.store.ask(self.study, queries, self.annotator)
+
+    def judged(self, name: str, task: str, *, asked: int = 0) -> Judged:
+        """Returns the judgments that a refit uses, the same whenever it is repeated.
+
+        People whom the study's rules leave out do not count. They are noted in the run folder, and a line tells when
+        they change.
+
+        Args:
+            name: of the refit, part and iteration, as of the model that it makes.
+            task: triplet, pair or rating.
+            asked: how many questions there were so far.
+
+        Raises:
+            RuntimeError: A model answered hardly anything.
+        """
+        if self.annotator.publishes:
+            wait = getattr(self.annotator, "wait", None)
+            if wait is not None:
+                wait()
+        part, iteration = name.rsplit("-", 1)
+        until = self.run.last_judgment(int(iteration), self.store, self.study, part)
+        out = self._left_out(name, until) if self.annotator.publishes else {}
+        found = self.store.judged(self.study, task, until=until, without=out, question=self.question)
+        if self.annotator.kind == "model" and len(found) < LEAST_ANSWERED * asked - 2:
+            said = f": {counts}" if (counts := getattr(self.annotator, "counts", None)) else ""
+            raise RuntimeError(f"{self.annotator.name} answered {len(found)} of {asked}{said}")
+        return found
+
+    def _left_out(self, name: str, until: int) -> dict[str, tuple[str, ...]]:
+        noted = self.run.path / LEFT_OUT
+        out = left_out(self.store.database, read_study(self.run.path), until=until, refit=name, noted=noted)
+        before = last_before(name, noted)
+        for who in sorted(out.keys() - before.keys()):
+            tqdm.write(f"{name}: the answers of {who} do not count: {'; '.join(out[who])}")
+        for who in sorted(before.keys() - out.keys()):
+            tqdm.write(f"{name}: the answers of {who} count again")
+        return out
+
+
+@dataclass
+class Tally:
+    """How many answers a model knows.
+
+    Attributes:
+        answers: the number.
+        last: the newest of them, by its id in the store.
+        least: with fewer, nothing is learned.
+        least_new: with fewer new ones, nothing is learned anew.
+    """
+
+    answers: int = 0
+    last: int = 0
+    least: int = 2
+    least_new: int = 0
+
+    def news(self, judged: Judged) -> Literal["learn", "forget", "nothing"]:
+        """Returns what is to be done: learn from all, forget what nobody who counts has said, or nothing."""
+        new = int((judged.ids > self.last).sum())
+        withdrawn = len(judged) - new != self.answers  # of somebody who does not count any more, or counts again
+        if (new >= self.least_new or withdrawn) and len(judged) >= max(self.least_new, self.least):
+            self.answers, self.last = len(judged), int(judged.ids.max())
+            return "learn"
+        if withdrawn:
+            self.answers = self.last = 0
+        return "forget" if withdrawn else "nothing"

@@ -1,0 +1,88 @@
+"""When a learned part asks, and how much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from qdfeedback.bounds import Bounds, check_number
+
+PUBLISHED = (0.0, 0.1, 0.25, 0.5)
+"""Of the run: when QDHF refits (Ding 2024, App. B)."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Before which iterations something is asked.
+
+    Attributes:
+        asks: iteration → questions; 0 = nothing new is asked, what has been answered since is looked at.
+        at_end: look once more when the search is over.
+        after: iterations after which a part begins without answers: its cold start; 0 = the first population.
+    """
+
+    asks: Mapping[int, int] = field(default_factory=dict)
+    at_end: bool = False
+    after: tuple[int, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Questions in all."""
+        return sum(self.asks.values())
+
+    @property
+    def last(self) -> int:
+        """The last iteration before which something is asked or looked at, 0 where there is none."""
+        return max(self.asks, default=0)
+
+    def until(self, iteration: int) -> int:
+        """Returns the questions before an iteration and those earlier."""
+        return sum(count for when, count in self.asks.items() if when <= iteration)
+
+    def state(self) -> dict[str, Any]:
+        """Returns it as JSON."""
+        return {"asks": sorted(self.asks.items()), "at_end": self.at_end, "after": list(self.after)}
+
+
+def schedule_of(state: Mapping[str, Any]) -> Schedule:
+    """Returns the schedule that `Schedule.state` gave."""
+    return Schedule({int(when): int(count) for when, count in state["asks"]}, state["at_end"], tuple(state["after"]))
+
+
+def in_rounds(iterations: int, answers: int, rounds: int, *, first: int = 1, share: float = 0.5) -> dict[int, int]:
+    """Returns iteration → questions: `answers` of them in rounds at even distances over the first part of a run.
+
+    Args:
+        iterations: of the run.
+        answers: in all.
+        rounds: at most so many, with two questions at least in each.
+        first: the iteration of the first round.
+        share: of the iterations, after which the last round comes.
+
+    Raises:
+        ValueError: A number is out of its bounds.
+    """
+    check_number(rounds, "rounds", Bounds(1), kind=int)
+    check_number(share, "share", Bounds(0, 1))
+    rounds = max(min(rounds, answers // 2), 1)
+    when = np.unique(first + np.linspace(0, max(share * iterations, 0), rounds).astype(int))
+    return _dealt(when.tolist(), answers)
+
+
+def as_published(iterations: int, answers: int, shares: tuple[float, ...] = PUBLISHED) -> dict[int, int]:
+    """Returns iteration → questions as QDHF asks them, in equal parts after these shares of the iterations."""
+    return _dealt(sorted({1 + int(share * iterations) for share in shares}), answers)
+
+
+def with_looks(asks: Mapping[int, int], iterations: int, looks: int = 20) -> dict[int, int]:
+    """Returns the schedule with looks at what people have answered, over the second half of the iterations."""
+    when = np.linspace(iterations / 2, iterations, looks, endpoint=False).astype(int)
+    return {int(iteration): 0 for iteration in when if iteration > max(asks, default=0)} | dict(asks)
+
+
+def _dealt(when: list[int], answers: int) -> dict[int, int]:
+    counts = np.diff(np.linspace(0, answers, len(when) + 1).round().astype(int))
+    return {iteration: int(count) for iteration, count in zip(when, counts, strict=True)}

@@ -1,0 +1,104 @@
+"""What a loop keeps in its checkpoints beside archive, generator and random numbers, and how it is taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from qdfeedback import archives
+from qdfeedback.learning.part import AxesPart, Part, View
+from qdfeedback.runs import Checkpoint, Run
+from qdfeedback.types import Floats
+
+
+class Stateful(Protocol):
+    """A piece whose state belongs to a run: counts of a judge, reasons of an encoder, a log."""
+
+    def state(self) -> dict[str, Any]:
+        """Returns it as JSON."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from there."""
+        ...
+
+
+class Kept(Protocol):
+    """The loop, as far as it is kept here."""
+
+    run: Run
+    axes: AxesPart
+    view: View
+    offered: int
+    firsts: int
+    over: bool
+    clipped: float
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The learned parts."""
+        ...
+
+    def pieces(self) -> dict[str, Stateful]:
+        """Returns name → whatever has a state."""
+        ...
+
+
+def state_of(loop: Kept) -> dict[str, Any]:
+    """Returns JSON of all that changes along a run, by name."""
+    placement = loop.view.placement
+    moving = placement is not None and hasattr(placement.archive, "lower_bounds")
+    return {
+        "ranges": archives.bounds(placement.archive).tolist() if placement is not None and moving else None,
+        "parts": {part.role: part.state() for part in loop.parts},
+        "pieces": {name: piece.state() for name, piece in loop.pieces().items()},
+        "offered": loop.offered,
+        "first": loop.firsts,
+        "over": loop.over,
+        "apart": loop.view.apart,
+        "clipped": loop.clipped,
+    }
+
+
+def restore_state(loop: Kept, found: Checkpoint) -> None:
+    """Sets all of it to where a checkpoint found it.
+
+    Raises:
+        ValueError: It is of another run.
+    """
+    try:
+        _restore(loop, found.state)
+    except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        why = f"there is no {error} in it" if isinstance(error, KeyError) else error
+        raise ValueError(f"the checkpoint of iteration {found.iteration} does not fit this run: {why}") from error
+
+
+def _restore(loop: Kept, state: Mapping[str, Any]) -> None:
+    for part in loop.parts:
+        saved = loop.run.saved.get(part.role)
+        part.restore(state["parts"][part.role], None if saved is None else loop.run.path / saved)
+    for name, piece in loop.pieces().items():
+        piece.restore(state["pieces"][name])
+    for name in ("offered", "first"):
+        if type(state[name]) is not int:
+            raise TypeError(f"{name} must be a whole number, it is {state[name]!r:.80}")
+    loop.offered, loop.firsts = state["offered"], state["first"]
+    loop.clipped, loop.over = float(state["clipped"]), bool(state["over"])
+    loop.view.apart = [(int(low), int(high)) for low, high in state["apart"]]
+
+
+def ranges_in(loop: Kept, found: Checkpoint) -> Floats | None:
+    """Returns the (k, 2) ranges of the archive in a checkpoint, None where there was none yet.
+
+    Raises:
+        ValueError: It is of another run.
+    """
+    state = found.state
+    if state.get("archive") is None:
+        return None
+    ranges = loop.axes.placing.ranges if state.get("ranges") is None else np.array(state["ranges"], dtype=float)
+    if ranges is None or ranges.ndim != 2 or ranges.shape[1] != 2:
+        raise ValueError(f"the checkpoint of iteration {found.iteration} does not fit this run: it has no ranges")
+    return ranges
