@@ -13,8 +13,9 @@ args = read_arguments(Args, argv, __doc__)                   # or check(args), f
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from numbers import Integral, Real
 from types import UnionType
@@ -80,9 +81,20 @@ def read_arguments(cls: type[Args], argv: Sequence[str] | None = None, descripti
     """
     import tyro
 
-    found: Args = tyro.cli(cls, description=description, args=argv)
+    words = sys.argv[1:] if argv is None else argv
+    found: Args = tyro.cli(cls, description=description, args=words)
+    if any(one.name == "given" for one in fields(cls)):  # type: ignore[arg-type]
+        found = replace(found, given=_given(cls, words))  # type: ignore[type-var]
     check(found)
     return found
+
+
+def _given(cls: type, words: Sequence[str]) -> tuple[str, ...]:
+    """Returns the names of the arguments that stand among the words of a command, in their order."""
+    known = {one.name for one in fields(cls)}
+    flags = [word[2:].split("=", 1)[0].replace("-", "_") for word in words if word.startswith("--")]
+    names = [flag if flag in known else flag.removeprefix("no_") for flag in flags]
+    return tuple(dict.fromkeys(name for name in names if name in known))
 
 
 def check(args: Any, prefix: str = "--") -> None:
