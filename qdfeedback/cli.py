@@ -319,9 +319,18 @@ def _words_in(path: Path) -> set[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs a command; what a user got wrong is one line, not a trace."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] == ["similarity"]:
+        from qdfeedback import similarity
+        from qdfeedback.commands import run_main
+
+        run_main(lambda: similarity.main(argv[1:]))
+        return
     if argv[:1] != ["study"]:
         asked = argv[:1] in (["--help"], ["-h"])
-        usage = "usage: qdfeedback study {serve,new,export,import,report,delete-rater} …"
+        usage = (
+            "usage: qdfeedback study {serve,new,export,import,report,delete-rater} …\n"
+            "       qdfeedback similarity --features F.npy --triplets T.csv"
+        )
         print(usage, file=sys.stdout if asked else sys.stderr)
         raise SystemExit(0 if asked else 2)
     found = tyro.cli(Study, prog="qdfeedback study", args=argv[1:])

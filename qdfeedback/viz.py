@@ -214,3 +214,41 @@ def cells(
     ax.set_title(title, color=INK, fontsize=11)
     ax.set_xlabel(axes[0])
     ax.set_ylabel(axes[1] if len(dims) == 2 else "")
+
+
+def intervals(
+    ax: Axes, rows: Sequence[tuple[float, tuple[float, float, float]]], *, label: str, colour: str, marker: str = "o"
+) -> None:
+    """Draws figures with their intervals, one above the other.
+
+    Args:
+        ax: where.
+        rows: the height of each, and its value with both ends; NaN = it has none.
+        label: in the legend.
+        colour: of all.
+        marker: of the values.
+    """
+    if rows:
+        values = [value for _, (value, _, _) in rows]
+        ends = np.nan_to_num([(value - low, high - value) for _, (value, low, high) in rows]).T
+        places = [y for y, _ in rows]
+        ax.errorbar(values, places, xerr=ends, fmt=marker, color=colour, label=label, capsize=3, alpha=0.8)
+
+
+def rows_of_figures(ax: Axes, labels: Sequence[str], *, most: float, title: str) -> None:
+    """Names the rows that `intervals` has drawn, the first one on top.
+
+    Args:
+        ax: where.
+        labels: of the rows.
+        most: the end of the axis.
+        title: says what it shows.
+    """
+    ax.set_yticks(range(len(labels))[::-1], labels)
+    ax.set_ylim(-0.6, len(labels) - 0.4)
+    ax.set_xlim(0, most)
+    ax.set_title(title, color=INK, fontsize=11)
+    ax.grid(alpha=0.2)
+    ax.spines[["top", "right"]].set_visible(False)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, fontsize=9, loc="best")

@@ -7,13 +7,14 @@ Calibrated(bins, ((1, curve),))                               # a map on the sam
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit, xlogy
 from sklearn.isotonic import IsotonicRegression
+from sklearn.model_selection import KFold
 
 from qdfeedback.feedback.store import Store, candidate_of
 from qdfeedback.types import Floats, Ints
@@ -110,6 +111,8 @@ class Isotonic:
 
 
 Curve = Temperature | Isotonic
+Fit = Callable[[Floats, Floats, Floats | Ints], Callable[[Floats], Floats]]
+"""(n,) values, what people say, and how many of them → a curve."""
 
 
 def fit_temperature(probability: Floats, share: Floats, count: Floats | Ints, *, shift: bool = False) -> Temperature:
@@ -166,3 +169,45 @@ def _enough(values: Floats, said: Floats) -> Floats:
     if good.sum() < 5:
         raise ValueError(f"a curve needs five texts with answers or more, got {int(good.sum())}")
     return good
+
+
+def fitter(kind: str) -> Fit:
+    """Returns what fits a curve: "temperature", "shifted" (with a shift) or "isotonic"."""
+    if kind == "isotonic":
+        return fit_isotonic
+    return lambda values, mean, count: fit_temperature(values, mean, count, shift=kind == "shifted")
+
+
+def fit_line(values: Floats, mean: Floats, count: Floats | Ints) -> Callable[[Floats], Floats]:
+    """Returns a straight line from a judge's scale to people's."""
+    line = np.polyfit(values, mean, 1, w=np.sqrt(count))
+    return lambda unseen: np.polyval(line, unseen)
+
+
+def unseen(values: Floats, said: Marks, fit: Fit, seed: int) -> Floats:
+    """Returns (n,) values through curves that were fitted without them, in five folds."""
+    found = np.empty(len(values))
+    for seen, left_out in KFold(5, shuffle=True, random_state=seed).split(values):
+        found[left_out] = fit(values[seen], said.mean[seen], said.count[seen])(values[left_out])
+    return found
+
+
+def error(values: Floats, said: Marks, *, ratings: bool) -> float:
+    """Returns how far values are from what people said: mean absolute error of ratings, else cross-entropy in nats."""
+    if ratings:
+        return float(np.average(np.abs(values - said.mean), weights=said.count))
+    return cross_entropy(values, said.mean, said.count)
+
+
+def marks_by_truth(true: Floats, n: int, *, people: int = 3, rng: np.random.Generator) -> Marks:
+    """Returns what people would say who answer as the truth has it.
+
+    Args:
+        true: (m,) probabilities, NaN = nobody knows.
+        n: items at most.
+        people: who answer about each.
+        rng: draws items and answers.
+    """
+    fine = np.flatnonzero(np.isfinite(true))
+    ids = np.sort(rng.choice(fine, min(n, len(fine)), replace=False))
+    return Marks(ids, rng.binomial(people, true[ids]) / people, np.full(len(ids), people))
