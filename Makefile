@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 demo: $(READY)  ## run QDHF on the arm and leave pictures and figures in runs/demo
-	$(BIN)/python -m experiments.qdhf_arm --run runs/demo --judgments 250 --overwrite
+	$(BIN)/python -m experiments.arm.qdhf --run runs/demo --answers 250 --overwrite
 
 test: $(READY)  ## run the tests (a few minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

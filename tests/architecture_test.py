@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.house import MOST_LINES, PACKAGES, ROOT, circles, everything, imports, lines, modules, too_long
+
 # lowest first: a module may import from its own layer's folder and from lower layers
 LAYERS = [
     {
@@ -30,37 +29,28 @@ LAYERS = [
     {"models", "parallel"},
     {"feedback"},
     {"encoders", "quality", "diversity", "generators"},
-    {"archives", "history", "history_asides", "history_parts", "history_rows", "refits", "runs", "search"},
-    {"metrics", "viz", "study", "explore"},
+    {
+        "archives",
+        "arguments",
+        "history",
+        "history_asides",
+        "history_parts",
+        "history_rows",
+        "refits",
+        "put_forward",
+        "runs",
+        "search",
+        "seen_by",
+        "stopping",
+        "writing",
+    },
+    {"metrics", "tables", "text_map", "text_truth", "viz"},
+    {"learning"},
+    {"loop", "loop_state"},
+    {"commands", "curves", "explore", "similarity", "study"},
     {"cli", "__main__", "rescue"},
 ]
 HEAVY = ("ribs", "pandas", "sklearn", "matplotlib", "torch", "transformers", "diffusers", "ray", "gymnasium")
-
-
-def modules(package: str) -> dict[str, Path]:
-    found = {}
-    for path in (ROOT / package).rglob("*.py"):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        found[name] = path
-    return found
-
-
-def imports(path: Path, *, for_types: bool = True) -> set[str]:
-    tree = ast.parse(path.read_text())
-    skipped: set[ast.AST] = set()
-    if not for_types:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-                skipped |= set(ast.walk(node))
-    found = set()
-    for node in ast.walk(tree):
-        if node in skipped:
-            continue
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
 
 
 def layer(name: str) -> int | None:
@@ -87,23 +77,14 @@ def test_domains_know_no_experiment(name: str) -> None:
     assert not any(target.startswith("experiments") for target in imports(modules("domains")[name]))
 
 
-def test_no_cycles() -> None:
-    everything = modules("qdfeedback") | modules("domains") | modules("experiments")
-    edges = {
-        name: {t for t in imports(path, for_types=False) if t in everything and t != name}
-        for name, path in everything.items()
-    }
-    done: set[str] = set()
+def test_no_module_imports_itself_round_a_circle() -> None:
+    assert circles(everything()) == []
 
-    def visit(name: str, trail: tuple[str, ...]) -> None:
-        assert name not in trail, f"cycle: {' → '.join((*trail, name))}"
-        if name not in done:
-            for target in edges[name]:
-                visit(target, (*trail, name))
-            done.add(name)
 
-    for name in edges:
-        visit(name, ())
+def test_an_experiment_is_short() -> None:
+    counts = lines()
+    assert too_long(counts) == []
+    assert sum(counts.values()) <= MOST_LINES
 
 
 def test_every_module_is_in_a_layer() -> None:
@@ -113,7 +94,7 @@ def test_every_module_is_in_a_layer() -> None:
 
 def test_private_state_of_pyribs_is_touched_in_one_file() -> None:
     allowed = ROOT / "qdfeedback/generators/pyribs_state.py"
-    for package in ("qdfeedback", "domains", "experiments"):
+    for package in PACKAGES:
         for path in modules(package).values():
             text = path.read_text()
             if path != allowed:
@@ -122,7 +103,7 @@ def test_private_state_of_pyribs_is_touched_in_one_file() -> None:
 
 
 def test_nothing_loads_pickle() -> None:
-    for package in ("qdfeedback", "domains", "experiments"):
+    for package in PACKAGES:
         for path in modules(package).values():
             assert not {"pickle", "joblib", "dill", "cloudpickle"} & imports(path), path
             assert "allow_pickle=True" not in path.read_text(), path

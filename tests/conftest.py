@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
 import numpy as np
 import pytest
 
-from experiments.postgres import postgres_programs, postgres_server
+from tests.postgres import postgres_programs, postgres_server
 
 if TYPE_CHECKING:
     from qdfeedback.types import Placement

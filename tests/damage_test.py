@@ -17,15 +17,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import arm_report, qdaif_writing, qdhf_arm, writing_report
+from experiments.arm import qdhf as qdhf_arm
+from experiments.arm import report as arm_report
+from experiments.writing import qdaif as qdaif_writing
+from experiments.writing import report as writing_report
 from qdfeedback import claims, cli
+from qdfeedback.loop import Loop
 from qdfeedback.models import local
 from tests.study.small_study import small_study
 
 ONE_LINE = (ValueError, RuntimeError, OSError, ImportError, sqlite3.Error)  # what a command shows as one
 WAYS = ("truncated", "emptied", "deleted", "flipped", "overwritten")
-ARM = ("--iterations", "24", "--batch-size", "10", "--judgments", "12", "--rounds", "3", "--checkpoint-every", "5")
-TEXTS = ("--candidates", "43", "--batch-size", "10", "--first", "10")
+ARM = ("--evaluations", "240", "--batch-size", "10", "--answers", "12", "--rounds", "3", "--checkpoint-every", "5")
+TEXTS = ("--evaluations", "43", "--batch-size", "10", "--seeded", "10")
 
 
 def kind_of(path: Path) -> str:
@@ -155,15 +159,15 @@ def kept(folder: Path, whole: Path, use: Callable[[Path], None]) -> Kept:
 @pytest.fixture(scope="module")
 def arm(tmp_path_factory, quick) -> Kept:
     base = tmp_path_factory.mktemp("arm")
-    show = lambda one: one.run.show(one.search, np.arange(8))  # noqa: E731
-    stopped(qdhf_arm, qdhf_arm.ArmSearch, "follow_ranges", 16, ARM, base / "run", show)
+    show = lambda loop: loop.run.show(loop.search, np.arange(8))  # noqa: E731
+    stopped(qdhf_arm, Loop, "_follow_ranges", 16, ARM, base / "run", show)
     return kept(base / "run", base / "whole", lambda run: qdhf_arm.main(["--run", str(run), "--resume"]))
 
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory, quick) -> Kept:
     base = tmp_path_factory.mktemp("texts")
-    stopped(qdaif_writing, qdaif_writing.TextSearch, "checkpoint", 3, TEXTS, base / "run")
+    stopped(qdaif_writing, Loop, "checkpoint", 3, TEXTS, base / "run")
     return kept(base / "run", base / "whole", lambda run: qdaif_writing.main(["--run", str(run), "--resume"]))
 
 

@@ -11,28 +11,29 @@ import numpy as np
 import pytest
 
 from domains.arm import Arm
-from experiments import (
-    ablation_arm,
-    arm_report,
-    arm_setup,
-    benchmark_loop,
-    benchmark_similarity,
-    qdhf_arm,
-    qdhf_arm_table,
-    similarity_from_triplets,
-)
-from experiments.command import run_main
+from experiments.arm import ablation as ablation_arm
+from experiments.arm import parts as arm_parts
+from experiments.arm import qdhf as qdhf_arm
+from experiments.arm import report as arm_report
+from experiments.arm import table as arm_table
+from experiments.arm.arguments import Piece
+from experiments.benchmarks import loop as benchmark_loop
+from experiments.benchmarks import similarity as benchmark_similarity
 from qdfeedback import metrics
+from qdfeedback import similarity as similarity_from_triplets
+from qdfeedback.arguments import settings_of
+from qdfeedback.commands import run_main
 from qdfeedback.diversity import published, similarity
+from qdfeedback.diversity.accuracy import Validation, accuracies, by_fold
 from qdfeedback.feedback.store import Store
 from qdfeedback.history import History
 from tests.conftest import SHARED
 
-TINY = ["--iterations", "24", "--batch-size", "20", "--judgments", "40", "--rounds", "5", "--checkpoint-every", "8"]
+TINY = ["--evaluations", "480", "--batch-size", "20", "--answers", "40", "--rounds", "5", "--checkpoint-every", "8"]
 FAST = ("gt", "aurora-pca-inc", "qdhf", "qdhf-active")  # the others are slow tests
 METHODS = ("gt", "aurora-pca", "aurora-pca-inc", "aurora-ae", "aurora-ae-inc", "qdhf-base", "qdhf", "qdhf-active")
 KEYS = {
-    "method", "seed", "iterations", "evaluations", "judgments", "qd_score_all", "coverage_all", "qd_score_archive",
+    "method", "seed", "iterations", "evaluations", "answers", "qd_score_all", "coverage_all", "qd_score_archive",
     "coverage_archive", "judgment_accuracy", "seconds",
 }  # fmt: skip
 
@@ -69,7 +70,7 @@ def check_run(run: Path, method: str, summary: dict, said: str) -> None:
     assert set(summary) >= KEYS
     assert summary["method"] == method
     judged = method.startswith("qdhf")
-    assert summary["judgments"] == (40 if judged else 0)
+    assert summary["answers"] == (40 if judged else 0)
     assert (summary["judgment_accuracy"] is not None) == judged
     extra = {"qdhf-base": 120, "qdhf": 30}.get(method, 0)  # random arms that were only judged
     assert summary["evaluations"] == 480 + extra
@@ -77,10 +78,10 @@ def check_run(run: Path, method: str, summary: dict, said: str) -> None:
     assert summary["qd_score_archive"] <= summary["qd_score_all"] + 20
     for name in ("settings.json", "history.arrows", "archive.npz", "curves.csv"):
         assert (run / name).stat().st_size > 0, name
-    assert len(History(run / "history.arrows", qdhf_arm.NAMES)) == summary["evaluations"]
+    assert len(History(run / "history.arrows", arm_parts.NAMES)) == summary["evaluations"]
     settings = json.loads((run / "settings.json").read_text())["settings"]
     store = Store(run / "judgments.db")
-    assert len(store.triplets(settings["study"])) == summary["judgments"]
+    assert len(store.triplets(settings["study"])) == summary["answers"]
     assert "Look at" in said
 
 
@@ -129,7 +130,7 @@ def test_failing_candidates_are_counted_and_no_more(method: str, tmp_path: Path,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("piece", get_args(qdhf_arm.Piece))
+@pytest.mark.parametrize("piece", get_args(Piece))
 def test_every_piece_can_be_left_out(piece: str, tmp_path: Path) -> None:
     assert arm(tmp_path / "r", "--without", piece)["without"] == [piece]
 
@@ -137,18 +138,18 @@ def test_every_piece_can_be_left_out(piece: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ablation(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(ablation_arm, "Piece", Literal["bald"])
-    ablation_arm.main(["--judgments", "20", "--seeds", "1", "--iterations", "10", "--run", str(tmp_path)])
+    ablation_arm.main(["--answers", "20", "--seeds", "1", "--evaluations", "1000", "--run", str(tmp_path)])
     assert "| bald |" in (tmp_path / "ablation.md").read_text()
     with pytest.raises(ValueError, match="no finished run"):
-        qdhf_arm_table.main([str(tmp_path / "bald")])
+        arm_table.main([str(tmp_path / "bald")])
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--judgments", "0"], "--judgments must be at least 2"),
-        (["--method", "qdhf", "--judgments", "3"], "at least 16 for qdhf"),
-        (["--iterations", "1"], "--iterations must be at least 2"),
+        (["--answers", "0"], "--answers must be at least 2"),
+        (["--method", "qdhf", "--answers", "3"], "at least 16 for qdhf"),
+        (["--evaluations", "100"], "--evaluations must be above --batch-size, 100"),
         (["--dim", "1"], "one axis alone makes no map"),
         (["--method", "gt", "--without", "bald"], "takes pieces from qdhf-active only"),
     ],
@@ -160,12 +161,12 @@ def test_settings_that_cannot_work_are_refused_at_the_door(arguments, message, t
 
 
 def test_few_judgments_and_many_rounds(tmp_path: Path) -> None:
-    assert arm(tmp_path / "r", "--judgments", "5")["judgments"] == 5
+    assert arm(tmp_path / "r", "--answers", "5")["answers"] == 5
 
 
 def test_no_password_in_the_run_folder() -> None:
     args = qdhf_arm.Args(database="postgresql+psycopg://me:secret@db/x")
-    assert "secret" not in json.dumps(arm_setup.settings_of(args))
+    assert "secret" not in json.dumps(settings_of(args))
 
 
 def test_what_a_person_can_mend_is_one_line(tmp_path: Path, capsys) -> None:
@@ -178,7 +179,7 @@ def test_what_a_person_can_mend_is_one_line(tmp_path: Path, capsys) -> None:
 def test_judgments_in_a_store_of_ones_own(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/shared.db"
     for name in ("a", "b"):
-        assert arm(tmp_path / name, "--database", url, "--rounds", "2")["judgments"] == 40
+        assert arm(tmp_path / name, "--database", url, "--rounds", "2")["answers"] == 40
     assert not (tmp_path / "a/judgments.db").exists()
 
 
@@ -196,7 +197,7 @@ def test_a_finished_run_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
 def test_several_seeds_and_the_table(workers: str, tmp_path: Path, capsys) -> None:
     qdhf_arm.main([*TINY, "--run", str(tmp_path / "runs"), "--seed", "0", "1", "--workers", workers, "--method", "gt"])
     arm(tmp_path / "runs/qdhf", "--method", "qdhf")
-    qdhf_arm_table.main([str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
+    arm_table.main([str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
     text = (tmp_path / "table/table.md").read_text()
     assert "| gt | – | 0% | 2 |" in text
     assert "(74.9 ± 0.3)" in text
@@ -204,10 +205,10 @@ def test_several_seeds_and_the_table(workers: str, tmp_path: Path, capsys) -> No
     assert len((tmp_path / "table/table.csv").read_text().splitlines()) == 3
     assert (tmp_path / "table/table.png").stat().st_size > 1000
     with pytest.raises(ValueError, match="no finished run"):
-        qdhf_arm_table.main([str(tmp_path / "nothing")])
+        arm_table.main([str(tmp_path / "nothing")])
     shutil.copytree(tmp_path / "runs/qdhf", tmp_path / "runs/twice")
     with pytest.raises(ValueError, match="the same seed counts twice"):
-        qdhf_arm_table.main([str(tmp_path / "runs")])
+        arm_table.main([str(tmp_path / "runs")])
 
 
 def test_seeds_are_resumed_with_the_settings_of_those_begun(tmp_path: Path) -> None:
@@ -245,7 +246,7 @@ def test_similarity_from_anyones_triplets(triplets: str, curve: list[int], tripl
     similarity_from_triplets.main(
         [
             *arguments,
-            "--judgments",
+            "--answers",
             str(curve[-1]),
             "--folds",
             "3",
@@ -270,7 +271,7 @@ def test_similarity_from_anyones_triplets(triplets: str, curve: list[int], tripl
     assert (run / "map.png").exists()
     assert (run / "learning_curve.png").exists()
     with pytest.raises(ValueError, match="needs --test-triplets"):
-        similarity_from_triplets.main([*arguments, "--judgments", "50", "--run", str(run), "--test-features", "x.npy"])
+        similarity_from_triplets.main([*arguments, "--answers", "50", "--run", str(run), "--test-features", "x.npy"])
 
 
 def test_figures_are_those_of_the_model_that_is_saved(triplet_files, tmp_path: Path, capsys, monkeypatch) -> None:
@@ -315,8 +316,8 @@ def test_real_people_are_predicted_on_new_items(judgments: int, least: float, tm
     features = np.load(args.features).astype(np.float32)
     triplets = np.load(args.triplets).astype(np.int64)
     how = similarity_from_triplets.settings(features, triplets[:judgments], args, np.random.default_rng(0))
-    found = similarity_from_triplets.accuracies(features, triplets, args, how, judgments)
-    folds = similarity_from_triplets.by_fold(found.by_item)
+    found = accuracies(features, triplets, Validation(how=how, folds=3), judgments)
+    folds = by_fold(found.by_item)
     assert len(folds) == 9
     assert np.mean(folds) >= least
     assert found.items.value >= least

@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from domains.training import Progress
-from experiments.tables import collect
 from qdfeedback import array_files, csv_files, files, text_files
 from qdfeedback.diversity import models
 from qdfeedback.diversity.linear import Linear
@@ -49,6 +48,7 @@ from qdfeedback.study.exchange.import_potato import read_potato
 from qdfeedback.study.exchange.read_records import read_records
 from qdfeedback.study.place import open_study
 from qdfeedback.study.sources import read_sources
+from qdfeedback.tables import collect
 from qdfeedback.text_files import read_json_lines
 from tests.batches import NAMES, batch
 from tests.fuzzing import as_json, broken, changed, holds, json_files, texts

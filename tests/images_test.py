@@ -14,20 +14,22 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from experiments import (
-    benchmark_images,
-    grade_images,
-    images_encoders,
-    images_report,
-    images_setup,
-    images_study,
-    images_table,
-    qdhf_images,
-)
-from qdfeedback import files
+from domains.images import CLIP
+from domains.images.images import Images
+from experiments.benchmarks import images as benchmark_images
+from experiments.images import grade as grade_images
+from experiments.images import parts as images_parts
+from experiments.images import qdhf as qdhf_images
+from experiments.images import report as images_report
+from experiments.images import seeing
+from experiments.images import study as images_study
+from experiments.images import table as images_table
+from qdfeedback import files, loop
+from qdfeedback.arguments import settings_of
 from qdfeedback.diversity import published
 from qdfeedback.encoders.image import ImageEmbeddings
 from qdfeedback.feedback.study import read_study
+from qdfeedback.generators.latent import Noise
 from qdfeedback.history import History, names_of
 from qdfeedback.models.ledger import Ledger, SpendCapError
 from qdfeedback.models.opening import open_model
@@ -39,7 +41,7 @@ from tests.models.seeing import Seeing
 from tests.stopping import killed_on_its_way, stopped_on_its_way
 
 N, FIRST = 24, 12
-TINY = ["--pictures", f"{N}", "--first", f"{FIRST}", "--batch-size", "6", "--judgments", "16", "--rounds", "2",
+TINY = ["--evaluations", f"{N}", "--first", f"{FIRST}", "--batch-size", "6", "--answers", "16", "--rounds", "2",
         "--cells", "5", "--steps", "2", "--set-size", "10"]  # fmt: skip
 SEARCHES = ("qdhf", "qdhf-active", "aurora-pca", "aurora-ae", "prompt-evolution")
 
@@ -48,8 +50,8 @@ SEARCHES = ("qdhf", "qdhf-active", "aurora-pca", "aurora-ae", "prompt-evolution"
 def _opened_once():
     """Models are opened once for all tests of this file, and the published procedure trains for a little while."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(images_setup, "load_diffusion", cache(images_setup.load_diffusion))
-        patch.setattr(images_encoders, "ImageEmbeddings", cache(ImageEmbeddings))
+        patch.setattr(images_parts, "load_diffusion", cache(images_parts.load_diffusion))
+        patch.setattr(seeing, "ImageEmbeddings", cache(ImageEmbeddings))
         patch.setattr(published, "EPOCHS", 3)
         yield
 
@@ -75,8 +77,8 @@ QUICK = ("qdhf-active", "best-of-n")
 )
 def test_every_method(method: str, tmp_path: Path, capsys) -> None:
     summary = images(tmp_path / "r", "--method", method)
-    assert summary["pictures"] == summary["drawn"] == N
-    assert summary["judgments"] == (16 if method in ("qdhf", "qdhf-active", "prompt-evolution") else 0)
+    assert summary["evaluations"] == summary["drawn"] == N
+    assert summary["answers"] == (16 if method in ("qdhf", "qdhf-active", "prompt-evolution") else 0)
     assert summary["set"] == (min(10, summary["elites"]) if method in SEARCHES else 10)
     assert 0 < summary["distance_mean"] < 2
     assert 1 <= summary["vendi"] <= summary["set"]
@@ -113,10 +115,10 @@ def test_prompts_and_noise_together(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["stopped", pytest.param("killed", marks=pytest.mark.slow)])
 def test_a_killed_run_draws_no_picture_again_and_ends_as_one_that_was_not(how: str, tmp_path: Path) -> None:
-    more = ["--pictures", "56"] if how == "killed" else []  # so many that it is not done before it is killed
+    more = ["--evaluations", "56"] if how == "killed" else []  # so many that it is not done before it is killed
     whole = images(tmp_path / "whole", *more)
     if how == "killed":
-        killed_on_its_way("experiments.qdhf_images", [*TINY, *more], tmp_path / "killed")
+        killed_on_its_way("experiments.images.qdhf", [*TINY, *more], tmp_path / "killed")
     else:
         with stopped_on_its_way(1):
             images(tmp_path / "killed")
@@ -138,13 +140,13 @@ def test_any_pipeline_by_distances_of_an_embedding(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--truth: nobody knows"):
         images(tmp_path / "r", *arguments)
     how = ["--scheduler", "DPMSolverMultistepScheduler", "--sliced"]
-    summary = images(tmp_path / "r", *arguments, *how, "--truth", str(qdhf_images.CLIP))
+    summary = images(tmp_path / "r", *arguments, *how, "--truth", str(CLIP))
     drawn = Image.open(tmp_path / "r/shown" / Shown(tmp_path / "r/shown").names()[0])
     assert json.loads(drawn.text["settings"])["scheduler"] == "DPMSolverMultistepScheduler"
     assert "entropy" not in summary
     assert summary["distance_by_truth"] == pytest.approx(summary["distance_mean"], rel=1e-4)
     assert summary["vendi_by_truth"] == pytest.approx(summary["vendi"], rel=1e-4)
-    assert summary["judgments"] == 16
+    assert summary["answers"] == 16
 
 
 def test_what_is_said_of_the_pipeline_reaches_it(tmp_path: Path, monkeypatch) -> None:
@@ -154,7 +156,7 @@ def test_what_is_said_of_the_pipeline_reaches_it(tmp_path: Path, monkeypatch) ->
         seen.update(settings)
         raise ValueError("that will do")
 
-    monkeypatch.setattr(images_setup, "load_diffusion", load)
+    monkeypatch.setattr(images_parts, "load_diffusion", load)
     for given in (["--compiled", "--dtype", "float16"], ["--sliced", "--at-once", "3"]):
         with pytest.raises(ValueError, match="that will do"):
             images(tmp_path / "r", *given)
@@ -164,14 +166,14 @@ def test_what_is_said_of_the_pipeline_reaches_it(tmp_path: Path, monkeypatch) ->
 
 
 def test_a_picture_that_is_not_finite_is_counted_and_nothing_else(tmp_path: Path, monkeypatch) -> None:
-    original = qdhf_images.images_setup.Noise.ask
+    original = Noise.ask
 
     def spoiled(self, placement, n, rng):
         proposal = original(self, placement, n, rng)
         proposal.solutions[1] = np.nan
         return proposal
 
-    monkeypatch.setattr(qdhf_images.images_setup.Noise, "ask", spoiled)
+    monkeypatch.setattr(Noise, "ask", spoiled)
     summary = images(tmp_path / "r")
     assert summary["failed"] == 2
     assert len(Shown(tmp_path / "r/shown").names()) == N - 2
@@ -181,7 +183,7 @@ def test_a_picture_that_is_not_finite_is_counted_and_nothing_else(tmp_path: Path
     ("arguments", "message"),
     [
         (["--prompt", "a cat"], "the prompt names no thing"),
-        (["--judgments", "3"], "--judgments must be at least 16"),
+        (["--answers", "3"], "--answers must be at least 16"),
         (["--method", "qdhf", "--annotator", "study"], "people answer one run of qdhf-active"),
         (["--method", "best-of-n", "--solutions", "both"], "best-of-n draws noise"),
         (["--annotator", "study", "--seed", "0", "1"], "people answer one run"),
@@ -204,24 +206,23 @@ def test_what_cannot_work_is_refused_at_once(arguments: list[str], message: str,
 
 @pytest.mark.slow
 def test_a_judge_that_looks_at_the_pictures(tmp_path: Path) -> None:
-    arguments = ["--annotator", "judge", "--judgments", "20", "--steps", "3"]  # of what can be read there is more
+    arguments = ["--annotator", "judge", "--answers", "20", "--steps", "3"]  # of what can be read there is more
     with serving(Seeing(leans=1.0)) as server:
         summary = images(tmp_path / "r", *arguments, "--judge", f"m@{server.url}")
         asked = [body for body in server.seen if isinstance(body["messages"][0]["content"], list)]
         assert 2 * 18 <= len(asked) <= 2 * 20  # in both orders; what comes again is not sent again
         graded = grade_images.grade(tmp_path / "r", open_model(f"m@{server.url}", Ledger(tmp_path / "g.db")), None)
-    assert 8 <= summary["judgments"] <= 20  # of what it cannot read it says nothing
+    assert 8 <= summary["answers"] <= 20  # of what it cannot read it says nothing
     assert 0 <= summary["judgment_accuracy"] <= 1
     told = summary["judge"]
-    assert told["questions"] == 20 == summary["judgments"] + told["no clear answer"]
+    assert told["questions"] == 20 == summary["answers"] + told["no clear answer"]
     kinds = {row["annotator_kind"] for row in judgments_of(tmp_path / "r")}
     assert kinds == {"model"}
     for name, one in graded["attributes"].items():
         assert one["entropy"] == pytest.approx(one["entropy_true"], nan_ok=True), name
         assert one["agreement"] == 1 or np.isnan(one["agreement"])
-    assert (
-        json.loads((tmp_path / "r/grade.json").read_text())["pictures"] == summary["set"] == min(10, summary["elites"])
-    )
+    told = json.loads((tmp_path / "r/grade.json").read_text())
+    assert told["pictures"] == summary["set"] == min(10, summary["elites"])
 
 
 def judgments_of(run: Path) -> list[dict]:
@@ -254,20 +255,20 @@ def test_a_cap_holds_for_all_seeds_and_after_a_stop(tmp_path: Path) -> None:
 
 
 def test_a_run_goes_on_with_what_it_was_begun_with_alone(tmp_path: Path, monkeypatch) -> None:
-    model = shutil.copytree(qdhf_images.CLIP, tmp_path / "clip")
+    model = shutil.copytree(CLIP, tmp_path / "clip")
 
-    def stop(images) -> None:
+    def stop(*_) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(qdhf_images.images_report, "finish", stop)
+    monkeypatch.setattr(images_report, "finish", stop)
     with pytest.raises(KeyboardInterrupt):
         images(tmp_path / "r", "--clip", str(model), "--method", "aurora-pca")
     with pytest.raises(KeyboardInterrupt):
         qdhf_images.main(["--run", str(tmp_path / "r"), "--resume", "--at-once", "7"])
     assert read_settings(tmp_path / "r")["at_once"] == 7  # it counts the next time too
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=f"was begun with pictures {N}, which cannot change"):
-        qdhf_images.main(["--run", str(tmp_path / "r"), "--resume", "--pictures", "64"])
+    with pytest.raises(ValueError, match=f"was begun with evaluations {N}, which cannot change"):
+        qdhf_images.main(["--run", str(tmp_path / "r"), "--resume", "--evaluations", "64"])
     settings = read_settings(tmp_path / "r")
     write_settings(tmp_path / "r", {name: one for name, one in settings.items() if name != "floor"})
     with pytest.raises(ValueError, match="was begun by an earlier version, without floor"):
@@ -280,7 +281,7 @@ def test_a_run_goes_on_with_what_it_was_begun_with_alone(tmp_path: Path, monkeyp
 
 
 def test_a_system_that_died_ends_the_run(tmp_path: Path, monkeypatch) -> None:
-    original = qdhf_images.images_setup.Images.render
+    original = Images.render
 
     calls = []
 
@@ -290,9 +291,9 @@ def test_a_system_that_died_ends_the_run(tmp_path: Path, monkeypatch) -> None:
             return original(self, solutions, seeds)
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(qdhf_images.images_setup.Images, "render", dead)
-    with pytest.raises(RuntimeError, match=r"in a row without a picture; the last: .*CUDA error"):
-        images(tmp_path / "r", "--method", "prompt-evolution", "--pictures", "300")
+    monkeypatch.setattr(Images, "render", dead)
+    with pytest.raises(RuntimeError, match=r"in a row without a score; the last: .*CUDA error"):
+        images(tmp_path / "r", "--method", "prompt-evolution", "--evaluations", "300")
     assert not (tmp_path / "r/summary.json").exists()
 
 
@@ -313,7 +314,7 @@ def test_a_judge_that_sees_nothing_gives_no_grade(tmp_path: Path) -> None:
 def test_several_qualities_one_of_which_is_optimised(tmp_path: Path) -> None:
     head = tmp_path / "beauty.safetensors"
     save_file({"weight": torch.linspace(-1, 1, 64)[None], "bias": torch.ones(1)}, head)
-    shutil.copytree(qdhf_images.CLIP, tmp_path / "picks")
+    shutil.copytree(CLIP, tmp_path / "picks")
     summary = images(tmp_path / "r", "--quality", str(tmp_path / "picks"), "--report", "clip", str(head))
     assert list(summary["scores"]) == [str(tmp_path / "picks"), "clip", str(head)]
     assert list(summary["first_scores"]) == list(summary["scores"])
@@ -392,7 +393,7 @@ def test_the_human_study_in_one_command_and_again_without_repeating_anything(tmp
     (tmp_path / "one.txt").write_text("any number of circles\n\n")
     (tmp_path / "two.txt").write_text("a red circle and a blue square\n")
     arguments = [str(tmp_path / "human"), "--singular", str(tmp_path / "one.txt"), "--compositional",
-                 str(tmp_path / "two.txt"), "--methods", "aurora-pca", "best-of-n", "--search.pictures", "48",
+                 str(tmp_path / "two.txt"), "--methods", "aurora-pca", "best-of-n", "--search.evaluations", "48",
                  "--search.first", "40", "--search.steps", "2", "--search.cells", "9", "--search.set-size", "16",
                  "--search.workers", "1"]  # fmt: skip
     images_study.main(arguments)
@@ -427,8 +428,8 @@ def test_a_study_is_of_searches_with_the_same_settings(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("any number of circles\n")
     arguments = [str(tmp_path / "h"), "--singular", str(tmp_path / "one.txt"), "--methods", "aurora-pca", "best-of-n"]
     run = tmp_path / "h/runs/singular/best-of-n/000-any-number-of-circles"
-    write_settings(run, images_study.settings_of(qdhf_images.Args(pictures=80, method="best-of-n")))
-    with pytest.raises(ValueError, match="was begun with pictures 80: name another folder"):
+    write_settings(run, settings_of(qdhf_images.Args(evaluations=80, method="best-of-n")))
+    with pytest.raises(ValueError, match="was begun with evaluations 80: name another folder"):
         images_study.main(arguments)
     with pytest.raises(ValueError, match="must be at least 16"):
         images_study.main([str(tmp_path / "other"), *arguments[1:], "--search.set-size", "9"])
@@ -437,12 +438,12 @@ def test_a_study_is_of_searches_with_the_same_settings(tmp_path: Path) -> None:
 
 def test_a_method_that_asks_nobody_needs_no_server(tmp_path: Path, monkeypatch) -> None:
     nobody = ["--annotator", "judge", "--judge", "m@http://127.0.0.1:9/v1", "--writer", "m@http://127.0.0.1:9/v1"]
-    assert images(tmp_path / "r", "--method", "best-of-n", *nobody)["judgments"] == 0
+    assert images(tmp_path / "r", "--method", "best-of-n", *nobody)["answers"] == 0
 
     def refuse(*_: object) -> None:
         raise RuntimeError("cannot connect")
 
-    monkeypatch.setattr(qdhf_images.images_setup, "open_model", refuse)
+    monkeypatch.setattr(images_parts, "open_model", refuse)
     with pytest.raises(RuntimeError, match="cannot connect"):
         images(tmp_path / "q", *nobody)
     assert not (tmp_path / "q").exists()
@@ -463,9 +464,9 @@ def test_a_picture_with_no_finite_objective_enters_no_map(tmp_path: Path, monkey
 
 @pytest.mark.parametrize("method", ["qdhf", pytest.param("qdhf-active", marks=pytest.mark.slow)])
 def test_what_is_too_poor_is_no_elite(method: str, tmp_path: Path) -> None:
-    images(tmp_path / "r", "--method", method, "--floor", "0.75", "--pictures", "40")  # of fewer too few remain
+    images(tmp_path / "r", "--method", method, "--floor", "0.75", "--evaluations", "40")  # of fewer too few remain
     history = History(tmp_path / "r/history.arrows", names_of(tmp_path / "r/history.arrows"))
-    quality = images_encoders.open_encoders(qdhf_images.Args()).qualities["clip"]
+    quality = seeing.open_encoders(qdhf_images.Args()).qualities["clip"]
     objective = quality.score(history.sample("features")).mean
     least = np.quantile(objective[:FIRST], 0.75, method="higher")
     assert np.load(tmp_path / "r/archive.npz")["objective"].min() >= least - 1e-3
@@ -476,15 +477,15 @@ def test_what_is_too_poor_is_no_elite(method: str, tmp_path: Path) -> None:
 def test_the_benchmark_compares_like_with_like(tmp_path: Path, capsys, monkeypatch) -> None:
     drawn: dict[bool, list[int]] = {False: [], True: []}
     searched = []
-    original, iterate = benchmark_images.Bare.draw, qdhf_images.iterate
+    original, take_step = benchmark_images.Bare.draw, loop.step
     monkeypatch.setattr(
         benchmark_images.Bare,
         "draw",
         lambda bare, latents: (drawn[bare.encode].append(len(latents)), original(bare, latents)),
     )
-    monkeypatch.setattr(qdhf_images, "iterate", lambda images, i, n: (searched.append(n), iterate(images, i, n)))
+    monkeypatch.setattr(loop, "step", lambda *given, n, **more: (searched.append(n), take_step(*given, n=n, **more))[1])
     out = tmp_path / "figures.json"
-    small = ["--first", "20", "--pictures", "32", "--iteration", "8", "--batch-size", "4", "--judgments", "16"]
+    small = ["--first", "20", "--evaluations", "32", "--iteration", "8", "--batch-size", "4", "--answers", "16"]
     benchmark_images.main([*small, "--steps", "2", "--out", str(out)])
     figures = json.loads(out.read_text())
     rates = figures["pictures_per_second"]

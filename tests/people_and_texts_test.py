@@ -11,7 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from domains.stories import STORIES
-from experiments import calibrate_judge, qdaif_writing, qdhf_stories
+from experiments.writing import calibrate as calibrate_judge
+from experiments.writing import qdaif as qdaif_writing
+from experiments.writing import qdhf as qdhf_stories
 from qdfeedback import cli, metrics
 from qdfeedback.diversity import models
 from qdfeedback.diversity.unsupervised import fit_pca
@@ -32,7 +34,7 @@ NAMES = ("quality", "genre", "ending")
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("texts") / "run"
-    qdaif_writing.main(["--candidates", "33", "--batch-size", "15", "--first", "15", "--run", str(run)])
+    qdaif_writing.main(["--evaluations", "33", "--batch-size", "15", "--seeded", "15", "--run", str(run)])
     return run
 
 
@@ -105,7 +107,7 @@ def test_what_cannot_be_calibrated_is_said(written: Path, arguments, message: st
 
 # --- axes from people's judgments: sentence-transformers is an extra, and slow to load
 
-TINY = ("--candidates", "63", "--batch-size", "20", "--judgments", "60", "--rounds", "2", "--cells", "5")
+TINY = ("--evaluations", "63", "--batch-size", "20", "--answers", "60", "--rounds", "2", "--cells", "5")
 
 
 class Undecided(Crowd):
@@ -120,13 +122,13 @@ def test_people_can_be_asked_about_stories_of_any_writer(tmp_path: Path, capsys)
     """Nobody knows the truth about these: a simulation says so at once, and after people's answers nothing needs it."""
     pytest.importorskip("sentence_transformers", reason='needs pip install "qdfeedback[embeddings]"')
     with serving(Faulty(text=poet, ignores=("logprobs", "response_format"))) as faulty:
-        arguments = ("--writer", f"m@{faulty.url}", "--candidates", "43", "--batch-size", "20", "--cells", "4")
+        arguments = ("--writer", f"m@{faulty.url}", "--evaluations", "43", "--batch-size", "20", "--cells", "4")
         with pytest.raises(ValueError, match="nobody knows the truth about stories of m@http"):
-            qdhf_stories.main([*arguments, "--judgments", "8", "--rounds", "1", "--run", str(tmp_path / "simulated")])
+            qdhf_stories.main([*arguments, "--answers", "8", "--rounds", "1", "--run", str(tmp_path / "simulated")])
         run = tmp_path / "people"
         crowd = Undecided(run)
         crowd.start()
-        asked = ("--annotator", "study", "--judgments", "40", "--rounds", "1")
+        asked = ("--annotator", "study", "--answers", "40", "--rounds", "1")
         qdhf_stories.main([*arguments, *asked, "--run", str(run)])
         crowd.stopped.set()
         crowd.join()
@@ -154,11 +156,11 @@ def test_axes_are_learned_and_a_killed_run_ends_as_one_that_was_not(tmp_path: Pa
     qdhf_stories.main([*TINY, "--run", str(tmp_path / "whole")])
     assert "The learned axes order stories as the truth does" in capsys.readouterr().out
     whole = json.loads((tmp_path / "whole" / "summary.json").read_text())
-    assert (whole["candidates"], whole["judgments"]) == (63, 60)
+    assert (whole["evaluations"], whole["judgments"]) == (63, 60)
     learned, components = explained(tmp_path / "whole")
     assert components < 0.65 < 0.75 < learned, "what was answered, which says little about other stories yet"
     assert (tmp_path / "whole" / "archive.png").stat().st_size > 10_000
-    killed_on_its_way("experiments.qdhf_stories", TINY, tmp_path / "killed")
+    killed_on_its_way("experiments.writing.qdhf", TINY, tmp_path / "killed")
     qdhf_stories.main(["--run", str(tmp_path / "killed"), "--resume"])
     assert "elites out of 63" in capsys.readouterr().out
     killed = json.loads((tmp_path / "killed" / "summary.json").read_text())

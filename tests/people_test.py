@@ -12,8 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from domains.arm import ArmEncoder
-from experiments import arm_report, qdhf_arm
+from experiments.arm import qdhf as qdhf_arm
+from experiments.arm import report as arm_report
 from qdfeedback.diversity import models, similarity
+from qdfeedback.feedback import people
 from qdfeedback.feedback.left_out import LEFT_OUT, read_left_out
 from qdfeedback.feedback.store import Store, utc_now
 from qdfeedback.feedback.study import read_study
@@ -24,7 +26,7 @@ from qdfeedback.study.analysis.run_models import NAME, run_probabilities
 from qdfeedback.study.place import open_study
 
 HAND = [ArmEncoder.names.index("x"), ArmEncoder.names.index("y")]
-TINY = ["--annotator", "study", "--iterations", "24", "--batch-size", "20", "--judgments", "24", "--rounds", "4"]
+TINY = ["--annotator", "study", "--evaluations", "480", "--batch-size", "20", "--answers", "24", "--rounds", "4"]
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +83,7 @@ def test_the_search_waits_for_people_and_follows_them(tmp_path: Path) -> None:
     crowd.stopped.set()
     crowd.join()
     found = summary(run)
-    assert (found["judgments"], found["annotator"]) == (24, "study")
+    assert (found["answers"], found["annotator"]) == (24, "study")
     place = open_study(run)
     asked = place.database.rows(sa.select(trials).where(trials.c.kind == "main"))
     assert len(asked) == 24
@@ -99,7 +101,7 @@ def test_without_waiting_the_search_goes_on_alone(tmp_path: Path) -> None:
     run = tmp_path / "r"
     qdhf_arm.main([*TINY, "--run", str(run)])
     found = summary(run)
-    assert found["judgments"] == 0
+    assert found["answers"] == 0
     assert found["judgment_accuracy"] is None
     assert found["elites"] > 50
     store = Store(run / "judgments.db")
@@ -115,11 +117,11 @@ def test_a_search_stopped_while_it_waits_goes_on_with_the_same_questions(tmp_pat
             raise KeyboardInterrupt
         original(store, study, n)
 
-    original = qdhf_arm.wait_for_answers
+    original = people.wait_for_answers
     crowd = Crowd(run)
     crowd.start()
     with monkeypatch.context() as patch:
-        patch.setattr(qdhf_arm, "wait_for_answers", gone)
+        patch.setattr(people, "wait_for_answers", gone)
         with pytest.raises(KeyboardInterrupt):
             qdhf_arm.main([*TINY, "--run", str(run), "--wait-for", "24", "--refit-after", "2"])
     store = Store(run / "judgments.db")
@@ -131,23 +133,23 @@ def test_a_search_stopped_while_it_waits_goes_on_with_the_same_questions(tmp_pat
     after = [row["trial_id"] for row in store.database.rows(sa.select(trials).order_by(trials.c.number))]
     assert after[: len(before)] == before
     assert store.asked(study) == 24
-    assert summary(run)["judgments"] == 24
+    assert summary(run)["answers"] == 24
     store.close()
 
 
-def answer_in_turn(store: Store, study: str, n: int, *, people: tuple[str, str] = ("crowd", "careless")) -> None:
+def answer_in_turn(store: Store, study: str, n: int, *, who_answers: tuple[str, str] = ("crowd", "careless")) -> None:
     """Stands for waiting: two people answer what is open in turn; "careless" does not look."""
     done, crowd = store.answered(study), Crowd(Path(store.database.name).parent)
     rows = store.database.rows(sa.select(trials).where(trials.c.kind == "main").order_by(trials.c.number))
     for i, row in enumerate(rows):
         if row["trial_id"] not in done:
-            who, side = people[i % 2], "ab"[i // 2 % 2]
+            who, side = who_answers[i % 2], "ab"[i // 2 % 2]
             said = {"choice": {"a": "left", "b": "right"}[side], "winner_id": row[f"{side}_id"]}
             store.append([crowd.answer(study, row) | (said if who == "careless" else {}) | {"annotator_id": who}])
     if not n:
         return
     for row in store.database.rows(sa.select(trials).where(trials.c.kind == "catch").limit(8)):
-        for who in set(people):
+        for who in set(who_answers):
             side = "right" if who == "careless" else "left"
             caught = {"kind": "catch", "choice": side, "winner_id": row["b_id" if side == "right" else "a_id"]}
             store.append([crowd.answer(study, row) | caught | {"annotator_id": who}])
@@ -155,8 +157,8 @@ def answer_in_turn(store: Store, study: str, n: int, *, people: tuple[str, str] 
 
 def test_a_search_learns_nothing_from_who_fails_the_catch_trials(tmp_path: Path, monkeypatch, capsys) -> None:
     """Nor does one that is stopped and goes on, which ends up where the other does."""
-    arguments = [*TINY, "--wait-for", "24", "--refit-after", "2", "--iterations", "5", "--no-present"]
-    monkeypatch.setattr(qdhf_arm, "wait_for_answers", answer_in_turn)
+    arguments = [*TINY, "--wait-for", "24", "--refit-after", "2", "--evaluations", "100", "--no-present"]
+    monkeypatch.setattr(people, "wait_for_answers", answer_in_turn)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     qdhf_arm.main([*arguments, "--run", str(whole)])
     said = capsys.readouterr().out
@@ -169,7 +171,7 @@ def test_a_search_learns_nothing_from_who_fails_the_catch_trials(tmp_path: Path,
     assert 0 < len(counted) < len(store.triplets(study)) == 24
     store.close()
     found = summary(whole)
-    assert found["judgments"] == len(counted)
+    assert found["answers"] == len(counted)
     model = similarity.load(sorted((whole / "models").glob("*.npz"))[-1])
     assert model.note["triplets"] == len(counted)
 
@@ -178,10 +180,10 @@ def test_a_search_learns_nothing_from_who_fails_the_catch_trials(tmp_path: Path,
             raise KeyboardInterrupt
         answer_in_turn(*given)
 
-    monkeypatch.setattr(qdhf_arm, "wait_for_answers", killed)
+    monkeypatch.setattr(people, "wait_for_answers", killed)
     with pytest.raises(KeyboardInterrupt):
         qdhf_arm.main([*arguments, "--run", str(stopped)])
-    monkeypatch.setattr(qdhf_arm, "wait_for_answers", answer_in_turn)
+    monkeypatch.setattr(people, "wait_for_answers", answer_in_turn)
     qdhf_arm.main(["--run", str(stopped), "--resume"])
     assert (stopped / "archive.npz").read_bytes() == (whole / "archive.npz").read_bytes()
     assert read_left_out(stopped / LEFT_OUT) == noted
@@ -191,14 +193,16 @@ def test_axes_that_only_a_careless_person_taught_are_given_up(tmp_path: Path, mo
     """At the first look nobody has seen a catch trial; at the next, what was learned turns out to be worth nothing."""
 
     def careless(store: Store, study: str, n: int) -> None:
-        answer_in_turn(store, study, store.count(study), people=("careless", "careless"))
+        answer_in_turn(store, study, store.count(study), who_answers=("careless", "careless"))
 
-    monkeypatch.setattr(qdhf_arm, "wait_for_answers", careless)
+    monkeypatch.setattr(people, "wait_for_answers", careless)
     run = tmp_path / "r"
-    qdhf_arm.main([*TINY, "--iterations", "4", "--rounds", "2", "--wait-for", "24", "--no-present", "--run", str(run)])
+    qdhf_arm.main(
+        [*TINY, "--evaluations", "80", "--rounds", "2", "--wait-for", "24", "--no-present", "--run", str(run)]
+    )
     kinds = [type(models.load(path)).__name__ for path in sorted((run / "models").glob("*.npz"))]
     assert kinds == ["Similarity", "Linear"]
-    assert (summary(run)["judgments"], summary(run)["judgment_accuracy"]) == (0, None)
+    assert (summary(run)["answers"], summary(run)["judgment_accuracy"]) == (0, None)
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,20 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
-def test_bring_your_own_domain(capsys) -> None:
-    block = next(block for block in BLOCKS if "class Cannon" in block)
+def test_bring_your_own_domain(capsys, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    block, loop = (next(block for block in BLOCKS if name in block) for name in ("class Cannon", "loop = Loop("))
     body = block[block.index("class Cannon") :]
     assert len([line for line in body.splitlines() if line.strip()]) <= 34
-    exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    names = {"__name__": "readme"}
+    exec(compile(block, "README.md", "exec"), names)
     found = re.match(r"(\d+) ways to shoot, (\d+) failures", capsys.readouterr().out)
     assert found is not None
     assert int(found[1]) > 100
+    exec(compile(loop, "README.md", "exec"), names)
+    found = re.match(r"(\d+) ways to shoot, (\d+)% of held-out answers predicted", capsys.readouterr().out)
+    assert found is not None
+    assert int(found[1]) > 50
 
 
 def test_bring_your_own_judgments(tmp_path: Path, monkeypatch, rng) -> None:

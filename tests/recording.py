@@ -35,13 +35,13 @@ from tests.stopping import stopped_on_its_way
 
 RECORDED = Path(__file__).with_name("recorded.json")
 
-ARM = ["--iterations", "24", "--batch-size", "20", "--judgments", "40", "--rounds", "4", "--checkpoint-every", "6"]
-TEXTS = ["--candidates", "23", "--batch-size", "10", "--first", "10"]
+ARM = ["--evaluations", "480", "--batch-size", "20", "--answers", "40", "--rounds", "4", "--checkpoint-every", "6"]
+TEXTS = ["--evaluations", "23", "--batch-size", "10", "--seeded", "10"]
 IMAGES = [
-    "--pictures", "32", "--first", "16", "--batch-size", "8", "--judgments", "16", "--rounds", "2", "--cells", "5",
+    "--evaluations", "32", "--first", "16", "--batch-size", "8", "--answers", "16", "--rounds", "2", "--cells", "5",
     "--steps", "2", "--set-size", "10",
 ]  # fmt: skip
-STORIES = ["--candidates", "43", "--batch-size", "10", "--judgments", "40", "--rounds", "2", "--cells", "4"]
+STORIES = ["--evaluations", "43", "--batch-size", "10", "--answers", "40", "--rounds", "2", "--cells", "4"]
 
 SEEN, BLIND = ("qdhf-base", "qdhf", "qdhf-active"), ("gt", "aurora-pca", "aurora-pca-inc", "aurora-ae", "aurora-ae-inc")
 PIECES = ("bald", "ensemble", "history", "likelihood", "prior", "ranges", "rounds")
@@ -53,31 +53,31 @@ WRITING = (
 PICTURES = ("qdhf", "qdhf-active", "best-of-n", "best-of-n-plus", "aurora-pca", "aurora-ae", "prompt-evolution")
 
 RUNS: dict[str, tuple[str, list[str]]] = {
-    **{f"arm {one}": ("qdhf_arm", [*ARM, "--method", one]) for one in (*SEEN, *BLIND)},
-    **{f"arm without {one}": ("qdhf_arm", [*ARM, "--without", one]) for one in PIECES},
-    "arm iso-line": ("qdhf_arm", [*ARM, "--emitter", "iso-line"]),
-    **{f"arm cma-me {es}": ("qdhf_arm", [*ARM, "--emitter", "cma-me", "--es", es]) for es in STRATEGIES},
-    **{f"arm cma-mae {es}": ("qdhf_arm", [*ARM, "--emitter", "cma-mae", "--es", es]) for es in STRATEGIES},
-    "arm of three axes": ("qdhf_arm", [*ARM, "--dim", "3"]),
-    "arm with a true axis": ("qdhf_arm", [*ARM, "--dim", "1", "--pinned", "x"]),
+    **{f"arm {one}": ("arm.qdhf", [*ARM, "--method", one]) for one in (*SEEN, *BLIND)},
+    **{f"arm without {one}": ("arm.qdhf", [*ARM, "--without", one]) for one in PIECES},
+    "arm iso-line": ("arm.qdhf", [*ARM, "--emitter", "iso-line"]),
+    **{f"arm cma-me {es}": ("arm.qdhf", [*ARM, "--emitter", "cma-me", "--es", es]) for es in STRATEGIES},
+    **{f"arm cma-mae {es}": ("arm.qdhf", [*ARM, "--emitter", "cma-mae", "--es", es]) for es in STRATEGIES},
+    "arm of three axes": ("arm.qdhf", [*ARM, "--dim", "3"]),
+    "arm with a true axis": ("arm.qdhf", [*ARM, "--dim", "1", "--pinned", "x"]),
     "arm with noise": (
-        "qdhf_arm", [*ARM, "--label-noise", "0.2", "--objective-noise", "10", "--reevaluate", "3", "--seed", "5"],
+        "arm.qdhf", [*ARM, "--label-noise", "0.2", "--objective-noise", "10", "--reevaluate", "3", "--seed", "5"],
     ),
-    "arm committed": ("qdhf_arm", [*ARM, "--commit", "--method", "qdhf"]),
-    **{f"texts {one}": ("qdaif_writing", [*TEXTS, "--method", one]) for one in WRITING},
-    "texts on one axis": ("qdaif_writing", [*TEXTS, "--axes", "ending"]),
+    "arm committed": ("arm.qdhf", [*ARM, "--commit", "--method", "qdhf"]),
+    **{f"texts {one}": ("writing.qdaif", [*TEXTS, "--method", one]) for one in WRITING},
+    "texts on one axis": ("writing.qdaif", [*TEXTS, "--axes", "ending"]),
     "texts from nothing": (
-        "qdaif_writing", ["--domain", "opinions", "--temperature", "0.7", "--begin", "zero-shot", *TEXTS],
+        "writing.qdaif", ["--domain", "opinions", "--temperature", "0.7", "--begin", "zero-shot", *TEXTS],
     ),
-    **{f"pictures {one}": ("qdhf_images", [*IMAGES, "--method", one]) for one in PICTURES},
+    **{f"pictures {one}": ("images.qdhf", [*IMAGES, "--method", one]) for one in PICTURES},
     "pictures as published": (
-        "qdhf_images",
+        "images.qdhf",
         [*IMAGES, "--method", "qdhf", "--published-objective", "--floor", "0", "--sigma", "0.1", "--plain-step"],
     ),
-    "pictures of both": ("qdhf_images", [*IMAGES, "--solutions", "both"]),
-    "stories": ("qdhf_stories", STORIES),
+    "pictures of both": ("images.qdhf", [*IMAGES, "--solutions", "both"]),
+    "stories": ("writing.qdhf", STORIES),
 }  # fmt: skip
-AFTER = {"qdhf_arm": 2, "qdaif_writing": 1, "qdhf_images": 1, "qdhf_stories": 2}
+AFTER = {"arm.qdhf": 2, "writing.qdaif": 1, "images.qdhf": 1, "writing.qdhf": 2}
 """Checkpoints after which a run is stopped."""
 SAID = ("trial_id", "task", "purpose", "anchor_id", "left_id", "right_id", "choice", "winner_id", "probability")
 LIBRARIES = ("numpy", "scipy", "torch", "scikit-learn", "ribs", "transformers", "diffusers")

@@ -14,22 +14,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import arm_report, qdhf_arm
+from domains.arm import ArmEncoder
+from experiments.arm import qdhf as qdhf_arm
+from experiments.arm import report as arm_report
 from qdfeedback import files, runs
-from tests.stopping import killed_on_its_way
+from qdfeedback.feedback.annotators import Simulated
+from qdfeedback.learning.axes import Learned
+from tests.stopping import killed_on_its_way, stopped_in
 
 ROOT = Path(__file__).resolve().parents[1]
 STRATEGIES = ("cma_es", "sep_cma_es", "lm_ma_es", "openai_es")
-ACTIVE = ["--method", "qdhf-active", "--judgments", "60"]
+ACTIVE = ["--method", "qdhf-active", "--answers", "60"]
 SETTINGS = {
     "gaussian": [*ACTIVE, "--rounds", "4"],
-    "published": ["--method", "qdhf", "--judgments", "60"],
+    "published": ["--method", "qdhf", "--answers", "60"],
     "iso-line": ["--method", "gt", "--emitter", "iso-line"],
     **{f"cma-me-{es}": [*ACTIVE, "--rounds", "3", "--emitter", "cma-me", "--es", es] for es in STRATEGIES},
     **{f"cma-mae-{es}": ["--method", "gt", "--emitter", "cma-mae", "--es", es] for es in STRATEGIES},
 }
-COMMON = ["--iterations", "120", "--batch-size", "40", "--checkpoint-every", "10"]
-SHORT = ["--iterations", "40", "--batch-size", "20", "--checkpoint-every", "7", "--no-present"]
+COMMON = ["--evaluations", "4800", "--batch-size", "40", "--checkpoint-every", "10"]
+SHORT = ["--evaluations", "800", "--batch-size", "20", "--checkpoint-every", "7", "--no-present"]
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +43,7 @@ def _no_pictures(monkeypatch) -> None:
 
 
 def command(run: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "experiments.qdhf_arm", "--run", str(run), *arguments]
+    return [sys.executable, "-m", "experiments.arm.qdhf", "--run", str(run), *arguments]
 
 
 def start_process(arguments: list[str]) -> subprocess.Popen[bytes]:
@@ -80,7 +84,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     arguments = [*SHORT, *SETTINGS["gaussian"]]
     qdhf_arm.main([*arguments, "--run", str(whole)])
-    killed_on_its_way("experiments.qdhf_arm", arguments, killed)
+    killed_on_its_way("experiments.arm.qdhf", arguments, killed)
     assert not (killed / "summary.json").exists()
     qdhf_arm.main(["--run", str(killed), "--resume"])
     assert_same(whole, killed)
@@ -129,28 +133,14 @@ def test_killed_at_random_moments(tmp_path: Path, name: str) -> None:
     "name",
     ["gaussian", "published", "cma-me-cma_es"],
 )
-def test_stopped_between_steps(tmp_path: Path, name: str, monkeypatch) -> None:
+def test_stopped_between_steps(tmp_path: Path, name: str) -> None:
     """Without processes: an exception in the middle of the run, then --resume."""
     small = [*SHORT, *SETTINGS[name]]
     qdhf_arm.main([*small, "--run", str(tmp_path / "whole")])
-    stops = iter((9, 17, 25, 1000))
-    stop = next(stops)
-    original = qdhf_arm.ArmSearch.follow_ranges
-
-    def failing(self, iteration, measures):
-        if iteration == stop:
-            raise KeyboardInterrupt
-        original(self, iteration, measures)
-
-    monkeypatch.setattr(qdhf_arm.ArmSearch, "follow_ranges", failing)
-    with pytest.raises(KeyboardInterrupt):
-        qdhf_arm.main([*small, "--run", str(tmp_path / "killed")])
-    while stop < 1000:
-        stop = next(stops)
-        try:
-            qdhf_arm.main(["--run", str(tmp_path / "killed"), "--resume"])
-        except KeyboardInterrupt:
-            continue
+    for number, iteration in enumerate((9, 17, 25)):
+        with stopped_in(iteration):
+            qdhf_arm.main(["--run", str(tmp_path / "killed"), *(["--resume"] if number else small)])
+    qdhf_arm.main(["--run", str(tmp_path / "killed"), "--resume"])
     assert_same(tmp_path / "whole", tmp_path / "killed")
 
 
@@ -158,68 +148,60 @@ def test_stopped_between_steps(tmp_path: Path, name: str, monkeypatch) -> None:
 def test_answers_that_were_given_are_not_asked_for_again(tmp_path: Path, monkeypatch) -> None:
     """Killed between the answers and the checkpoint, a resumed run finds the answers it had."""
     small = [
-        "--iterations",
-        "30",
+        "--evaluations",
+        "600",
         "--batch-size",
         "20",
         "--checkpoint-every",
         "100",
-        "--judgments",
+        "--answers",
         "30",
         "--rounds",
         "3",
     ]
     qdhf_arm.main([*small, "--run", str(tmp_path / "whole")])
-    original = qdhf_arm.ArmSearch.learn
+    learn = Learned._learn
 
-    def failing(self, triplets):
-        if len(triplets) == 20:
+    def failing(self, judged, *given):
+        if len(judged) == 20:
             raise KeyboardInterrupt
-        return original(self, triplets)
+        return learn(self, judged, *given)
 
-    monkeypatch.setattr(qdhf_arm.ArmSearch, "learn", failing)
-    with pytest.raises(KeyboardInterrupt):
-        qdhf_arm.main([*small, "--run", str(tmp_path / "killed")])
-    monkeypatch.setattr(qdhf_arm.ArmSearch, "learn", original)
+    with monkeypatch.context() as patch:
+        patch.setattr(Learned, "_learn", failing)
+        with pytest.raises(KeyboardInterrupt):
+            qdhf_arm.main([*small, "--run", str(tmp_path / "killed")])
     asked = []
-    answer = qdhf_arm.Simulated.answer
+    answer = Simulated.answer
     monkeypatch.setattr(
-        qdhf_arm.Simulated,
+        Simulated,
         "answer",
         lambda self, queries: asked.append(len(queries)) or answer(self, queries),
     )
     with pytest.warns(UserWarning, match="it starts over"):
         qdhf_arm.main(["--run", str(tmp_path / "killed"), "--resume"])
     assert asked == [10], "twenty answers were there already"
-    assert files.read_json(tmp_path / "killed/summary.json")["judgments"] == 30
+    assert files.read_json(tmp_path / "killed/summary.json")["answers"] == 30
     assert_archives_same(tmp_path)
 
 
 def test_killed_while_it_wrote_its_summary(tmp_path: Path, monkeypatch) -> None:
     """The last iteration is a checkpoint: nothing is left to run, all is left to report."""
-    small = ["--iterations", "11", "--batch-size", "20", "--checkpoint-every", "5", "--method", "gt"]
+    small = ["--evaluations", "220", "--batch-size", "20", "--checkpoint-every", "5", "--method", "gt"]
     qdhf_arm.main([*small, "--run", str(tmp_path / "whole")])
     with monkeypatch.context() as patch:
-        patch.setattr(qdhf_arm.arm_report, "finish", lambda arm, log: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(arm_report, "finish", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             qdhf_arm.main([*small, "--run", str(tmp_path / "killed")])
     qdhf_arm.main(["--run", str(tmp_path / "killed"), "--resume"])
     assert_same(tmp_path / "whole", tmp_path / "killed")
 
 
-def test_commit_loses_no_batch(tmp_path: Path, monkeypatch) -> None:
-    small = ["--iterations", "20", "--batch-size", "20", "--judgments", "20", "--rounds", "2", "--commit"]
-    original = qdhf_arm.ArmSearch.follow_ranges
-
-    def failing(self, iteration, measures):
-        if iteration == 9:
-            raise KeyboardInterrupt
-        original(self, iteration, measures)
-
-    monkeypatch.setattr(qdhf_arm.ArmSearch, "follow_ranges", failing)
-    with pytest.raises(KeyboardInterrupt):
+def test_commit_loses_no_batch(tmp_path: Path) -> None:
+    small = ["--evaluations", "400", "--batch-size", "20", "--answers", "20", "--rounds", "2", "--commit"]
+    with stopped_in(9):
         qdhf_arm.main([*small, "--run", str(tmp_path / "r")])
-    again = runs.resume(tmp_path / "r", qdhf_arm.NAMES, commit=True)
+    again = runs.resume(tmp_path / "r", ArmEncoder.names, commit=True)
     found = again.latest()
     assert found is not None
     assert found.iteration == 8
@@ -230,29 +212,10 @@ def assert_archives_same(tmp_path: Path) -> None:
     assert (tmp_path / "whole/archive.npz").read_bytes() == (tmp_path / "killed/archive.npz").read_bytes()
 
 
-def test_pycma_is_refused_on_resume(tmp_path: Path, monkeypatch) -> None:
-    small = [
-        "--iterations",
-        "12",
-        "--batch-size",
-        "20",
-        "--checkpoint-every",
-        "5",
-        "--method",
-        "gt",
-        "--emitter",
-        "cma-me",
-    ]
-    original = qdhf_arm.ArmSearch.follow_ranges
-
-    def failing(self, iteration, measures):
-        if iteration == 8:
-            raise KeyboardInterrupt
-        original(self, iteration, measures)
-
-    monkeypatch.setattr(qdhf_arm.ArmSearch, "follow_ranges", failing)
-    with pytest.raises(KeyboardInterrupt):
-        qdhf_arm.main([*small, "--es", "pycma_es", "--run", str(tmp_path / "r")])
+def test_pycma_is_refused_on_resume(tmp_path: Path) -> None:
+    small = ["--evaluations", "240", "--batch-size", "20", "--checkpoint-every", "5", "--method", "gt"]
+    with stopped_in(8):
+        qdhf_arm.main([*small, "--emitter", "cma-me", "--es", "pycma_es", "--run", str(tmp_path / "r")])
     with pytest.raises(ValueError, match="this run cannot be resumed exactly"):
         qdhf_arm.main(["--run", str(tmp_path / "r"), "--resume"])
 

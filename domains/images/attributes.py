@@ -46,6 +46,12 @@ def value(view: View, attribute: str) -> str | None:
     return found
 
 
+def values_of(pictures: Sequence[Any], attribute: str) -> Floats:
+    """Returns (n,) numbers of an attribute's values in pictures; NaN = it cannot be told."""
+    seen = [value(read(picture), attribute) for picture in pictures]
+    return np.array([np.nan if one is None else VALUES[attribute].index(one) for one in seen])
+
+
 class SceneReader:
     """What is in each picture: a column for each attribute with the number of its value, and radius, x and y.
 

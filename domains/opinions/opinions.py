@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from domains.opinions.grammar import read
 from domains.opinions.prompts import LINE, QUALITY, SEEDS, SENTIMENT, WHAT
-from domains.writing import Writing, asked, probabilities
+from domains.writing import asked, probabilities
 from qdfeedback.models.frames import STOPS
 from qdfeedback.models.language import Sampling
 from qdfeedback.types import Floats
+from qdfeedback.writing import Writing
 
 
 def truth(texts: Sequence[str]) -> Floats:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from domains.writing import Writing
 from qdfeedback.encoders.attributes import Attribute
 from qdfeedback.models.language import Sampling
+from qdfeedback.writing import Writing
 
 GENRES = ("haiku", "sonnet", "ballad", "limerick", "hymn")
 TONES = ("happy", "dark", "mysterious", "romantic", "reflective")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from domains.stories.grammar import GRADE, read
 from domains.stories.prompts import ENDING, GENRE, LINE, QUALITY, SEEDS, WHAT
-from domains.writing import Writing, asked, probabilities
+from domains.writing import asked, probabilities
 from qdfeedback.models.frames import STOPS
 from qdfeedback.models.language import Sampling
 from qdfeedback.types import Floats
+from qdfeedback.writing import Writing
 
 MODEL = Path(__file__).parent / "model"
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from domains.writing import EDGES_1D, EDGES_2D
 from qdfeedback import archives
 from qdfeedback.diversity.bins import Bins
+from qdfeedback.writing import EDGES_1D, EDGES_2D
 from tests.contracts import check_diversity
 
 

@@ -12,12 +12,12 @@ from scipy import stats
 from domains.opinions import OPINIONS
 from domains.opinions import grammar as opinions
 from domains.stories import MODEL, STORIES, grammar
-from domains.writing import Writing
 from qdfeedback.encoders.attributes import LEAST_MASS, Attributes
 from qdfeedback.models.frames import ask, few_shot
 from qdfeedback.models.local import LocalModel, load_local
 from qdfeedback.models.received import answer_in
 from qdfeedback.types import Floats
+from qdfeedback.writing import Writing
 from tests.attacks import ATTACKS, attack, harmless
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import arm_report, qdhf_arm
+from experiments.arm import qdhf as qdhf_arm
+from experiments.arm import report as arm_report
 from qdfeedback import files
 from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.study import Study, read_study
@@ -28,7 +29,7 @@ from qdfeedback.study.sources import Source, read_all, read_sources, spaced
 from qdfeedback.study.web.view import expected_choice, view
 from tests.study.visitor import KEY, Form, Visitor, images, sealed, site
 
-TINY = ["--iterations", "6", "--batch-size", "20", "--method", "gt"]
+TINY = ["--evaluations", "120", "--batch-size", "20", "--method", "gt"]
 ALL = Wanted(sets=3, grid=3, pairs=4, triplets=5, ratings=4, labels=3, options=("straight", "bent"))
 ASKED = {"prefer": 3, "diverse": 3, "better": 4, "alike": 5, "quality": 8, "kind": 6}
 SIDED = ("prefer", "diverse", "better", "alike")

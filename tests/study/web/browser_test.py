@@ -80,7 +80,7 @@ class Person:
 
 
 def live_run(folder: Path, **more: str | int) -> subprocess.Popen:
-    return live("qdhf_arm", folder, {"judgments": 40, "wait-for": 40, "iterations": 60, "refit-after": 2} | more)
+    return live("arm.qdhf", folder, {"answers": 40, "wait-for": 40, "evaluations": 6000, "refit-after": 2} | more)
 
 
 def live(experiment: str, folder: Path, settings: dict[str, str | int]) -> subprocess.Popen:
@@ -199,7 +199,7 @@ def answer_all(search: subprocess.Popen, address: str, person: Person, choose: C
 
 def test_a_search_follows_what_a_person_answers_in_a_browser(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    search = live_run(folder, judgments=240, **{"wait-for": 240, "frames": 6, "rounds": 8})
+    search = live_run(folder, answers=240, **{"wait-for": 240, "frames": 6, "rounds": 8})
     try:
         with served(folder) as address, chromium(tmp_path) as window:
             answer_all(search, address, Person(window, folder / "screenshots"), partial(truth, folder))
@@ -207,7 +207,7 @@ def test_a_search_follows_what_a_person_answers_in_a_browser(tmp_path: Path) -> 
         search.kill()
         search.wait()
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["judgments"] == 240
+    assert summary["answers"] == 240
     assert summary["judgment_accuracy"] > 0.8
     assert len(list((folder / "models").glob("*.npz"))) >= 8
 
@@ -226,7 +226,7 @@ def test_a_search_follows_what_a_person_says_of_pictures(tmp_path: Path) -> None
             return "left" if len(sizes) % 2 else "right"
         return "left" if abs(anchor - left) < abs(anchor - right) else "right"
 
-    search = live("qdhf_images", folder, {"pictures": 120, "first": 60, "judgments": 40, "rounds": 2, "steps": 6})
+    search = live("images.qdhf", folder, {"evaluations": 120, "first": 60, "answers": 40, "rounds": 2, "steps": 6})
     try:
         with served(folder) as address, chromium(tmp_path) as window:
             person = Person(window, folder / "screenshots")
@@ -236,7 +236,7 @@ def test_a_search_follows_what_a_person_says_of_pictures(tmp_path: Path) -> None
         search.kill()
         search.wait()
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["judgments"] == 40
+    assert summary["answers"] == 40
     assert summary["drawn"] == 120  # what people look at is not drawn again
     best = max(range(2), key=lambda axis: summary["axes"][axis]["count"])
     assert summary["axes"][best]["count"] > 0.3

@@ -1,0 +1,1 @@
+"""What things cost, measured against doing them barely, in one process."""
