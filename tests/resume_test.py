@@ -32,6 +32,7 @@ SETTINGS = {
     **{f"cma-me-{es}": [*ACTIVE, "--rounds", "3", "--emitter", "cma-me", "--es", es] for es in STRATEGIES},
     **{f"cma-mae-{es}": ["--method", "gt", "--emitter", "cma-mae", "--es", es] for es in STRATEGIES},
 }
+TWO_PARTS = "axes and quality learned"
 COMMON = ["--evaluations", "4800", "--batch-size", "40", "--checkpoint-every", "10"]
 SHORT = ["--evaluations", "800", "--batch-size", "20", "--checkpoint-every", "7", "--no-present"]
 
@@ -42,8 +43,13 @@ def _no_pictures(monkeypatch) -> None:
     monkeypatch.setattr(arm_report, "_pictures", lambda *given: None)
 
 
-def command(run: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "experiments.arm.qdhf", "--run", str(run), *arguments]
+def command(name: str, run: Path, *arguments: str) -> list[str]:
+    module = "tests.toy" if name == TWO_PARTS else "experiments.arm.qdhf"
+    return [sys.executable, "-m", module, "--run", str(run), *arguments]
+
+
+def settings(name: str) -> list[str]:
+    return ["--iterations", "150"] if name == TWO_PARTS else [*COMMON, *SETTINGS[name]]
 
 
 def start_process(arguments: list[str]) -> subprocess.Popen[bytes]:
@@ -70,7 +76,7 @@ def assert_same(one: Path, two: Path) -> None:
     assert (one / "archive.npz").read_bytes() == (two / "archive.npz").read_bytes()
     first, second = (files.read_json(run / "summary.json") for run in (one, two))
     for summary in (first, second):
-        summary.pop("seconds")
+        summary.pop("seconds", None)
     assert first == second
     newest = [sorted((run / "checkpoints").glob("*.npz"))[-1] for run in (one, two)]
     (a, _), (b, _) = (files.unpack(path.read_bytes(), path.name) for path in newest)
@@ -97,7 +103,7 @@ def check(tmp_path: Path, name: str, kills: int, chance: random.Random) -> None:
     """
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     began = time.monotonic()
-    process = start_process(command(whole, *COMMON, *SETTINGS[name]))
+    process = start_process(command(name, whole, *settings(name)))
     await_start(process, whole)
     start_up = time.monotonic() - began
     assert process.wait(300) == 0
@@ -105,10 +111,10 @@ def check(tmp_path: Path, name: str, kills: int, chance: random.Random) -> None:
     hits = 0
     for _ in range(10 * kills):
         if (killed / "settings.json").exists():
-            process = start_process(command(killed, "--resume"))
+            process = start_process(command(name, killed, "--resume"))
             hit = kill_after(process, 0.9 * start_up + chance.uniform(0, running))
         else:
-            process = start_process(command(killed, *COMMON, *SETTINGS[name]))
+            process = start_process(command(name, killed, *settings(name)))
             await_start(process, killed)
             hit = kill_after(process, chance.uniform(0, running))
         hits += hit
@@ -117,14 +123,14 @@ def check(tmp_path: Path, name: str, kills: int, chance: random.Random) -> None:
         if not hit:
             shutil.rmtree(killed)  # it came through: another one
     assert hits == kills
-    subprocess.run(command(killed, "--resume"), cwd=ROOT, check=True, capture_output=True, timeout=300)
+    subprocess.run(command(name, killed, "--resume"), cwd=ROOT, check=True, capture_output=True, timeout=300)
     assert_same(whole, killed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", [*SETTINGS, TWO_PARTS])
 def test_killed_at_random_moments(tmp_path: Path, name: str) -> None:
-    """Two kills for each of the eleven settings: twenty-two random moments."""
+    """Two kills for each of the twelve settings: twenty-four random moments."""
     check(tmp_path, name, 2, random.Random(name))
 
 

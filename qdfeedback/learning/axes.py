@@ -88,6 +88,11 @@ class Learned:
     accuracy: float | None = field(default=None, init=False)
     role: str = field(default="axes", init=False)
 
+    def __post_init__(self) -> None:
+        """Refuses to ask people about what no checkpoint holds."""
+        if self.feedback.annotator.publishes and getattr(self.choose, "fresh", None) is not None:
+            raise ValueError("choose must not make new candidates where people answer: no checkpoint would hold them")
+
     @property
     def annotator(self) -> Annotator:
         """Who is asked."""

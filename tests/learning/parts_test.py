@@ -11,10 +11,12 @@ import pytest
 from qdfeedback import runs
 from qdfeedback.diversity.columns import Columns
 from qdfeedback.diversity.similarity import Fit
+from qdfeedback.feedback.annotators import Simulated
+from qdfeedback.feedback.people import People
 from qdfeedback.feedback.queries import RANDOM
 from qdfeedback.feedback.store import Judged
 from qdfeedback.learning.aurora import aurora
-from qdfeedback.learning.feedback import Tally
+from qdfeedback.learning.feedback import Feedback, Tally
 from qdfeedback.learning.fits import Likelihood, Seen, turned
 from qdfeedback.learning.known import Known
 from qdfeedback.learning.part import Now, Placing
@@ -103,6 +105,13 @@ def test_questions_are_uncertain_uniform_or_about_new_candidates(tmp_path: Path)
     assert fresh.rows.tolist() == np.arange(9).reshape(3, 3).tolist()
 
 
+def test_people_are_not_asked_about_what_no_checkpoint_holds() -> None:
+    people = Feedback(None, None, People(None, "s", dict))
+    with pytest.raises(ValueError, match="no checkpoint would hold them"):
+        qdhf((0, 1), people, iterations=10, answers=10, fresh=lambda n, rng: rng.random((n, 2)))
+    assert qdhf((0, 1), people, iterations=10, answers=10).annotator.publishes
+
+
 def test_new_candidates_that_cannot_be_measured_are_drawn_again(tmp_path: Path) -> None:
     loop = begun(tmp_path / "r", "gaussian", "learned", "column")
 
@@ -129,7 +138,7 @@ def test_axes_that_are_known_are_placed_once_over_their_own_ranges(tmp_path: Pat
 
 
 def test_a_part_is_due_by_its_schedule() -> None:
-    axes = qdhf((0, 1), None, iterations=1000, answers=1000)
+    axes = qdhf((0, 1), Feedback(None, None, Simulated(lambda ids: ids)), iterations=1000, answers=1000)
     assert [i for i in range(1, 1001) if axes.due(Now(i, "before"))] == [1, 101, 251, 501]
     assert not axes.due(Now(1001, "end"))
     axes.schedule = Schedule({}, at_end=True, after=(0, 1))
