@@ -1,4 +1,4 @@
-"""A folder for each domain, and one for benchmarks; `python -m experiments.arm.qdhf --help` says what each knob does."""
+"""A folder for each domain, one for benchmarks; `python -m experiments.arm.qdhf --help` says what each knob does."""
 
 from __future__ import annotations
 

@@ -107,9 +107,15 @@ def bounds(archive: ArchiveBase) -> Floats:
 
 def clipped_share(measures: Floats, archive: ArchiveBase) -> float:
     """Returns the share of finite (n, k) measures outside the archive's ranges: pyribs clips them into its border."""
-    measures = measures[np.isfinite(measures).all(axis=1)]
+    return share_outside(measures[np.isfinite(measures).all(axis=1)], archive)
+
+
+def share_outside(measures: Floats, archive: ArchiveBase) -> float:
+    """Returns `clipped_share` of (n, k) measures that are all finite, which a loop looks at after every step."""
     outside = (measures < archive.lower_bounds) | (measures > archive.upper_bounds)
-    return float(outside.any(axis=1).mean()) if len(measures) else 0.0
+    if not outside.any():
+        return 0.0
+    return float(outside.any(axis=1).mean())
 
 
 def categorical(dims: Sequence[int]) -> Build:

@@ -40,8 +40,8 @@ class RunArguments:
     seed: tuple[Seed, ...] = (0,)
     """Seeds; several run side by side in processes of their own."""
     resume: bool = False
-    """Go on from where a run stopped, with its settings; others can be given for what no candidate depends on: --cap,
-    --prices, --ledger, --key-variable, --timeout, --concurrency, --at-once, --device, --database."""
+    """Go on from where a run stopped, with its settings. What no candidate depends on may be given anew: what models
+    cost and how they are reached, the device, the database."""
     overwrite: bool = False
     """Replace a run that is there already."""
     workers: Count | None = None
@@ -156,7 +156,9 @@ def resumed(args: Args) -> Args:
     free = MAY_DIFFER if len(args.seed) == 1 else (*MAY_DIFFER, "seed")
     fixed = [name for name in now if name not in free and _as_json(now[name]) != _as_json(known[name])]
     if fixed:
-        raise ValueError(f"--resume: {args.run} was begun with {fixed[0]} {known[fixed[0]]}, which cannot change")
+        raise ValueError(
+            f"--resume: {args.run} was begun with {as_flag(fixed[0], known[fixed[0]])}, which cannot change"
+        )
     found = replace(args, **known | {name: value for name, value in now.items() if name in MAY_DIFFER}, resume=True)
     if ":***@" in str(getattr(found, "database", None)):
         raise ValueError("give --database again: the run folder does not keep its password")
@@ -164,6 +166,16 @@ def resumed(args: Args) -> Args:
     if ledger is not None and not ledger.exists():
         raise ValueError(f"the replies of {args.run} are not in {ledger}: name them with --ledger")
     return found
+
+
+def as_flag(name: str, value: Any) -> str:
+    """Returns an argument as it would be given on a command line."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    if value is None or value == ():
+        return f"no --{flag}"
+    return f"--{flag} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 
 def _as_json(value: Any) -> Any:

@@ -116,6 +116,8 @@ def take_up(args: Args, check: Callable[[Args], None]) -> tuple[Args, Summary | 
     Raises:
         ValueError: They cannot work, or are others than the run's.
     """
+    if args.resume and args.overwrite:
+        raise ValueError("--resume goes on with a run, --overwrite replaces it: give one of them")
     if args.resume:
         args = resumed(args)
         if runs.is_finished(args.run):

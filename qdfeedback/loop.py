@@ -12,6 +12,7 @@ after its last checkpoint, and ends as one that was never stopped.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,7 +27,7 @@ from qdfeedback.history import History
 from qdfeedback.learning.part import AxesPart, Moment, Now, Part, QualityPart, View
 from qdfeedback.learning.placing import placed, ranges_of
 from qdfeedback.loop_state import Stateful, ranges_in, restore_state, state_of
-from qdfeedback.put_forward import FromArchive, PutForward
+from qdfeedback.put_forward import FromArchive, PutForward, objective_of
 from qdfeedback.runs import Run
 from qdfeedback.search import NothingEvaluatedError, Search, elites, reevaluate, refresh, start, step
 from qdfeedback.stopping import Stop
@@ -94,7 +95,7 @@ class Loop:
         self.view = View(self.run, self.search, self.rng, self._quality, self.objective)
         self.offered = 0  # candidates that could enter the archive
         self.last = -1  # the iteration that was finished last
-        self.over = False  # a rule has ended it
+        self.over = ""  # why a rule has ended it
         self._written = -1  # the iteration of the newest checkpoint
         self.firsts = 0  # candidates of the first population
         self._followed = dict.fromkeys(self.follow, 0)
@@ -157,6 +158,11 @@ class Loop:
         while self.offered < self.evaluations and not self.over:
             iteration = self.last + 1
             self._learn(Now(iteration, "before"))
+            if self.view.placement is None:
+                raise RuntimeError(
+                    f"there are no axes before iteration {iteration}: let them ask before iteration 1, or begin "
+                    "without answers (Schedule(after=(0,)))"
+                )
             n = min(self.batch_size, self.evaluations - self.offered)
             batch = step(
                 self.search, self.placement, n=n, first_id=len(self.history), iteration=iteration, rng=self.rng
@@ -164,8 +170,8 @@ class Loop:
             self._take_in(batch)
             self._follow_ranges(batch)
             self._learn(Now(iteration, "after"))
-            reasons = [rule(batch) for rule in self.stopping]  # each looks at every batch
-            self.over = any(reasons)
+            reasons = [rule(batch, self.placement) for rule in self.stopping]  # each looks at every batch
+            self.over = "; ".join(reason for reason in reasons if reason)
             yield batch
             if self.over or iteration % self.checkpoint_every == 0:
                 self.checkpoint()
@@ -182,9 +188,13 @@ class Loop:
         if found is None:
             n = self.batch_size if self.first is None else self.first
             solutions = None if self.initial is None else self.initial(n, self.rng)
-            self._take_in(start(self.search, self.view.quality, n, rng=self.rng, solutions=solutions))
+            first = start(
+                self.search, self.view.quality, n, rng=self.rng, solutions=solutions, objective=self.objective
+            )
+            self._take_in(first)
             self.firsts = self.offered
             self._learn(Now(0, "begin"))
+            self._check_schedules()
             if self.view.placement is not None:
                 if self.placement.archive.empty and getattr(self.search.generator, "needs_elites", False):
                     raise NothingEvaluatedError("none of the first candidates has a place on the axes")
@@ -195,6 +205,22 @@ class Loop:
         for piece in (self.search.generator, *self.stateful.values()):
             if hasattr(piece, "recall"):
                 piece.recall(self.history)
+
+    def _check_schedules(self) -> None:
+        """Refuses a run without an iteration, and warns of questions that would never be asked."""
+        iterations = -(-(self.evaluations - self.offered) // self.batch_size)
+        if iterations < 1 and self.view.placement is None:
+            raise ValueError(
+                f"evaluations must be above the {self.offered} of the first population, got {self.evaluations}"
+            )
+        for part in self.parts:
+            schedule = getattr(part, "schedule", None)
+            if schedule is not None and schedule.last > iterations:
+                warnings.warn(
+                    f"the {part.role} are to ask before iteration {schedule.last}, and the run ends with iteration "
+                    f"{iterations}: {schedule.total - schedule.until(iterations)} questions will not be asked",
+                    stacklevel=3,
+                )
 
     def _take_in(self, batch: Batch) -> None:
         self.history.append(batch)
@@ -234,12 +260,12 @@ class Loop:
             rows: figures along the run.
         """
         self.history.flush(sync=True)
+        summary = summary | ({"stopped": self.over} if self.over else {})
         self.run.save_archive(self.placement)
         if not self.puts_forward.has_map:
             ids = self.put_forward()
-            everything = self.history.sample("features", most=len(self.history))  # all of them: a row is an id
-            objective = self._quality.score(everything).mean[ids]
-            self.run.save_best(self.placement, ids, objective, self.placement.diversity.project(everything[ids]))
+            measures = self.placement.diversity.project(self.view.features(ids))
+            self.run.save_best(self.placement, ids, objective_of(self.history, self.placement)[ids], measures)
         if rows:
             self.run.save_curves(rows)
         self.run.save_summary(summary)
@@ -265,7 +291,8 @@ class Loop:
         archive = self.placement.archive
         if not hasattr(archive, "lower_bounds"):
             return
-        self.clipped += 0.1 * (archives.clipped_share(batch.measures, archive) - self.clipped)
+        known = batch.measures if batch.valid.all() else batch.measures[np.isfinite(batch.measures).all(axis=1)]
+        self.clipped += 0.1 * (archives.share_outside(known, archive) - self.clipped)
         if self.axes.placing.grows and self.clipped > CLIPPED and batch.iteration % _LOOK == 0:
             self.place()
             self.clipped = 0.0

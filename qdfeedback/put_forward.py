@@ -10,7 +10,13 @@ import numpy as np
 from qdfeedback.bounds import Count, Seed, check
 from qdfeedback.history import History
 from qdfeedback.search import elites
-from qdfeedback.types import Ints, Placement
+from qdfeedback.types import Floats, Ints, Placement
+
+
+def objective_of(history: History, placement: Placement) -> Floats:
+    """Returns (n,) what an archive would maximise, of every candidate."""
+    everything = history.sample("features", most=len(history))  # all of them: a row is an id
+    return placement.objective(placement.quality.score(everything))
 
 
 class PutForward(Protocol):
@@ -68,7 +74,6 @@ class BestOfAll:
 
     def __call__(self, history: History, placement: Placement) -> Ints:
         """Returns their ids, the best first; what has no objective comes last."""
-        scores = [placement.quality.score(part["features"]).mean for part in history.chunks("features")]
-        score = np.concatenate(scores)
+        score = objective_of(history, placement)
         best: Ints = np.argsort(-np.nan_to_num(score, nan=-np.inf), kind="stable")[: self.most]
         return best

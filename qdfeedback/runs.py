@@ -183,17 +183,31 @@ class Run:
             if files.digest(path.read_bytes()) != model["digest"]:
                 raise ValueError(f"{path} is missing, torn or was edited")
 
-    def open_store(self, study: str, where: Path | str | None = None) -> Store:
+    @property
+    def study(self) -> str:
+        """The run's name in a store of judgments, which its settings hold.
+
+        Raises:
+            ValueError: They hold none.
+        """
+        if not isinstance(name := self.settings.get("study"), str) or not name:
+            raise ValueError(f'the settings of {self.path} must name its study: create it with {{"study": "…"}}')
+        return name
+
+    def open_store(self, study: str | None = None, where: Path | str | None = None) -> Store:
         """Returns the store of the run's judgments: new for a new run, and for one that goes on the one that it had.
 
         Args:
-            study: of whose judgments the refits tell.
+            study: of whose judgments the refits tell; the one that the settings name if not given.
             where: a file or a URL; `judgments.db` in the folder if not given.
 
         Raises:
             LostError: Judgments that a refit has used are not there any more.
-            ValueError: The store cannot be opened.
+            ValueError: The store cannot be opened, or the settings name another study.
         """
+        study = self.study if study is None else study
+        if self.settings.get("study", study) != study:
+            raise ValueError(f"study must be {self.study!r}, as the settings of {self.path} have it, got {study!r}")
         noted = self._known_refits()
         store = Store(where or self.path / "judgments.db", create=not noted)
         if lost := store.lost(study, verifiable(noted)):
@@ -282,6 +296,7 @@ class Run:
         """Writes a model under models/; another one of its name, of a refit that is repeated, is put aside."""
         self.saved[role] = f"models/{name}.npz"
         path = self.path / self.saved[role]
+        path.parent.mkdir(exist_ok=True)
         before = files.put_aside(path)
         model.save(path)
         if before is not None and before.read_bytes() == path.read_bytes():
@@ -311,7 +326,8 @@ class Run:
             measures: (e, k).
         """
         arrays = {"id": ids, "objective": objective, "measures": measures}
-        arrays |= {end: getattr(placement.archive, end) for end in ("lower_bounds", "upper_bounds")}
+        ends = ("lower_bounds", "upper_bounds")  # categories have none
+        arrays |= {end: getattr(placement.archive, end) for end in ends if hasattr(placement.archive, end)}
         files.write_atomic(self.path / BEST, files.pack(arrays, {}))
 
     def save_curves(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -320,8 +336,14 @@ class Run:
 
     def save_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes `summary.json`: a run that has one is finished, and another process may work on the folder."""
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in summary.items()}
+        for name, value in plain.items():
+            try:
+                json.dumps(value)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"summary must be JSON values, {name} is {type(value).__name__}: {error}") from error
         forget_cuts(self.history.path, len(self.history), self.history.rows)
-        files.write_json(self.path / "summary.json", dict(summary))
+        files.write_json(self.path / "summary.json", plain)
         release(self.path)
 
 
@@ -357,6 +379,30 @@ def resume(path: Path, names: Sequence[str], *, commit: bool = False) -> Run:
     settings = read_settings(path)
     claim(Path(path))
     return Run(Path(path), settings, History(Path(path) / "history.arrows", names, commit=commit))
+
+
+def open_or_create(path: Path, settings: Mapping[str, Any], names: Sequence[str], *, commit: bool = False) -> Run:
+    """Returns the run in a folder, to be gone on with, or a new one where there is none.
+
+    Args:
+        path: the folder.
+        settings: JSON values; of a run that is there, they must be its own.
+        names: the d feature columns.
+        commit: as in `create`.
+
+    Raises:
+        NotEmptyError: The folder holds something else.
+        ValueError: The run was begun with other settings.
+    """
+    if not (Path(path) / "settings.json").exists():
+        return create(path, settings, names, commit=commit)
+    run = resume(path, names, commit=commit)
+    wanted = json.loads(json.dumps(dict(settings)))
+    if different := [name for name in wanted if wanted[name] != run.settings.get(name)]:
+        name = different[0]
+        release(run.path)
+        raise ValueError(f"{path} was begun with {name} {run.settings.get(name)!r}, not {wanted[name]!r}")
+    return run
 
 
 def is_finished(path: Path) -> bool:

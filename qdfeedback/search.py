@@ -37,6 +37,7 @@ from qdfeedback.types import (
     Solutions,
     first,
     listed,
+    mean_objective,
 )
 
 if TYPE_CHECKING:
@@ -89,7 +90,13 @@ class NothingEvaluatedError(RuntimeError):
 
 
 def start(
-    search: Search, quality: Quality, n: int, *, rng: np.random.Generator, solutions: Solutions | None = None
+    search: Search,
+    quality: Quality,
+    n: int,
+    *,
+    rng: np.random.Generator,
+    solutions: Solutions | None = None,
+    objective: Callable[[Scores], Floats] = mean_objective,
 ) -> Batch:
     """Returns the first population, iteration 0: scored, with no measures, for there are no axes yet.
 
@@ -101,6 +108,7 @@ def start(
         n: how many.
         rng: what draws them.
         solutions: (n, …) in place of the domain's own first ones.
+        objective: scores → (n,) what an archive will maximise.
 
     Raises:
         NothingEvaluatedError: No row could be.
@@ -108,7 +116,7 @@ def start(
 
     def score(features: Floats) -> tuple[Scores, Floats, Floats]:
         scores = quality.score(features)
-        return scores, scores.mean, np.empty((len(features), 0))
+        return scores, objective(scores), np.empty((len(features), 0))
 
     check_number(n, "n", _SOME, kind=int)
     with search.failures.watch("initial"):
@@ -128,6 +136,9 @@ def step(
     check_number(n, "n", _SOME, kind=int)
     with search.failures.watch("the generator's ask"):
         proposal = search.generator.ask(placement, n, rng)
+    if not isinstance(proposal, Proposal) or not len(proposal):
+        what = "no candidate" if isinstance(proposal, Proposal) else f"a {type(proposal).__name__}"
+        raise ValueError(f"the generator's ask must return a Proposal with candidates in it, it returned {what}")
     batch = evaluate(search, proposal, partial(measure, placement), first_id=first_id, iteration=iteration)
     search.generator.tell(proposal, insert(placement, batch))
     return batch

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from qdfeedback.bounds import Count, check
-from qdfeedback.types import Batch
+from qdfeedback.types import Batch, Placement
 
 
 class InVainError(RuntimeError):
@@ -17,8 +17,12 @@ class InVainError(RuntimeError):
 class Stop(Protocol):
     """A rule that looks at every batch."""
 
-    def __call__(self, batch: Batch) -> str | None:
+    def __call__(self, batch: Batch, placement: Placement) -> str | None:
         """Returns why the search is over after this batch, None where it goes on.
+
+        Args:
+            batch: the iteration that has just been made.
+            placement: where it was placed; its archive holds all elites.
 
         Raises:
             RuntimeError: There is no use in going on.
@@ -50,7 +54,7 @@ class InVain:
         """Refuses numbers that cannot be."""
         check(self, "")
 
-    def __call__(self, batch: Batch) -> None:
+    def __call__(self, batch: Batch, placement: Placement) -> None:  # noqa: ARG002
         """Counts.
 
         Raises:

@@ -47,7 +47,7 @@ LAYERS = [
     {"metrics", "tables", "text_map", "text_truth", "viz"},
     {"learning"},
     {"loop", "loop_state"},
-    {"commands", "curves", "explore", "similarity", "study"},
+    {"commands", "curves", "similarity", "study"},
     {"cli", "__main__", "rescue"},
 ]
 HEAVY = ("ribs", "pandas", "sklearn", "matplotlib", "torch", "transformers", "diffusers", "ray", "gymnasium")

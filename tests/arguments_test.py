@@ -60,12 +60,12 @@ def test_arguments_come_back_as_they_were(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--evaluations", "500"), "begun with evaluations 40, which cannot change"),  # the default, and yet given
-        (("--method", "one"), "begun with method two"),
-        (("--quick",), "begun with quick False"),
-        (("--seed", "0"), r"begun with seed \(3,\)"),
-        (("--batch-size", "7"), "begun with batch_size 100"),
-        (("--axes", "c"), r"begun with axes \('a',\)"),
+        (("--evaluations", "500"), "begun with --evaluations 40, which cannot change"),  # the default, and yet given
+        (("--method", "one"), "begun with --method two"),
+        (("--quick",), "begun with --no-quick"),
+        (("--seed", "0"), "begun with --seed 3"),
+        (("--batch-size", "7"), "begun with --batch-size 100"),
+        (("--axes", "c"), "begun with --axes a"),
     ],
 )
 def test_what_is_given_and_differs_is_refused(words: tuple[str, ...], said: str, tmp_path: Path) -> None:

@@ -267,7 +267,7 @@ def test_a_run_goes_on_with_what_it_was_begun_with_alone(tmp_path: Path, monkeyp
         qdhf_images.main(["--run", str(tmp_path / "r"), "--resume", "--at-once", "7"])
     assert read_settings(tmp_path / "r")["at_once"] == 7  # it counts the next time too
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=f"was begun with evaluations {N}, which cannot change"):
+    with pytest.raises(ValueError, match=f"was begun with --evaluations {N}, which cannot change"):
         qdhf_images.main(["--run", str(tmp_path / "r"), "--resume", "--evaluations", "64"])
     settings = read_settings(tmp_path / "r")
     write_settings(tmp_path / "r", {name: one for name, one in settings.items() if name != "floor"})

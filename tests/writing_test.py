@@ -347,7 +347,7 @@ def test_what_a_run_that_goes_on_may_do_otherwise(server: Faulty, tmp_path: Path
     arguments = ("--domain", "poetry", "--method", "asked", "--evaluations", "12")
     write(tmp_path / "r", *arguments, *to(server))
     resume = ["--run", str(tmp_path / "r"), "--resume"]
-    with pytest.raises(ValueError, match="was begun with evaluations 12, which cannot change"):
+    with pytest.raises(ValueError, match="was begun with --evaluations 12, which cannot change"):
         qdaif_writing.main([*resume, "--evaluations", "40"])
     (tmp_path / "r" / "summary.json").unlink()
     qdaif_writing.main([*resume, "--timeout", "60", "--concurrency", "2"])

@@ -45,7 +45,9 @@ def restore_archive(archive: ArchiveBase, arrays: Arrays, state: State) -> None:
     stored = {name.removeprefix("field_") for name in arrays if name.startswith("field_")}
     fields = set(archive.field_list) - {"index"}
     cells = arrays["cells"]
-    if stored != fields or (len(cells) and int(cells.max()) >= archive.cells):
+    if stored == fields and len(cells) and int(cells.max()) >= archive.cells:
+        raise ValueError(f"the stored archive fills cell {int(cells.max())}, this one has {archive.cells} cells")
+    if stored != fields:
         raise ValueError(
             f"the stored archive has fields {sorted(stored)}, this one {sorted(fields)} and {archive.cells} cells"
         )

@@ -28,6 +28,7 @@ class Unsupervised:
         pinned: measures put before them.
         placing: how candidates are placed on them.
         judged_by: they are fitted to what this annotator can judge alone, as those that are compared with them are.
+        load: gives back a model that `fitted` made, from its file.
         model: the present one.
     """
 
@@ -38,6 +39,7 @@ class Unsupervised:
     pinned: Diversity | None = None
     placing: Placing = field(default_factory=Placing)
     judged_by: Annotator | None = None
+    load: Callable[[Path], models.Model] = models.load
     model: models.Model | None = field(default=None, init=False)
     role: str = field(default="axes", init=False)
     annotator: Annotator | None = field(default=None, init=False)
@@ -73,7 +75,7 @@ class Unsupervised:
     def restore(self, state: Mapping[str, Any], model: Path | None) -> None:
         """Goes on from there."""
         self.schedule = schedule_of(state["schedule"])
-        self.model = None if model is None else models.load(model)
+        self.model = None if model is None else self.load(model)
 
 
 def aurora(

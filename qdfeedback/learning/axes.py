@@ -8,7 +8,7 @@ How axes are fitted stands in `fits.py`, which questions are asked in `questions
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,7 +44,9 @@ def diversity_of(part: _HasColumns) -> Diversity | None:
 
 def measurable(view: View, columns: tuple[int, ...], annotator: Annotator | None) -> Ints:
     """Returns the ids of today's elites, or first candidates, whose columns are finite and that can be judged."""
-    ids = view.current()
+    ids, d = view.current(), len(view.history.names)
+    if not columns or not all(isinstance(one, int | np.integer) and 0 <= one < d for one in columns):
+        raise ValueError(f"columns must be numbers of the {d} feature columns, from 0, got {columns!r:.200}")
     known = np.isfinite(view.features(ids)[:, columns]).all(axis=1)
     if annotator is not None:
         known &= annotator.can_judge(ids)
@@ -70,6 +72,7 @@ class Learned:
         tally: how many answers the model knows, and how many are wanted before anything is learned.
         named_by: the columns whose values name a question, so that the same one asked again is known; `columns` if not
             given.
+        load: gives back a model that `fitted` made, from its file.
         model: the present one.
         accuracy: of fits, on random triplets that they did not see; None = not known.
     """
@@ -84,6 +87,7 @@ class Learned:
     placing: Placing = field(default_factory=Placing)
     tally: Tally = field(default_factory=Tally)
     named_by: tuple[int, ...] | None = None
+    load: Callable[[Path], models.Model] = models.load
     model: models.Model | None = field(default=None, init=False)
     accuracy: float | None = field(default=None, init=False)
     role: str = field(default="axes", init=False)
@@ -162,4 +166,4 @@ class Learned:
         """Goes on from there; refits that were made stay as they were, whatever the schedule says now."""
         self.schedule = schedule_of(state["schedule"])
         self.accuracy, self.tally.answers, self.tally.last = state["accuracy"], state["answers"], state["last"]
-        self.model = None if model is None else models.load(model)
+        self.model = None if model is None else self.load(model)

@@ -37,10 +37,12 @@ class Feedback:
     @property
     def study(self) -> str:
         """The run's name in the store."""
-        return str(self.run.settings["study"])
+        return self.run.study
 
     def ask(self, queries: Queries) -> None:
         """Asks what has no answer yet, and keeps the answers; the candidates are on disk before."""
+        if self.annotator.publishes:
+            self._check_study()
         self.run.history.flush(sync=True)
         self.store.ask(self.study, queries, self.annotator)
 
@@ -70,6 +72,17 @@ class Feedback:
             said = f": {counts}" if (counts := getattr(self.annotator, "counts", None)) else ""
             raise RuntimeError(f"{self.annotator.name} answered {len(found)} of {asked}{said}")
         return found
+
+    def _check_study(self) -> None:
+        """Refuses to publish what no page would show."""
+        if not (self.run.path / "study.json").exists():
+            raise ValueError(
+                f"{self.run.path} holds no study: call feedback.study.begin_study(run.path, …) before people are asked"
+            )
+        asked = getattr(self.annotator, "question", None)
+        names = [question.name for question in read_study(self.run.path).questions]
+        if asked is not None and asked not in names:
+            raise ValueError(f"{self.run.path / 'study.json'} asks no question {asked!r}: it has {', '.join(names)}")
 
     def _left_out(self, name: str, until: int) -> dict[str, tuple[str, ...]]:
         noted = self.run.path / LEFT_OUT

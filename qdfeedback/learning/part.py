@@ -36,7 +36,7 @@ class Model(Protocol):
     """What a fit gives: a value that never changes and can be kept."""
 
     def save(self, path: Path) -> None:
-        """Writes it to a file."""
+        """Writes it to a file; a part's `load` gives it back."""
         ...
 
 

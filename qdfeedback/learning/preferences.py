@@ -40,6 +40,7 @@ class LearnedQuality:
         cold: the quality before the first answers; by default everything that was measured is equally good.
         zero_quantile: this share of all candidates lies below 0.
         tally: how many answers the model knows, and how many are wanted before anything is learned.
+        load: gives back a model that `fitted` made, from its file.
         model: the present one.
         zero: its score that counts as 0.
     """
@@ -52,6 +53,7 @@ class LearnedQuality:
     cold: Quality | None = None
     zero_quantile: float = 0.02
     tally: Tally = field(default_factory=Tally)
+    load: Callable[[Path], LinearUtility] = load_utility
     model: LinearUtility | None = field(default=None, init=False)
     zero: float = field(default=0.0, init=False)
     role: str = field(default="quality", init=False)
@@ -117,4 +119,4 @@ class LearnedQuality:
         """Goes on from there."""
         self.schedule, self.zero = schedule_of(state["schedule"]), state["zero"]
         self.tally.answers, self.tally.last = state["answers"], state["last"]
-        self.model = load_utility(model) if model is not None and state["learned"] else None
+        self.model = self.load(model) if model is not None and state["learned"] else None

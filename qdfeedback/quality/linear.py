@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ class LinearUtility:
     Attributes:
         offset: (d,) is taken from the features first.
         weights: (d,).
+        members: (m, d) an ensemble, whose disagreement says what is not known yet; none by default.
 
     Raises:
         ValueError: They have other shapes, or are no numbers.
@@ -28,9 +29,13 @@ class LinearUtility:
 
     offset: Floats
     weights: Floats
+    members: Floats = field(default_factory=lambda: np.empty((0, 0)))
 
     def __post_init__(self) -> None:
         """Refuses other shapes."""
+        shape = np.shape(self.members)
+        if np.size(self.members) and (len(shape) != 2 or shape[1:] != np.shape(self.weights)):
+            raise ValueError(f"members must have shape (m, d), got {shape}")
         if np.ndim(self.offset) != 1 or np.shape(self.offset) != np.shape(self.weights):
             shapes = f"{np.shape(self.offset)} and {np.shape(self.weights)}"
             raise ValueError(f"offset and weights must be (d,), got {shapes}")
@@ -48,9 +53,15 @@ class LinearUtility:
         found: Floats = expit(score[pairs[:, 0]] - score[pairs[:, 1]])
         return found
 
+    def member_probability(self, features: Floats, pairs: Ints) -> Floats:
+        """Returns (m, t) what each member says of the first of each pair."""
+        score = (features - self.offset) @ (self.members if len(self.members) else self.weights[None]).T
+        found: Floats = expit(score[pairs[:, 0]] - score[pairs[:, 1]]).T
+        return found
+
     def save(self, path: Path) -> None:
         """Writes the model as arrays plus JSON."""
-        arrays = {"offset": self.offset, "weights": self.weights}
+        arrays = {"offset": self.offset, "weights": self.weights, "members": self.members}
         files.write_atomic(Path(path), files.pack(arrays, {"model": "linear utility"}))
 
 
@@ -61,17 +72,20 @@ def load_utility(path: Path) -> LinearUtility:
         ValueError: The file is damaged or holds another kind of model.
     """
     return files.read_packed(
-        path, lambda arrays, _: LinearUtility(arrays["offset"], arrays["weights"]), kind="linear utility"
+        path,
+        lambda arrays, _: LinearUtility(arrays["offset"], arrays["weights"], arrays["members"]),
+        kind="linear utility",
     )
 
 
-def fit_utility(features: Floats, pairs: Ints, *, ridge: float = 1.0) -> LinearUtility:
+def fit_utility(features: Floats, pairs: Ints, *, ridge: float = 1.0, members: int = 8) -> LinearUtility:
     """Returns the linear utility under which the answers are likeliest, with a Gaussian prior on standardised weights.
 
     Args:
         features: (n, d) of the items judged; a column that is the same for all says nothing.
         pairs: (t, 2) rows of features: better, worse.
         ridge: precision of the prior.
+        members: of the ensemble, drawn from the Laplace approximation of the posterior, always the same.
 
     Raises:
         ValueError: No pair, rows outside the features, or features that are not finite.
@@ -89,4 +103,9 @@ def fit_utility(features: Floats, pairs: Ints, *, ridge: float = 1.0) -> LinearU
     differ = (features[pairs[:, 0]] - features[pairs[:, 1]]) * scale
     both, won = np.concatenate([differ, -differ]), np.repeat([1, 0], len(differ))  # a fit without intercept needs both
     found = LogisticRegression(C=2 / max(ridge, 1e-9), fit_intercept=False, max_iter=1000).fit(both, won)
-    return LinearUtility(offset, found.coef_[0] * scale)
+    weights = found.coef_[0]
+    likely = expit(differ @ weights)
+    precision = (differ * (likely * (1 - likely))[:, None]).T @ differ + max(ridge, 1e-9) * np.eye(len(weights))
+    root = np.linalg.cholesky(np.linalg.inv(precision))
+    drawn = weights + np.random.default_rng(0).standard_normal((members, len(weights))) @ root.T
+    return LinearUtility(offset, weights * scale, drawn * scale)

@@ -26,6 +26,19 @@ def test_a_utility_orders_things_as_answers_do(rng: np.random.Generator) -> None
     assert model.probability(features, pairs).sum() == pytest.approx(1)
 
 
+def test_an_ensemble_disagrees_where_little_was_said(rng: np.random.Generator) -> None:
+    few, features, _ = learned(np.random.default_rng(0), n=10)
+    many, _, _ = learned(np.random.default_rng(0), n=2000)
+    pairs = np.array([rng.choice(40, 2, replace=False) for _ in range(200)])
+    spread = [model.member_probability(features, pairs).std(axis=0).mean() for model in (few, many)]
+    assert few.member_probability(features, pairs).shape == (8, 200)
+    assert spread[0] > 1.5 * spread[1]
+    alone = LinearUtility(few.offset, few.weights)
+    np.testing.assert_allclose(alone.member_probability(features, pairs)[0], few.probability(features, pairs))
+    with pytest.raises(ValueError, match="members must have shape"):
+        LinearUtility(few.offset, few.weights, np.zeros((3, 2)))
+
+
 def test_a_strong_prior_says_less(rng: np.random.Generator) -> None:
     weak, features, _ = learned(np.random.default_rng(0))
     strong, _, _ = learned(np.random.default_rng(0), ridge=1000.0)
