@@ -1,11 +1,12 @@
 """Arguments that commands share, each said once; and how they become the settings of a run, and come back from them.
 
-@dataclass(frozen=True)
-class Args(SearchArguments):
-method: Literal["gt", "qdhf"] = "qdhf"
-\"\"\"Where the axes come from.\"\"\"
+    @dataclass(frozen=True)
+    class Args(SearchArguments):
+        method: Literal["gt", "qdhf"] = "qdhf"
 
-args = read_arguments(Args, argv, __doc__)
+    args = read_arguments(Args, argv, __doc__)
+
+A line of documentation follows each argument, as below.
 """
 
 from __future__ import annotations

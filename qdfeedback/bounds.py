@@ -1,13 +1,15 @@
 """What numbers may be: it stands beside each argument of a command or a function, and is checked before anything runs.
 
-@dataclass(frozen=True)
-class Args:
-batch_size: Count = 100                                  # a name for Annotated[int, Bounds(1)]
-seed: tuple[Seed, ...] = (0,)
-floor: Annotated[float, Bounds(0, below=1)] = 0.1
-cap: Amount | None = None
+    @dataclass(frozen=True)
+    class Args:
+        batch_size: Count = 100                                  # a name for Annotated[int, Bounds(1)]
+        seed: tuple[Seed, ...] = (0,)
+        floor: Annotated[float, Bounds(0, below=1)] = 0.1
+        cap: Amount | None = None
 
-args = read_arguments(Args, argv, __doc__)                   # or check(args), for arguments that came otherwise
+    args = read_arguments(Args, argv, __doc__)                   # or check(args), for arguments that came otherwise
+
+Every number of every command has some.
 """
 
 from __future__ import annotations

@@ -139,7 +139,10 @@ def open_run(args: RunArguments, names: Sequence[str], *, commit: bool = True, *
         ValueError: It cannot be opened so.
     """
     if args.resume:
-        return runs.resume(args.run, names, commit=commit)
+        run = runs.resume(args.run, names, commit=commit)
+        run.settings |= {name: value for name, value in settings_of(args).items() if name in MAY_DIFFER}
+        write_settings(run.path, run.settings)
+        return run
     if args.overwrite:
         runs.clear(args.run)
     try:
@@ -168,13 +171,12 @@ def no_folder_left(args: RunArguments, ledger: Ledger | None = None, run: str = 
         raise
 
 
-def note_used(run: runs.Run, used: Mapping[str, Any], args: RunArguments) -> None:
+def note_used(run: runs.Run, used: Mapping[str, Any]) -> None:
     """Writes what a run uses, models by their exact names, into its settings, whatever names it.
 
     Args:
         run: new, or one that goes on.
         used: role → what.
-        args: of this call; what may differ counts from here on.
 
     Raises:
         ValueError: The run was begun with something else.
@@ -186,8 +188,7 @@ def note_used(run: runs.Run, used: Mapping[str, Any], args: RunArguments) -> Non
             f"{run.path} was begun with another {different[0]}: {before.get(different[0])}, now {used[different[0]]}; "
             "what it holds and what would come do not belong together"
         )
-    now = {name: value for name, value in settings_of(args).items() if name in MAY_DIFFER}
-    run.settings |= {"used": used} | now
+    run.settings |= {"used": used}
     write_settings(run.path, run.settings)
 
 
@@ -196,6 +197,13 @@ def note_not_kept(run: runs.Run, models: Iterable[Recorded]) -> None:
     if lacking := {model.name: list(model.not_kept) for model in models if model.not_kept}:
         run.settings["not_kept"] = lacking
         write_settings(run.path, run.settings)
+
+
+def say_where_people_answer(args: RunArguments) -> None:
+    """Prints the command that serves the study page of a run."""
+    database = getattr(args, "database", None)
+    elsewhere = f" --database {settings_of(args)['database']}" if database else ""
+    tqdm.write(f"people answer here: qdfeedback study serve {args.run}{elsewhere}")
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class Curves:
 
     def due(self, loop: Loop) -> bool:
         """Whether a row is to be taken after this iteration."""
-        return loop.last % self.every == 0 or loop.offered >= loop.evaluations
+        return loop.last % self.every == 0 or loop.offered >= loop.evaluations or bool(loop.over)
 
     def add(self, loop: Loop, **more: Any) -> dict[str, Any]:
         """Takes a row and returns it: QD score and coverage of the archive, the same of each placement that follows.
@@ -58,7 +58,7 @@ class Curves:
         return row
 
     def refits(self) -> list[int]:
-        """Returns the numbers of evaluations at which more answers were known than before."""
+        """Returns the numbers of evaluations at which other answers were known than before."""
         return sorted(
             {
                 row["evaluations"]

@@ -26,7 +26,7 @@ from qdfeedback.feedback.store import Store
 from qdfeedback.history import History
 from qdfeedback.learning.part import AxesPart, Moment, Now, Part, QualityPart, View
 from qdfeedback.learning.placing import placed, ranges_of
-from qdfeedback.loop_state import Stateful, ranges_in, restore_state, state_of
+from qdfeedback.loop_state import Stateful, restore_state, state_of
 from qdfeedback.put_forward import FromArchive, PutForward, objective_of
 from qdfeedback.runs import Run
 from qdfeedback.search import NothingEvaluatedError, Search, elites, reevaluate, refresh, start, step
@@ -99,6 +99,9 @@ class Loop:
         self._written = -1  # the iteration of the newest checkpoint
         self.firsts = 0  # candidates of the first population
         self._followed = dict.fromkeys(self.follow, 0)
+        self.ranges: Floats | None = None  # of the present archive, (k, 2)
+        if taken := [name for name in self.stateful if name in self.own_pieces()]:
+            raise ValueError(f"stateful: the loop keeps a piece of its own under {taken[0]!r}; choose another name")
 
     # --- what can be read
 
@@ -195,10 +198,10 @@ class Loop:
             self.firsts = self.offered
             self._learn(Now(0, "begin"))
             self._check_schedules()
-            if self.view.placement is not None:
-                if self.placement.archive.empty and getattr(self.search.generator, "needs_elites", False):
-                    raise NothingEvaluatedError("none of the first candidates has a place on the axes")
-                self.checkpoint()
+            needs = self.view.placement is not None and getattr(self.search.generator, "needs_elites", False)
+            if needs and self.placement.archive.empty:
+                raise NothingEvaluatedError("none of the first candidates has a place on the axes")
+            self.checkpoint()
         else:
             self._restore(found)
             self.run.redraw(self.search)
@@ -277,7 +280,8 @@ class Loop:
 
     def place(self, moment: Moment = "after") -> None:
         """Places candidates on the present axes, over ranges that fit them."""
-        archive = self.archive(ranges_of(self.axes, self.view, moment), self._archive_seed())
+        self.ranges = ranges_of(self.axes, self.view, moment)
+        archive = self.archive(self.ranges, self._archive_seed())
         self.view.placement = placed(self.axes, self.view, self._placed_on(archive))
 
     def _placed_on(self, archive: Any) -> Placement:
@@ -332,16 +336,21 @@ class Loop:
         restore_state(self, found)
         self.last = self._written = found.iteration
         self.view.quality = self._quality
-        if (ranges := ranges_in(self, found)) is not None:
-            self.view.placement = self._placed_on(self.archive(ranges, self.archive_seed or 0))
+        if self.ranges is not None:
+            self.view.placement = self._placed_on(self.archive(self.ranges, self.archive_seed or 0))
         runs.restore(found, self.view.placement, self.search.generator, self.rng)
 
-    def pieces(self) -> dict[str, Stateful]:
-        """Returns name → whatever has a state, beside generator, archive and parts."""
+    def own_pieces(self) -> dict[str, Any]:
+        """Returns name → what may have a state beside generator, archive and parts."""
         asked = {f"annotator of {part.role}": part.annotator for part in self.parts}
         rules = {f"stopping {i}": rule for i, rule in enumerate(self.stopping)}
-        known: dict[str, Any] = {"encoder": self.search.encoder} | asked | rules | dict(self.stateful)
-        return {name: piece for name, piece in known.items() if hasattr(piece, "state")}
+        return {"encoder": self.search.encoder} | asked | rules
+
+    def pieces(self) -> dict[str, Stateful]:
+        """Returns name → whatever has a state."""
+        return {
+            name: piece for name, piece in (self.own_pieces() | dict(self.stateful)).items() if hasattr(piece, "state")
+        }
 
 
 def _is_part(quality: object) -> bool:

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from qdfeedback import archives
 from qdfeedback.learning.part import AxesPart, Part, View
 from qdfeedback.runs import Checkpoint, Run
 from qdfeedback.search import Search
@@ -41,6 +40,7 @@ class Kept(Protocol):
     firsts: int
     over: str
     clipped: float
+    ranges: Floats | None
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -54,10 +54,8 @@ class Kept(Protocol):
 
 def state_of(loop: Kept) -> dict[str, Any]:
     """Returns JSON of all that changes along a run, by name."""
-    placement = loop.view.placement
-    moving = placement is not None and hasattr(placement.archive, "lower_bounds")
     return {
-        "ranges": archives.bounds(placement.archive).tolist() if placement is not None and moving else None,
+        "ranges": None if loop.ranges is None else np.asarray(loop.ranges).tolist(),
         "parts": {part.role: part.state() for part in loop.parts},
         "pieces": {name: piece.state() for name, piece in loop.pieces().items()},
         "made_of": made_of(loop),
@@ -121,19 +119,7 @@ def _restore(loop: Kept, state: Mapping[str, Any]) -> None:
             raise TypeError(f"{name} must be a whole number, it is {state[name]!r:.80}")
     loop.offered, loop.firsts = state["offered"], state["first"]
     loop.clipped, loop.over = float(state["clipped"]), str(state["over"])
+    loop.ranges = None if state["ranges"] is None else np.array(state["ranges"], dtype=float)
+    if loop.ranges is not None and (loop.ranges.ndim != 2 or loop.ranges.shape[1] != 2):
+        raise ValueError(f"the run's ranges must have shape (k, 2), got {loop.ranges.shape}")
     loop.view.apart = [(int(low), int(high)) for low, high in state["apart"]]
-
-
-def ranges_in(loop: Kept, found: Checkpoint) -> Floats | None:
-    """Returns the (k, 2) ranges of the archive in a checkpoint, None where there was none yet.
-
-    Raises:
-        ValueError: It is of another run.
-    """
-    state = found.state
-    if state.get("archive") is None:
-        return None
-    ranges = loop.axes.placing.ranges if state.get("ranges") is None else np.array(state["ranges"], dtype=float)
-    if ranges is None or ranges.ndim != 2 or ranges.shape[1] != 2:
-        raise ValueError(f"the checkpoint of iteration {found.iteration} does not fit this run: it has no ranges")
-    return ranges

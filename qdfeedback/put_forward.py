@@ -73,7 +73,7 @@ class BestOfAll:
         check(self, "")
 
     def __call__(self, history: History, placement: Placement) -> Ints:
-        """Returns their ids, the best first; what has no objective comes last."""
+        """Returns their ids, the best first; what has no objective is none of them."""
         score = objective_of(history, placement)
-        best: Ints = np.argsort(-np.nan_to_num(score, nan=-np.inf), kind="stable")[: self.most]
-        return best
+        best: Ints = np.argsort(-np.where(np.isfinite(score), score, -np.inf), kind="stable")
+        return best[np.isfinite(score[best])][: self.most]

@@ -11,7 +11,7 @@ features; nothing is rendered and nobody is asked a second time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,7 +41,7 @@ from qdfeedback.types import (
 )
 
 if TYPE_CHECKING:
-    from ribs.archives import ArchiveBase
+    pass
 
 Measure = Callable[[Floats], tuple[Scores, Floats, Floats]]
 """(n, d) features → scores, (n,) objective, (n, k) measures."""
@@ -275,13 +275,6 @@ def add(placement: Placement, rows: Mapping[str, NDArray[Any]]) -> Refreshed:
         if low is not None and high is not None:
             clipped = int(np.count_nonzero(((measures < low) | (measures > high)).any(axis=1)))
     return Refreshed(len(good), int(np.count_nonzero(valid)), clipped)
-
-
-def rebuild(history: Rows, placement: Placement, archive: ArchiveBase) -> Placement:
-    """Returns the placement on a new empty archive, with every candidate of the history placed in it."""
-    moved = replace(placement, archive=archive)
-    refresh(history, moved)
-    return moved
 
 
 def reevaluate(

@@ -335,7 +335,15 @@ class Placement:
 
 
 class Generator(Protocol):
-    """Where new candidates come from."""
+    """Where new candidates come from.
+
+    One that changes along a run offers more, or a run that goes on ends differently from one that was never stopped:
+
+        state() -> (arrays, JSON)                   all that changes; arrays by name
+        restore(placement, arrays, JSON)            goes on from there
+        recall(history)                             is told of all candidates when a run begins or goes on
+        needs_elites: bool                          True where there must be elites from the beginning
+    """
 
     def ask(self, placement: Placement, n: int, rng: np.random.Generator) -> Proposal:
         """Returns n new candidates, made from the placement's elites (or from nothing while it is empty)."""

@@ -1,9 +1,11 @@
 """Texts as a domain: how they begin, what is asked about them, and into which cells the answers fall (Bradley 2024).
 
-HAIKU = Writing("haiku", "A haiku:", seeds, quality=Attribute(…), axes=(Attribute(…), Attribute(…)), sampling)
-axes = Known(bins_of(HAIKU), bins_of(HAIKU).ranges)
-loop = Loop(run, Search(HAIKU, Attributes(HAIKU.attributes, judges), generator, seed), axes,
-column(…, "quality"), archive_of(HAIKU), evaluations)
+    haiku = Writing("haiku", "A haiku:", seeds, quality, axes, Sampling(max_tokens=60))
+    axes = Known(bins_of(haiku), bins_of(haiku).ranges)
+    search = Search(haiku, Attributes(haiku.attributes, judges), generator, seed)
+    loop = Loop(run, search, axes, column(search.encoder.names, "quality"), archive_of(haiku), evaluations=600)
+
+Quality and axes are attributes: questions with given answers.
 """
 
 from __future__ import annotations

@@ -12,12 +12,13 @@ from qdfeedback.arguments import (
     FeedbackArguments,
     ModelArguments,
     arguments_of,
+    as_flag,
     differing,
     resumed,
     settings_of,
 )
 from qdfeedback.bounds import Count, read_arguments
-from qdfeedback.commands import each_seed, hint, note_used, open_run, take_up
+from qdfeedback.commands import each_seed, hint, note_used, open_run, say_where_people_answer, take_up
 from qdfeedback.run_settings import MAY_DIFFER, read_settings
 from qdfeedback.runs import create
 
@@ -81,11 +82,20 @@ def test_what_no_candidate_depends_on_may_differ_and_counts_from_then_on(tmp_pat
     found = resumed(given(tmp_path / "r", "--resume", "--timeout", "120", "--concurrency", "2"))
     assert (found.timeout, found.concurrency) == (120.0, 2), "the default, and yet given"
     run = open_run(found, ("a",))
-    note_used(run, {"writer": "m"}, found)
+    note_used(run, {"writer": "m"})
     assert read_settings(tmp_path / "r")["timeout"] == 120.0
     with pytest.raises(ValueError, match="was begun with another writer: m, now n"):
-        note_used(run, {"writer": "n"}, found)
+        note_used(run, {"writer": "n"})
     assert {"timeout", "concurrency", "cap", "prices", "ledger", "key_variable", "database"} <= set(MAY_DIFFER)
+
+
+def test_another_database_counts_from_then_on_and_is_said(tmp_path: Path, capsys) -> None:
+    begun(tmp_path / "r", "--database", "sqlite:///a.db")
+    found = resumed(given(tmp_path / "r", "--resume", "--database", "sqlite:///b.db"))
+    open_run(found, ("a",))
+    assert read_settings(tmp_path / "r")["database"] == "sqlite:///b.db"
+    say_where_people_answer(found)
+    assert "--database sqlite:///b.db" in capsys.readouterr().out
 
 
 def test_a_run_of_another_version_is_named(tmp_path: Path) -> None:
@@ -145,6 +155,25 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
         open_run(given(tmp_path / "r"), ("a",))
     open_run(given(tmp_path / "r", "--overwrite"), ("a",))
     assert not (tmp_path / "r/summary.json").exists()
+
+
+def test_a_run_goes_on_or_is_replaced(tmp_path: Path) -> None:
+    begun(tmp_path / "r")
+    with pytest.raises(ValueError, match="give one of them"):
+        take_up(given(tmp_path / "r", "--resume", "--overwrite"), lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("cap", None, "no --cap"),
+        ("axes", (), "no --axes"),
+        ("axes", ("a", "b"), "--axes a b"),
+        ("quick", True, "--quick"),
+    ],
+)
+def test_an_argument_is_named_as_it_would_be_given(name: str, value: Any, said: str) -> None:
+    assert as_flag(name, value) == said
 
 
 def test_settings_that_differ_are_found(tmp_path: Path) -> None:

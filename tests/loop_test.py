@@ -11,22 +11,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qdfeedback import claims, runs
+from qdfeedback import archives, claims, files, runs
+from qdfeedback.curves import Curves
 from qdfeedback.diversity import published
+from qdfeedback.diversity.columns import Columns
 from qdfeedback.feedback.people import People
 from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.study import begin_study, similarity_study
 from qdfeedback.learning.axes import Learned
 from qdfeedback.learning.feedback import Feedback
+from qdfeedback.learning.known import Known
 from qdfeedback.learning.part import Now, Placing
 from qdfeedback.learning.preferences import LearnedQuality
 from qdfeedback.learning.schedule import Schedule
 from qdfeedback.loop import Loop
+from qdfeedback.put_forward import BestOfAll, FromArchive
+from qdfeedback.quality.columns import Column, column
 from qdfeedback.refits import read_refits
 from qdfeedback.runs import LostError
 from qdfeedback.search import NothingEvaluatedError
 from qdfeedback.stopping import InVain, InVainError
-from qdfeedback.types import Batch, Placement
+from qdfeedback.types import Batch, Placement, first
 from tests import toy
 from tests.stopping import killed_on_its_way, stopped_in
 
@@ -304,6 +309,222 @@ def test_nothing_can_be_read_before_it_is_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="evaluations must be at least 1, got 0"):
         replace(loop, evaluations=0)
     assert not loop.axes.due(Now(0, "begin"))
+
+
+@pytest.mark.parametrize("given", [None, np.zeros((3, 4)), first(np.zeros((0, 4)))], ids=["nothing", "array", "empty"])
+def test_a_generator_owes_candidates(given: Any, tmp_path: Path) -> None:
+    loop = a_loop(tmp_path / "r")
+    generator = loop.search.generator
+    loop.search = replace(loop.search, generator=Mute(given))
+    assert generator is not loop.search.generator
+    with pytest.raises(ValueError, match="must return a Proposal with candidates in it"):
+        list(loop)
+
+
+class Mute:
+    """A generator that does not do its duty."""
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    def ask(self, placement: Placement, n: int, rng: np.random.Generator) -> Any:
+        return self.given
+
+
+def changed(loop: Loop, what: str) -> Loop:
+    if what == "axes":
+        loop.axes = Known(Columns((1, 2)), np.array([(-1.0, 1.0)] * 2))
+    elif what == "ranges":
+        loop.axes = Known(Columns((0, 1)), np.array([(-2.0, 2.0)] * 2))
+    elif what == "quality":
+        loop.quality = column(toy.NAMES, "fair")
+    elif what == "seed":
+        loop.search = replace(loop.search, seed=4)
+    elif what == "generator":
+        loop.search = replace(loop.search, generator=Mute(None))
+    else:
+        return replace(loop, **{what: 80})
+    return loop
+
+
+@pytest.mark.parametrize("what", ["axes", "ranges", "quality", "seed", "generator", "evaluations", "batch_size"])
+def test_a_run_does_not_go_on_with_other_parts(what: str, tmp_path: Path) -> None:
+    finish(a_loop(tmp_path / "r", "gaussian", "known"), cut=3)
+    again = changed(a_loop(tmp_path / "r", "gaussian", "known", resume=True), what)
+    name = "axes" if what == "ranges" else what
+    with pytest.raises(ValueError, match=f"the run was begun with {name} .*, this one has "):
+        next(iter(again))
+
+
+def test_the_best_of_all_are_the_best_by_the_objective(tmp_path: Path) -> None:
+    loop = finish(a_loop(tmp_path / "r", "gaussian", "known", objective=lambda s: -s.mean, puts_forward=BestOfAll(5)))
+    scores = loop.history.sample("features")[:, 4]
+    assert sorted(loop.put_forward()) == sorted(np.argsort(scores, kind="stable")[:5])
+    loop.finish({})
+    best, _ = files.unpack((tmp_path / "r/best.npz").read_bytes(), "best")
+    np.testing.assert_allclose(best["objective"], -scores[best["id"]])
+    some = FromArchive(3, seed=1)(loop.history, loop.placement)
+    assert set(some) <= set(loop.elites().ids)
+    assert len(some) == 3
+    assert FromArchive()(loop.history, loop.placement).tolist() == loop.elites().ids.tolist()
+
+
+def test_what_failed_is_never_put_forward(tmp_path: Path) -> None:
+    loop = finish(a_loop(tmp_path / "r", "gaussian", "known"))
+    features = loop.history.sample("features")
+    loop.quality = Column(0, curve=lambda values: np.where(np.arange(len(values)) % 3 == 0, np.nan, values))
+    loop.view.placement = replace(loop.placement, quality=loop.quality)
+    best = BestOfAll(60)(loop.history, loop.placement)
+    assert len(best) == len(features) - len(features[::3])
+    assert (best % 3 != 0).all()
+
+
+def test_a_piece_takes_no_name_of_the_loop_s_own(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a piece of its own under 'encoder'"):
+        a_loop(tmp_path / "r", stateful={"encoder": Counted()})
+
+
+def test_the_last_row_of_a_curve_is_there_when_a_rule_ends_the_run(tmp_path: Path) -> None:
+    curves = Curves(every=50)
+    loop = a_loop(tmp_path / "r", stopping=(Until(2),), stateful={"curves": curves})
+    for _ in loop:
+        if curves.due(loop):
+            curves.add(loop)
+    assert [row["iteration"] for row in curves.rows] == [2]
+    assert set(curves.rows[0]) >= {"evaluations", "answers", "qd_score", "coverage", "qd_score_true", "clipped"}
+    assert curves.refits() == []
+    other = Curves()
+    other.restore(curves.state())
+    assert other.rows == curves.rows
+    assert other.seconds >= curves.state()["seconds"] - 1
+
+
+class Until(Counted):
+    """Ends a run after an iteration."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__()
+        self.iteration = last
+
+    def __call__(self, batch: Batch, placement: Placement) -> str | None:
+        return "enough" if batch.iteration == self.iteration else None
+
+
+def test_a_first_population_is_never_lost(tmp_path: Path) -> None:
+    with stopped_in(1):
+        finish(a_loop(tmp_path / "r", "gaussian", "learned", checkpoint_every=100))
+    claims.release(tmp_path / "r")
+    again = a_loop(tmp_path / "r", "gaussian", "learned", resume=True)
+    again.begin()
+    assert (again.last, again.offered, again.view.placement) == (0, toy.N, None)
+
+
+def test_a_refit_that_is_repeated_does_not_wait_again(tmp_path: Path) -> None:
+    loop = a_loop(tmp_path / "r")
+    waited: list[int] = []
+
+    class Patient:
+        kind, name, publishes = "simulation", "patient", False
+        can_judge, answer = loop.axes.feedback.annotator.can_judge, loop.axes.feedback.annotator.answer
+
+        def wait(self) -> None:
+            waited.append(loop.last)
+
+    loop.axes.feedback = replace(loop.axes.feedback, annotator=Patient())
+    with stopped_in(2):
+        finish(loop)
+    assert waited == [0]
+    loop.axes.feedback.judged("axes-000001", "triplet")
+    assert waited == [0], "its answers are noted"
+
+
+def test_what_is_put_forward_of_categories_is_kept_too(tmp_path: Path) -> None:
+    loop = a_loop(tmp_path / "r", "language", "known", puts_forward=BestOfAll(3), archive=archives.categorical((2, 2)))
+    loop.axes = Known(Halves(), np.array([(0.0, 2.0)] * 2))
+    finish(loop).finish({})
+    best, _ = files.unpack((tmp_path / "r/best.npz").read_bytes(), "best")
+    assert len(best["id"]) == 3
+    assert loop.clipped == 0.0
+
+
+class Halves:
+    """Whether two features are large, as categories."""
+
+    dim = 2
+
+    def project(self, features: Any) -> Any:
+        return np.where(np.isnan(features[:, :2]), np.nan, (features[:, :2] > 0.2).astype(float))
+
+
+def test_a_run_without_an_iteration_or_a_beginning_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="evaluations must be above the 10 of the first population, got 10"):
+        list(a_loop(tmp_path / "short", evaluations=10))
+    late = a_loop(tmp_path / "late")
+    late.axes.schedule = Schedule({3: 6})
+    with pytest.raises(RuntimeError, match="there are no axes before iteration 1"):
+        list(late)
+    long = a_loop(tmp_path / "long")
+    long.axes.schedule = Schedule({1: 6, 90: 30})
+    with pytest.warns(UserWarning, match="ask before iteration 90, and the run ends with iteration 6: 30 questions"):
+        list(long)
+
+
+def test_a_model_of_one_s_own_comes_back_by_its_own_loader(tmp_path: Path) -> None:
+    def mine(seen: Any, *, dim: int, rng: np.random.Generator) -> tuple[Any, None]:
+        return Mine(seen.points.mean()), None
+
+    loop = a_loop(tmp_path / "r")
+    loop.axes.fitted, loop.axes.load = mine, load_mine
+    finish(loop, cut=4)
+    again = a_loop(tmp_path / "r", resume=True)
+    again.axes.fitted, again.axes.load = mine, load_mine
+    again.begin()
+    assert isinstance(again.axes.model, Mine)
+
+
+class Mine:
+    """Two columns, moved."""
+
+    dim = 2
+
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+    def project(self, features: Any) -> Any:
+        return features[:, :2] - self.by
+
+    def save(self, path: Path) -> None:
+        path.write_text(repr(float(self.by)))
+
+
+def load_mine(path: Path) -> Mine:
+    return Mine(float(path.read_text()))
+
+
+def test_people_need_a_study_with_their_question(tmp_path: Path) -> None:
+    loop = a_loop(tmp_path / "r")
+    assert loop.store is not None
+    people = People(loop.store, "toy", partial(loop.run.show, loop.search), "which")
+    loop.axes.feedback = Feedback(loop.run, loop.store, people)
+    with pytest.raises(ValueError, match="begin_study"):
+        list(loop)
+    begin_study(loop.run.path, similarity_study("toy", title="Toys", text="Which is more alike?"))
+    with pytest.raises(ValueError, match="asks no question 'which': it has similarity"):
+        list(loop)
+
+
+def test_a_summary_that_is_no_json_names_what_is_not(tmp_path: Path) -> None:
+    loop = finish(a_loop(tmp_path / "r", "gaussian", "known"))
+    with pytest.raises(ValueError, match="summary must be JSON values, best is ndarray"):
+        loop.finish({"best": np.zeros(2)})
+
+
+def test_columns_that_are_not_there_are_said(tmp_path: Path) -> None:
+    for columns in ((0, 9), ("a",), ()):
+        loop = a_loop(tmp_path / f"{len(columns)}{columns[-1:]}")
+        loop.axes.columns = columns
+        with pytest.raises(ValueError, match="columns must be numbers of the 7 feature columns"):
+            list(loop)
 
 
 def test_a_killed_run_with_two_learned_parts_ends_as_one_that_was_not(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from domains.arm import RANGES, ArmEncoder
-from qdfeedback import archives, files, runs
+from qdfeedback import archives, claims, files, runs
 from qdfeedback.diversity.linear import Linear
 from qdfeedback.history import History
 from qdfeedback.run_settings import read_settings
@@ -287,3 +287,26 @@ def test_arrays_that_do_not_fit_are_an_error_of_the_checkpoint(tmp_path: Path, n
         state["rng"] = {"bit_generator": "PCG64", "state": None}
     with pytest.raises(ValueError, match=r"^the checkpoint of iteration 7 does not fit this run: "):
         runs.restore(runs.Checkpoint(7, arrays, state), parts["placement"], parts["search"].generator, parts["rng"])
+
+
+def test_a_folder_is_opened_or_made(tmp_path: Path) -> None:
+    run = runs.open_or_create(tmp_path / "r", {"study": "s", "size": (1, 2)}, NAMES)
+    claims.release(run.path)
+    again = runs.open_or_create(tmp_path / "r", {"study": "s", "size": (1, 2)}, NAMES)
+    assert again.settings["size"] == [1, 2]
+    claims.release(run.path)
+    with pytest.raises(ValueError, match=r"was begun with size \[1, 2\], not 3"):
+        runs.open_or_create(tmp_path / "r", {"study": "s", "size": 3}, NAMES)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/notes.txt").write_text("mine")
+    with pytest.raises(runs.NotEmptyError):
+        runs.open_or_create(tmp_path / "other", {}, NAMES)
+
+
+def test_a_study_is_named_once(tmp_path: Path) -> None:
+    run = runs.create(tmp_path / "r", {"study": "s"}, NAMES)
+    run.open_store().close()
+    with pytest.raises(ValueError, match=r"study must be 's', as the settings of .* have it, got 't'"):
+        run.open_store("t")
+    with pytest.raises(ValueError, match="must name its study"):
+        _ = runs.create(tmp_path / "q", {}, NAMES).study

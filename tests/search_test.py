@@ -19,7 +19,6 @@ from qdfeedback.search import (
     evaluate,
     insert,
     measure,
-    rebuild,
     reevaluate,
     refresh,
     start,
@@ -186,7 +185,8 @@ def test_the_first_population_needs_no_axes(true_placement: Placement, tmp_path:
 
 def test_refresh_gives_the_archive_that_the_run_filled(tmp_path: Path) -> None:
     history, placement = a_history(tmp_path, batches=20)
-    fresh = rebuild(history, placement, on_the_arm().archive)
+    fresh = replace(placement, archive=on_the_arm().archive)
+    refresh(history, fresh)
     mine, theirs = (sorted(zip(e.ids, e.objective, strict=True)) for e in (elites(fresh), elites(placement)))
     assert mine == theirs
 
@@ -236,7 +236,9 @@ def test_what_is_not_good_enough_is_no_elite(tmp_path: Path, true_placement: Pla
     done = refresh(history, again)
     assert (done.rows, done.valid) == (200, 200)
     assert sorted(elites(again).ids) == sorted(found.ids)
-    assert len(rebuild(history, on_the_arm(), on_the_arm().archive).archive) > len(found)
+    other = on_the_arm()
+    refresh(history, other)
+    assert len(other.archive) > len(found)
 
 
 def test_what_is_just_good_enough_is_an_elite(tmp_path: Path) -> None:

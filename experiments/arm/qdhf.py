@@ -59,8 +59,7 @@ def run_one(args: Args, *, quiet: bool = True) -> dict[str, Any]:
     curves = Curves(every=50)
     loop = make(args, curves)
     if args.annotator == "study":
-        elsewhere = f" --database {loop.run.settings['database']}" if args.database else ""
-        print(f"people answer here: qdfeedback study serve {args.run}{elsewhere}", flush=True)
+        commands.say_where_people_answer(args)
     with commands.progress(loop, unit="arm", quiet=quiet) as show:
         for _ in loop:
             show(report.on_the_way(curves.add(loop)) if curves.due(loop) else None)

@@ -20,12 +20,13 @@ from qdfeedback import viz
 from qdfeedback.bounds import read_arguments
 from qdfeedback.commands import run_main
 from qdfeedback.csv_files import read_table, write_csv
+from qdfeedback.run_settings import MAY_DIFFER
 from qdfeedback.tables import Summary, collect, mean_sd
 
 Key = tuple[str, int, float]
 FIGURES = ("qd_score_all", "coverage_all", "qd_score_archive", "coverage_archive")
 TITLES = ("QD score All", "Coverage All", "QD score Archive", "Coverage Archive")
-OF_A_ROW = ("seed", "study", "database", "checkpoint_every")
+OF_A_ROW = ("seed", "study", "checkpoint_every", *MAY_DIFFER)
 """Settings in which runs of one row may differ."""
 METHODS = ("gt", "qdhf-active", "qdhf", "qdhf-base", "aurora-pca-inc", "aurora-ae-inc", "aurora-pca", "aurora-ae")
 

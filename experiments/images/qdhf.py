@@ -53,7 +53,7 @@ def make(args: Args) -> report.Made:
     run = commands.open_run(args, seeing.encoder.names, study=uuid.uuid4().hex)
     models = parts.open_language_models(args, run.settings["study"])
     used = {"model": diffusion.name} | {role: one.name for role, one in models.items()}
-    commands.note_used(run, seeing.used | used, args)
+    commands.note_used(run, seeing.used | used)
     commands.note_not_kept(run, models.values())
     domain = Images(Pictures(diffusion, Shown(args.run / "shown")), args.prompt, args.varied)
     generator = parts.make_generator(args, domain, models.get("writer"))
@@ -80,7 +80,7 @@ def run_one(args: Args, *, quiet: bool = True) -> dict[str, Any]:
     compute_on(1 if quiet else threads())
     made = make(args)
     if args.annotator == "study":
-        print(f"people answer here: qdfeedback study serve {args.run}", flush=True)
+        commands.say_where_people_answer(args)
     with commands.progress(made.loop, unit="picture", quiet=quiet) as show:
         for _ in made.loop:
             show({"cells": len(made.loop.placement.archive), "answers": made.loop.answers})

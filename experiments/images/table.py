@@ -22,12 +22,13 @@ from experiments.images.arguments import Method
 from experiments.images.report import title
 from qdfeedback.bounds import Natural, read_arguments
 from qdfeedback.commands import run_main
+from qdfeedback.run_settings import MAY_DIFFER
 from qdfeedback.tables import Summary, cell, collect, markdown, ratio, signed, write_table
 
 Key = tuple[str, str, int]  # prompt, method and what it varies, answers asked for
 OURS, BASE = "qdhf-active", "best-of-n"
 ORDER = get_args(Method)
-MAY_DIFFER = ("seed", "study", "prompt", "prices", "cap", "ledger", "key_variable", "at_once")
+FREE = ("seed", "study", "prompt", "checkpoint_every", *MAY_DIFFER)
 OF_A_ROW = ("method", "solutions", "answers", "rounds", "annotator", "judge", "writer", "thoughts", "used")
 FIGURES = {
     "answers": "answers",
@@ -156,7 +157,7 @@ def axes_lines(rows: Mapping[Key, Sequence[Summary]]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the table and prints it."""
     args = read_arguments(Args, argv, __doc__)
-    rows = collect(args.runs, row_of, alike=lambda row: row[0], may_differ=MAY_DIFFER, of_a_row=OF_A_ROW)
+    rows = collect(args.runs, row_of, alike=lambda row: row[0], may_differ=FREE, of_a_row=OF_A_ROW)
     check_models([one.get("seen_by", {}) for summaries in rows.values() for one in summaries])
     rows = dict(sorted(rows.items(), key=lambda one: (one[0][0], ORDER.index(one[0][1].split(" ")[0]), one[0][2])))
     found = table(rows, ours=args.ours, answers=args.answers)

@@ -23,7 +23,7 @@ from experiments.writing.arguments import Args as WritingArgs
 from experiments.writing.arguments import truth_columns, writing_of
 from experiments.writing.report import qd
 from qdfeedback import files
-from qdfeedback.arguments import resumed
+from qdfeedback.arguments import arguments_of
 from qdfeedback.bounds import Natural, Seed, read_arguments
 from qdfeedback.commands import run_main
 from qdfeedback.diversity.columns import Calibrated
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = read_arguments(Args, argv, __doc__)
     if (args.study is None) == (not args.simulated):
         raise ValueError("name --study, or --simulated with a number of texts")
-    settings = resumed(WritingArgs(run=args.run, resume=True))
+    settings = replace(WritingArgs(run=args.run, resume=True), **arguments_of(WritingArgs, args.run))
     writing = writing_of(settings)
     names = ("quality", *(axis.name for axis in writing.axes))
     if args.axis not in names:

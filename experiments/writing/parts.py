@@ -72,7 +72,7 @@ def open_models(args: Args, run: Run) -> Models:
     return Models(ledger, opened[writer], tuple(opened[one] for one in judges))
 
 
-def note_what_is_used(args: Args, run: Run, writing: Writing, models: Models) -> None:
+def note_what_is_used(run: Run, writing: Writing, models: Models) -> None:
     """Writes the models, the questions and how texts are drawn into the settings of a run, whatever names them.
 
     Raises:
@@ -84,7 +84,7 @@ def note_what_is_used(args: Args, run: Run, writing: Writing, models: Models) ->
         "questions": [asdict(one) for one in writing.attributes],
         "sampling": asdict(writing.sampling),
     }
-    commands.note_used(run, used, args)
+    commands.note_used(run, used)
     commands.note_not_kept(run, (models.writer, *models.judges))
 
 

@@ -45,7 +45,7 @@ def make(args: Args, curves: Curves) -> report.Made:
     if args.attributes is not None and not args.resume:
         shutil.copyfile(args.attributes, args.run / "attributes.json")
     models = parts.open_models(args, run)
-    parts.note_what_is_used(args, run, writing, models)
+    parts.note_what_is_used(run, writing, models)
     if args.begin == "zero-shot":
         seeds = np.random.default_rng([args.seed[0], 1]).integers(2**31, size=ZERO_SHOT)
         writing = begun_from_nothing(writing, models.writer, seeds, run.history)

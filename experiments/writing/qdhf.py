@@ -83,8 +83,9 @@ def make(args: Args) -> Loop:
     embeddings = SentenceEmbeddings(args.embedder or bundled())
     learned, names = tuple(range(1, 1 + len(embeddings.names))), ("quality", *embeddings.names)
     run = commands.open_run(args, names, study=uuid.uuid4().hex)
-    with commands.no_folder_left(args):
-        writer = open_model(args.writer, Ledger(args.run / "replies.db"))
+    ledger = Ledger(args.run / "replies.db", run=run.study)
+    with commands.no_folder_left(args, ledger, run.study):
+        writer = open_model(args.writer, ledger)
         writer.check(STORIES.sampling)
     commands.note_not_kept(run, [writer])
     seen = Words()
@@ -98,8 +99,9 @@ def make(args: Args) -> Loop:
     if args.annotator == "study":
         begin_study(run.path, similarity_study(study, title="Stories", text=TEXT, seed=seed))
         annotator = People(store, study, partial(run.show, search), wait_for=None)
-    span = max(-(-args.evaluations // args.batch_size) // 2, 2) - 2
-    schedule = Schedule(in_rounds(span, args.answers, args.rounds, first=2, share=1.0), after=(0, 1))
+    iterations = 1 - (len(STORIES.seeds) - args.evaluations) // args.batch_size
+    until = max(-(-args.evaluations // args.batch_size) // 2, 2)
+    schedule = Schedule(in_rounds(iterations, args.answers, args.rounds, first=2, until=until), after=(0, 1))
     axes = Learned(  # three seeds make no map: components are taken again after the first iteration
         learned, Feedback(run, store, annotator), schedule, fitted=Likelihood(Fit(ridge=RIDGE, flip=None)),
         placing=Placing(quantile=0.005, grows=False, end=0.1),
@@ -155,7 +157,7 @@ def run_one(args: Args, *, quiet: bool = True) -> dict[str, Any]:
     compute_on(1 if quiet else threads())
     loop = make(args)
     if args.annotator == "study":
-        print(f"people answer here: qdfeedback study serve {args.run}", flush=True)
+        commands.say_where_people_answer(args)
     with commands.progress(loop, unit="story", quiet=quiet) as show:
         for _ in loop:
             show({"cells": len(loop.placement.archive), "answers": loop.answers})

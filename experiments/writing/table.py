@@ -24,6 +24,7 @@ from qdfeedback import viz
 from qdfeedback.bounds import read_arguments
 from qdfeedback.commands import run_main
 from qdfeedback.csv_files import read_table
+from qdfeedback.run_settings import MAY_DIFFER
 from qdfeedback.tables import Interval, Summary, bootstrap, collect, markdown, signed, write_table, written
 
 Key = tuple[str, str, str]  # domain and axes, method, beginning
@@ -45,9 +46,7 @@ PAPER: dict[Key, Interval] = {
     for _, row in read_table(Path(__file__).with_name("published.csv")).records()
 }
 """Bradley 2024: means and 95 % bootstrap intervals of the QD score over 5 seeds."""
-MAY_DIFFER = (
-    "id", "seed", "ledger", "prices", "cap", "concurrency", "timeout", "device", "key_variable", "attributes", "axes",
-)  # fmt: skip
+FREE = ("id", "seed", "attributes", "axes", "checkpoint_every", *MAY_DIFFER)
 """Settings in which runs of a row may differ; the questions themselves are compared, not the file that held them."""
 OF_A_ROW = ("method", "begin", "seeded")
 """Settings in which rows that are compared may differ."""
@@ -126,7 +125,7 @@ def draw(rows: Mapping[Key, Sequence[Summary]], path: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the table and prints it."""
     args = read_arguments(Args, argv, __doc__)
-    rows = ordered(collect(args.runs, row_of, alike=lambda row: row[0], may_differ=MAY_DIFFER, of_a_row=OF_A_ROW))
+    rows = ordered(collect(args.runs, row_of, alike=lambda row: row[0], may_differ=FREE, of_a_row=OF_A_ROW))
     found = table(rows)
     text = f"{markdown(found)}\n{NOTE}\n"
     write_table(args.out, found, text)

@@ -189,15 +189,22 @@ class Beginning:
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Returns the number of candidates so far, and the parts' own state."""
-        own = [part.state()[1] if hasattr(part, "state") else None for part in self.parts]
-        return {}, {"asked": self.asked, "parts": own}
+        arrays: dict[str, NDArray[Any]] = {}
+        own: list[Any] = [None, None]
+        for i, part in enumerate(self.parts):
+            if hasattr(part, "state"):
+                of_it, own[i] = part.state()
+                arrays |= {f"{i}/{name}": value for name, value in of_it.items()}
+        return arrays, {"asked": self.asked, "parts": own}
 
     def restore(self, placement: Placement, arrays: dict[str, NDArray[Any]], state: dict[str, Any]) -> None:
         """Goes on from there."""
         self.asked = int(state["asked"])
-        for part, own in zip(self.parts, state["parts"], strict=True):
+        for i, (part, own) in enumerate(zip(self.parts, state["parts"], strict=True)):
             if own is not None:
-                part.restore(placement, arrays, own)  # type: ignore[attr-defined]
+                begin = f"{i}/"
+                mine = {name.removeprefix(begin): one for name, one in arrays.items() if name.startswith(begin)}
+                part.restore(placement, mine, own)  # type: ignore[attr-defined]
 
     def recall(self, history: Texts) -> None:
         """Tells both of a run that begins or goes on."""

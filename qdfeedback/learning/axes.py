@@ -8,6 +8,7 @@ How axes are fitted stands in `fits.py`, which questions are asked in `questions
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,22 @@ def diversity_of(part: _HasColumns) -> Diversity | None:
         return None
     learned = OnColumns(part.columns, part.model)
     return learned if part.pinned is None else Joined((part.pinned, learned))
+
+
+def enough(ids: Ints, choose: Choose, view: View, which: str, *, must: bool) -> bool:
+    """Returns whether there are as many candidates as a way of choosing needs; a warning says so where there are not.
+
+    Raises:
+        ValueError: There must be.
+    """
+    least = getattr(choose, "least", 3)
+    if len(ids) >= least or (getattr(choose, "fresh", None) is not None and view.placement is None):
+        return True
+    said = f"{which}: {len(ids)} candidates can be measured and judged, {least} are needed to ask about them"
+    if must:
+        raise ValueError(said)
+    warnings.warn(said, stacklevel=4)
+    return False
 
 
 def measurable(view: View, columns: tuple[int, ...], annotator: Annotator | None) -> Ints:
@@ -123,6 +140,10 @@ class Learned:
         if not n:
             return
         ids = self.askable(view)
+        if not enough(
+            ids, self.choose, view, f"{self.role}, before iteration {now.iteration}", must=self.model is None
+        ):
+            return
         chosen = self.choose(view, ids, view.features(ids)[:, self.columns], self.model, n)
         shown = view.features(chosen.ids)[:, self.columns if self.named_by is None else self.named_by][chosen.rows]
         batch = f"{now.iteration:06d}"
@@ -148,22 +169,24 @@ class Learned:
         items, local = np.unique(judged.items, return_inverse=True)
         points = view.features(items)[:, self.columns]
         seen = Seen(
-            points, local.reshape(-1, 3), judged.purpose, now.iteration == self.schedule.last, self.model,
+            points, local.reshape(-1, 3), judged.purpose, self.schedule.is_over(now.iteration), self.model,
             lambda: view.features(self.askable(view))[:, self.columns],
         )  # fmt: skip
         return self.fitted(seen, dim=self.dim, rng=view.rng)
 
     def _components(self, view: View) -> models.Model:
         points = view.features(self.askable(view))[:, self.columns]
+        if self.model is not None and len(points) <= self.dim:
+            return self.model
         return turned(fit_pca(points, dim=self.dim), points, self.model)
 
     def state(self) -> dict[str, Any]:
         """Returns the schedule and what is known of the answers."""
-        tally = {"answers": self.tally.answers, "last": self.tally.last}
-        return {"schedule": self.schedule.state(), "accuracy": self.accuracy} | tally
+        return {"schedule": self.schedule.state(), "accuracy": self.accuracy, "tally": self.tally.state()}
 
     def restore(self, state: Mapping[str, Any], model: Path | None) -> None:
         """Goes on from there; refits that were made stay as they were, whatever the schedule says now."""
         self.schedule = schedule_of(state["schedule"])
-        self.accuracy, self.tally.answers, self.tally.last = state["accuracy"], state["answers"], state["last"]
+        self.accuracy = state["accuracy"]
+        self.tally.restore(state["tally"])
         self.model = None if model is None else self.load(model)

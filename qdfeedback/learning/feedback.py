@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from tqdm import tqdm
 
+from qdfeedback import files
 from qdfeedback.feedback.conduct import left_out
 from qdfeedback.feedback.left_out import LEFT_OUT, last_before
 from qdfeedback.feedback.store import Judged, Store
 from qdfeedback.feedback.study import read_study
+from qdfeedback.refits import read_refits
 from qdfeedback.runs import Run
-from qdfeedback.types import Annotator, Queries
+from qdfeedback.types import Annotator, Ints, Queries
 
 LEAST_ANSWERED = 0.25
 """Of what a model is asked: one that answers less has not understood, and there is no use in going on."""
@@ -60,10 +64,9 @@ class Feedback:
         Raises:
             RuntimeError: A model answered hardly anything.
         """
-        if self.annotator.publishes:
-            wait = getattr(self.annotator, "wait", None)
-            if wait is not None:
-                wait()
+        wait = getattr(self.annotator, "wait", None)
+        if wait is not None and name not in read_refits(self.run.path):  # a refit that is repeated has its answers
+            wait()
         part, iteration = name.rsplit("-", 1)
         until = self.run.last_judgment(int(iteration), self.store, self.study, part)
         out = self._left_out(name, until) if self.annotator.publishes else {}
@@ -95,6 +98,13 @@ class Feedback:
         return out
 
 
+def _digest(ids: Ints) -> str:
+    return files.digest(np.asarray(ids, dtype=np.int64).tobytes())
+
+
+NOTHING = _digest(np.empty(0, dtype=np.int64))
+
+
 @dataclass
 class Tally:
     """How many answers a model knows.
@@ -104,20 +114,30 @@ class Tally:
         last: the newest of them, by its id in the store.
         least: with fewer, nothing is learned.
         least_new: with fewer new ones, nothing is learned anew.
+        digest: of which they are.
     """
 
     answers: int = 0
     last: int = 0
     least: int = 2
     least_new: int = 0
+    digest: str = NOTHING
 
     def news(self, judged: Judged) -> Literal["learn", "forget", "nothing"]:
         """Returns what is to be done: learn from all, forget what nobody who counts has said, or nothing."""
         new = int((judged.ids > self.last).sum())
-        withdrawn = len(judged) - new != self.answers  # of somebody who does not count any more, or counts again
+        withdrawn = self.digest != _digest(judged.ids[judged.ids <= self.last])  # somebody counts no more, or again
         if (new >= self.least_new or withdrawn) and len(judged) >= max(self.least_new, self.least):
-            self.answers, self.last = len(judged), int(judged.ids.max())
+            self.answers, self.last, self.digest = len(judged), int(judged.ids.max()), _digest(judged.ids)
             return "learn"
         if withdrawn:
-            self.answers = self.last = 0
+            self.answers, self.last, self.digest = 0, 0, NOTHING
         return "forget" if withdrawn else "nothing"
+
+    def state(self) -> dict[str, Any]:
+        """Returns what is known of the answers, as JSON."""
+        return {"answers": self.answers, "last": self.last, "digest": self.digest}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from there."""
+        self.answers, self.last, self.digest = state["answers"], state["last"], state["digest"]

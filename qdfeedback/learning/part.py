@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -11,10 +11,11 @@ import numpy as np
 
 from qdfeedback.history import History
 from qdfeedback.runs import Run
-from qdfeedback.search import Search, elites, evaluate
+from qdfeedback.search import NothingEvaluatedError, Search, elites, evaluate
 from qdfeedback.types import Annotator, Bools, Diversity, Floats, Ints, Placement, Quality, Scores, Solutions, first
 
 Moment = Literal["begin", "before", "after", "end"]
+IN_VAIN = 1000  # candidates of which none can be measured
 REDRAW = 32  # at least so many at a time: a lone one that fails would be a batch without a valid row
 
 
@@ -92,38 +93,48 @@ class View:
     def current(self) -> Ints:
         """Returns the ids of today's elites in the archive's order; before there is one, of all candidates."""
         if self.placement is not None:
-            return elites(self.placement).ids
+            return np.empty(0, dtype=np.int64) if self.placement.archive.empty else elites(self.placement).ids
         ids: Ints = np.arange(len(self.history))
         return ids[~self.is_apart(ids)]
 
-    def evaluate(self, draw: Callable[[int, np.random.Generator], Solutions], n: int) -> Ints:
+    def evaluate(
+        self, draw: Callable[[int, np.random.Generator], Solutions], n: int, *, columns: Sequence[int] = ()
+    ) -> Ints:
         """Returns the ids of n candidates that are evaluated and kept, and never offered to the archive.
 
         Args:
             draw: (n, rng) → n solutions; those that cannot be measured are drawn again.
             n: how many.
+            columns: of the features, which must be finite; all if not given.
+
+        Raises:
+            NothingEvaluatedError: For a long time, none could be measured.
         """
+        wanted_columns = list(columns) if columns else slice(None)
 
         def score_only(features: Floats) -> tuple[Scores, Floats, Floats]:
             scores = self.quality.score(features)
             return scores, self.objective(scores), np.empty((len(features), 0))
 
-        good, wanted = np.empty(0, dtype=np.int64), n
+        good, wanted, in_vain = np.empty(0, dtype=np.int64), n, 0
         while len(good) < n:
+            if in_vain >= IN_VAIN:
+                raise NothingEvaluatedError(f"{in_vain} candidates in a row could not be measured, to be judged alone")
             proposal = first(draw(wanted, self.rng))
             batch = evaluate(self.search, proposal, score_only, first_id=len(self.history), iteration=0)
             self.history.append(batch)
             self.apart.append((int(batch.ids[0]), int(batch.ids[-1]) + 1))
-            good = np.concatenate([good, batch.ids[np.isfinite(batch.features).all(axis=1)]])
+            fine = np.isfinite(batch.features[:, wanted_columns]).all(axis=1)
+            in_vain = 0 if fine.any() else in_vain + len(batch)
+            good = np.concatenate([good, batch.ids[fine]])
             wanted = max(n - len(good), REDRAW)
         return good[:n]
 
     def sample(self) -> Floats:
         """Returns (n, d) features of the history, evenly spaced where it is large, without those set apart."""
         features = self.history.sample("features")
-        if self.apart and len(features) == len(self.history):
-            features = features[~self.is_apart(np.arange(len(features)))]
-        return features
+        every = -(-len(self.history) // max(len(features), 1))
+        return features[~self.is_apart(np.arange(len(features)) * every)] if self.apart else features
 
     def scored(self, features: Floats) -> Floats:
         """Returns the rows of features that have a finite objective."""

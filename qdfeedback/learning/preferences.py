@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from qdfeedback.feedback.queries import ask
-from qdfeedback.learning.axes import measurable
+from qdfeedback.learning.axes import enough, measurable
 from qdfeedback.learning.feedback import Feedback, Tally
 from qdfeedback.learning.part import Change, Now, View
 from qdfeedback.learning.questions import Choose, Uncertain
@@ -58,6 +58,11 @@ class LearnedQuality:
     zero: float = field(default=0.0, init=False)
     role: str = field(default="quality", init=False)
 
+    def __post_init__(self) -> None:
+        """Refuses a beginning that it does not have."""
+        if self.schedule.after:
+            raise ValueError("a quality begins with `cold`: its schedule must have no iterations `after`")
+
     @property
     def annotator(self) -> Annotator:
         """Who is asked."""
@@ -87,6 +92,9 @@ class LearnedQuality:
         if not n:
             return
         ids = measurable(view, self.columns, self.annotator)
+        which = f"{self.role}, before iteration {now.iteration}"
+        if not enough(ids, self.choose, view, which, must=False):
+            return
         chosen = self.choose(view, ids, view.features(ids)[:, self.columns], self.model, n)
         shown = view.features(chosen.ids)[:, self.columns][chosen.rows]
         batch = f"{now.iteration:06d}"
@@ -111,12 +119,12 @@ class LearnedQuality:
     def state(self) -> dict[str, Any]:
         """Returns the schedule, the zero, and what is known of the answers."""
         return {
-            "schedule": self.schedule.state(), "zero": self.zero, "answers": self.tally.answers,
-            "last": self.tally.last, "learned": self.model is not None,
+            "schedule": self.schedule.state(), "zero": self.zero, "tally": self.tally.state(),
+            "learned": self.model is not None,
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any], model: Path | None) -> None:
         """Goes on from there."""
         self.schedule, self.zero = schedule_of(state["schedule"]), state["zero"]
-        self.tally.answers, self.tally.last = state["answers"], state["last"]
+        self.tally.restore(state["tally"])
         self.model = self.load(model) if model is not None and state["learned"] else None

@@ -60,5 +60,14 @@ def qdhf(
     """
     schedule = Schedule(as_published(iterations, answers, PUBLISHED[:1] if at_once else PUBLISHED))
     return Learned(
-        columns, feedback, schedule, Uniform(fresh), fit_hinge, dim, pinned, PLACING, Tally(least=LEAST), named_by
+        columns,
+        feedback,
+        schedule,
+        Uniform(fresh, columns),
+        fit_hinge,
+        dim,
+        pinned,
+        PLACING,
+        Tally(least=LEAST),
+        named_by,
     )

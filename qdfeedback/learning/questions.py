@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
 from qdfeedback.feedback.queries import RANDOM, choose_pairs, choose_triplets, uniform_triplets
 from qdfeedback.learning.part import Model, View
-from qdfeedback.types import Floats, Ints, Solutions
+from qdfeedback.types import WIDTHS, Floats, Ints, Solutions
 
 
 class Chosen(NamedTuple):
@@ -23,7 +23,8 @@ class Chosen(NamedTuple):
     Attributes:
         ids: (i,) candidates.
         rows: (t, w) rows of ids.
-        purpose: (t,) str, why each is asked.
+        purpose: (t,) str, why each is asked; only those that are "random", drawn without regard to the model, may
+            measure its accuracy.
     """
 
     ids: Ints
@@ -59,6 +60,11 @@ class Uncertain:
     task: str = "triplet"
     bald: bool = True
 
+    @property
+    def least(self) -> int:
+        """Candidates that it needs."""
+        return WIDTHS[self.task]
+
     def __call__(self, view: View, ids: Ints, points: Floats, model: Model | None, n: int) -> Chosen:
         """Returns n questions; all are random until there is an ensemble."""
         choose = choose_triplets if self.task == "triplet" else choose_pairs
@@ -74,13 +80,19 @@ class Uniform:
     Attributes:
         fresh: (n, rng) → n solutions: the first round is about new candidates, three for each question, which are
             evaluated and never offered to the archive; None = about those that are there.
+        columns: of the features, which must be finite for a new candidate to be asked about; all if none are given.
+        least: candidates that it needs.
     """
 
     fresh: Callable[[int, np.random.Generator], Solutions] | None = None
+    columns: tuple[int, ...] = ()
+    least: ClassVar[int] = 1
 
     def __call__(self, view: View, ids: Ints, points: Floats, model: Model | None, n: int) -> Chosen:  # noqa: ARG002
         """Returns n questions."""
         purpose = np.full(n, RANDOM)
         if self.fresh is not None and view.placement is None:
-            return Chosen(view.evaluate(self.fresh, 3 * n), np.arange(3 * n).reshape(n, 3), purpose)
+            return Chosen(
+                view.evaluate(self.fresh, 3 * n, columns=self.columns), np.arange(3 * n).reshape(n, 3), purpose
+            )
         return Chosen(ids, uniform_triplets(len(ids), n, view.rng, degenerate=True), purpose)

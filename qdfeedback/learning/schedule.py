@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from qdfeedback.bounds import Bounds, check_number
+from qdfeedback.types import Ints
 
 PUBLISHED = (0.0, 0.1, 0.25, 0.5)
 """Of the run: when QDHF refits (Ding 2024, App. B)."""
@@ -42,6 +43,10 @@ class Schedule:
         """Returns the questions before an iteration and those earlier."""
         return sum(count for when, count in self.asks.items() if when <= iteration)
 
+    def is_over(self, iteration: int) -> bool:
+        """Whether nothing is asked after the questions before an iteration; looks may come."""
+        return all(when <= iteration for when, count in self.asks.items() if count)
+
     def state(self) -> dict[str, Any]:
         """Returns it as JSON."""
         return {"asks": sorted(self.asks.items()), "at_end": self.at_end, "after": list(self.after)}
@@ -52,29 +57,30 @@ def schedule_of(state: Mapping[str, Any]) -> Schedule:
     return Schedule({int(when): int(count) for when, count in state["asks"]}, state["at_end"], tuple(state["after"]))
 
 
-def in_rounds(iterations: int, answers: int, rounds: int, *, first: int = 1, share: float = 0.5) -> dict[int, int]:
+def in_rounds(
+    iterations: int, answers: int, rounds: int, *, first: int = 1, until: int | None = None
+) -> dict[int, int]:
     """Returns iteration → questions: `answers` of them in rounds at even distances over the first part of a run.
 
     Args:
-        iterations: of the run.
+        iterations: of the run, the first population among them; the last one has the number below this.
         answers: in all.
-        rounds: at most so many, with two questions at least in each.
+        rounds: at most so many, with two questions at least in each where there are as many.
         first: the iteration of the first round.
-        share: of the iterations, after which the last round comes.
+        until: that of the last one; half the iterations later if not given.
 
     Raises:
         ValueError: A number is out of its bounds.
     """
     check_number(rounds, "rounds", Bounds(1), kind=int)
-    check_number(share, "share", Bounds(0, 1))
     rounds = max(min(rounds, answers // 2), 1)
-    when = np.unique(first + np.linspace(0, max(share * iterations, 0), rounds).astype(int))
-    return _dealt(when.tolist(), answers)
+    span = iterations / 2 if until is None else max(until - first, 0)
+    return _dealt(first + np.linspace(0, span, rounds).astype(int), iterations, answers)
 
 
 def as_published(iterations: int, answers: int, shares: tuple[float, ...] = PUBLISHED) -> dict[int, int]:
     """Returns iteration → questions as QDHF asks them, in equal parts after these shares of the iterations."""
-    return _dealt(sorted({1 + int(share * iterations) for share in shares}), answers)
+    return _dealt(np.array([1 + int(share * iterations) for share in shares]), iterations, answers)
 
 
 def with_looks(asks: Mapping[int, int], iterations: int, looks: int = 20) -> dict[int, int]:
@@ -83,6 +89,8 @@ def with_looks(asks: Mapping[int, int], iterations: int, looks: int = 20) -> dic
     return {int(iteration): 0 for iteration in when if iteration > max(asks, default=0)} | dict(asks)
 
 
-def _dealt(when: list[int], answers: int) -> dict[int, int]:
+def _dealt(rounds: Ints, iterations: int, answers: int) -> dict[int, int]:
+    """Returns iteration → questions, as many in each round; rounds that fall together, or too late, are one."""
+    when = np.unique(np.minimum(rounds, max(iterations - 1, 1))).tolist()
     counts = np.diff(np.linspace(0, answers, len(when) + 1).round().astype(int))
     return {iteration: int(count) for iteration, count in zip(when, counts, strict=True)}

@@ -102,7 +102,7 @@ def fit_utility(features: Floats, pairs: Ints, *, ridge: float = 1.0, members: i
     scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1.0), 0.0)
     differ = (features[pairs[:, 0]] - features[pairs[:, 1]]) * scale
     both, won = np.concatenate([differ, -differ]), np.repeat([1, 0], len(differ))  # a fit without intercept needs both
-    found = LogisticRegression(C=2 / max(ridge, 1e-9), fit_intercept=False, max_iter=1000).fit(both, won)
+    found = LogisticRegression(C=1 / (2 * max(ridge, 1e-9)), fit_intercept=False, max_iter=1000).fit(both, won)
     weights = found.coef_[0]
     likely = expit(differ @ weights)
     precision = (differ * (likely * (1 - likely))[:, None]).T @ differ + max(ridge, 1e-9) * np.eye(len(weights))

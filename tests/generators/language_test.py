@@ -18,6 +18,7 @@ from qdfeedback.generators.language import (
     ZeroShot,
     tidy,
 )
+from qdfeedback.generators.latent import Fresh
 from qdfeedback.generators.pools import Best, Everything, FromPool, Member, Novel, Unlike
 from qdfeedback.generators.similar import Words
 from qdfeedback.models.language import CUT_OFF, EMPTY, Sampling
@@ -261,3 +262,14 @@ def test_a_pool_learns_from_what_was_judged_and_goes_on_where_it_was(rng: np.ran
     one, two = (each.ask(placement, 5, np.random.default_rng(7)) for each in (generator, again))
     assert one.solutions.tolist() == two.solutions.tolist()
     assert one.parents.tolist() == two.parents.tolist()
+
+
+def test_a_beginning_keeps_the_arrays_of_its_parts(rng: np.random.Generator) -> None:
+    def beginning() -> Beginning:
+        return Beginning(Fresh(lambda n, rng: rng.random((n, 3)), among=4), Written(writer(), ZeroShot(LINE)), n=50)
+
+    one, two, placement = beginning(), beginning(), placed([0, 1, 2, 3])
+    one.ask(placement, 3, rng)
+    two.restore(placement, *one.state())
+    np.testing.assert_array_equal(two.parts[0].last, one.parts[0].last)
+    assert two.asked == 3

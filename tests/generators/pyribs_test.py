@@ -122,7 +122,7 @@ def test_another_archive_than_stored_is_refused() -> None:
         step(search, place, n=N, first_id=N * i, iteration=i, rng=rng)
     arrays, state = runs.capture(place, search.generator, rng)
     small = archives.grid(10, (2, 2))(RANGES, 0)
-    with pytest.raises(ValueError, match=r"this one .* and 4 cells"):
+    with pytest.raises(ValueError, match=r"this one has 4 cells"):
         runs.restore(
             Checkpoint(4, arrays, state), Placement(place.quality, place.diversity, small), search.generator, rng
         )

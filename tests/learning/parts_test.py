@@ -11,6 +11,7 @@ import pytest
 from qdfeedback import runs
 from qdfeedback.diversity.columns import Columns
 from qdfeedback.diversity.similarity import Fit
+from qdfeedback.diversity.unsupervised import fit_pca
 from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.people import People
 from qdfeedback.feedback.queries import RANDOM
@@ -24,6 +25,8 @@ from qdfeedback.learning.published import fit_hinge, qdhf
 from qdfeedback.learning.questions import Uncertain, Uniform
 from qdfeedback.learning.schedule import Schedule
 from qdfeedback.loop import Loop
+from qdfeedback.quality.columns import Column
+from qdfeedback.search import NothingEvaluatedError
 from tests import toy
 
 QUICK = Fit(starts=1, members=2, steps=10, flip=None)
@@ -52,7 +55,14 @@ def test_what_new_withdrawn_and_too_few_answers_lead_to() -> None:
     assert tally.news(judged([6])) == "forget"
     assert (tally.answers, tally.last) == (0, 0)
     assert Tally().news(judged([])) == "nothing"
-    assert Tally(answers=2, last=2).news(judged([1, 2])) == "learn", "who never waits learns from what is there"
+    assert Tally().news(judged([1, 2])) == "learn"
+    other = Tally()
+    assert other.news(judged([1, 3, 6, 7])) == "learn"
+    other.least_new = 9
+    assert other.news(judged([1, 3, 6, 7])) == "nothing"
+    again = Tally(least_new=9)
+    again.restore(other.state())
+    assert again.news(judged([2, 4, 5, 7])) == "forget", "as many answers, of others"
 
 
 def seen(rng: np.random.Generator, **changes) -> Seen:
@@ -123,6 +133,46 @@ def test_new_candidates_that_cannot_be_measured_are_drawn_again(tmp_path: Path) 
     assert len(loop.history) == toy.N + 5 + 32
     assert loop.view.current().tolist() == list(range(toy.N))
     assert len(loop.view.sample()) == toy.N
+
+
+def test_what_can_never_be_measured_ends_in_a_line_and_columns_that_nobody_reads_do_not_matter(tmp_path: Path) -> None:
+    loop = begun(tmp_path / "r", "gaussian", "learned", "column")
+    with pytest.raises(NothingEvaluatedError, match="over the edge"):
+        loop.view.evaluate(lambda n, rng: np.full((n, 4), 3.0), 32)
+    loop.search.encoder.parts[0].encode = lambda artifacts: np.column_stack(
+        [np.ones((len(artifacts), 4)), np.full(len(artifacts), np.nan)]
+    ).astype(np.float32)
+    loop.view.quality = Column(0)
+    assert len(loop.view.evaluate(lambda n, rng: np.zeros((n, 4)), 5, columns=(0, 1))) == 5
+    with pytest.raises(NothingEvaluatedError, match="1024 candidates in a row could not be measured"):
+        loop.view.evaluate(lambda n, rng: np.zeros((n, 4)), 32, columns=(0, 4))
+
+
+def test_a_sample_of_a_long_history_leaves_out_what_was_only_judged(tmp_path: Path, monkeypatch) -> None:
+    loop = begun(tmp_path / "r", "gaussian", "learned", "column")
+    loop.view.evaluate(loop.search.domain.initial, 30)
+    sample = type(loop.history).sample
+    monkeypatch.setattr(type(loop.history), "sample", lambda self, column, most=7: sample(self, column, most))
+    every = -(-40 // 7)
+    assert len(loop.view.sample()) == len([i for i in range(0, 40, every) if i < toy.N])
+
+
+def test_too_few_to_ask_about_is_said_at_first_and_a_warning_later(tmp_path: Path) -> None:
+    loop = begun(tmp_path / "r", "gaussian", "learned", "learned")
+    loop.axes.askable = lambda view: np.arange(2)
+    with pytest.raises(ValueError, match="axes, before iteration 1: 2 candidates can be measured and judged, 3 are"):
+        loop.axes.ask(Now(1, "before"), loop.view)
+    loop.axes.model = fit_pca(loop.view.sample()[:, :4], dim=2)
+    with pytest.warns(UserWarning, match="2 candidates can be measured and judged"):
+        loop.axes.ask(Now(1, "before"), loop.view)
+    assert loop.store.count("toy") == 0
+    with pytest.raises(ValueError, match="a quality begins with `cold`"):
+        replace(loop.quality, schedule=Schedule({}, after=(0,)))
+
+
+def test_a_refit_after_the_last_question_is_tested_too(tmp_path: Path) -> None:
+    schedule = Schedule({1: 6, 3: 8, 5: 0}, at_end=True)
+    assert [schedule.is_over(i) for i in (1, 2, 3, 5, 7)] == [False, False, True, True, True]
 
 
 def test_axes_that_are_known_are_placed_once_over_their_own_ranges(tmp_path: Path) -> None:

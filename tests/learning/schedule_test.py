@@ -18,11 +18,17 @@ def test_a_round_has_two_questions_at_least() -> None:
     assert in_rounds(1, 40, 20) == {1: 40}
 
 
+@pytest.mark.parametrize("iterations", range(2, 12))
+def test_no_round_comes_after_the_last_iteration(iterations: int) -> None:
+    for asks in (in_rounds(iterations, 40, 20), as_published(iterations, 40), in_rounds(iterations, 40, 5, first=2)):
+        assert max(asks) <= iterations - 1
+        assert sum(asks.values()) == 40
+
+
 def test_rounds_may_begin_later_and_go_further() -> None:
-    assert list(in_rounds(8, 40, 5, first=2, share=1.0)) == [2, 4, 6, 8, 10]
-    for wrong in ({"rounds": 0}, {"rounds": 2, "share": 2.0}):
-        with pytest.raises(ValueError, match="must be"):
-            in_rounds(10, 10, **wrong)
+    assert list(in_rounds(20, 40, 5, first=2, until=10)) == [2, 4, 6, 8, 10]
+    with pytest.raises(ValueError, match="rounds must be at least 1"):
+        in_rounds(10, 10, 0)
 
 
 def test_the_paper_asks_at_four_points_of_a_run() -> None:

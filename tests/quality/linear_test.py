@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from qdfeedback.quality.columns import Column
 from qdfeedback.quality.linear import LinearUtility, fit_utility, load_utility
@@ -37,6 +38,18 @@ def test_an_ensemble_disagrees_where_little_was_said(rng: np.random.Generator) -
     np.testing.assert_allclose(alone.member_probability(features, pairs)[0], few.probability(features, pairs))
     with pytest.raises(ValueError, match="members must have shape"):
         LinearUtility(few.offset, few.weights, np.zeros((3, 2)))
+
+
+def test_the_prior_is_as_precise_as_it_says(rng: np.random.Generator) -> None:
+    features = rng.normal(size=(30, 3))
+    features = (features - features.mean(axis=0)) / features.std(axis=0)
+    pairs = np.array([rng.choice(30, 2, replace=False) for _ in range(60)])
+    pairs = np.concatenate([pairs, np.stack([np.arange(30), np.roll(np.arange(30), 1)], axis=1)])  # all are judged
+    differ = features[pairs[:, 0]] - features[pairs[:, 1]]
+    for ridge in (0.3, 3.0):
+        loss = lambda w, ridge=ridge: np.logaddexp(0, -differ @ w).sum() + ridge * (w @ w) / 2  # noqa: E731
+        expected = minimize(loss, np.zeros(3)).x
+        np.testing.assert_allclose(fit_utility(features, pairs, ridge=ridge).weights, expected, atol=1e-3)
 
 
 def test_a_strong_prior_says_less(rng: np.random.Generator) -> None:
