@@ -107,15 +107,24 @@ def bounds(archive: ArchiveBase) -> Floats:
 
 def clipped_share(measures: Floats, archive: ArchiveBase) -> float:
     """Returns the share of finite (n, k) measures outside the archive's ranges: pyribs clips them into its border."""
-    return share_outside(measures[np.isfinite(measures).all(axis=1)], archive)
-
-
-def share_outside(measures: Floats, archive: ArchiveBase) -> float:
-    """Returns `clipped_share` of (n, k) measures that are all finite, which a loop looks at after every step."""
+    measures = measures[np.isfinite(measures).all(axis=1)]
     outside = (measures < archive.lower_bounds) | (measures > archive.upper_bounds)
-    if not outside.any():
-        return 0.0
-    return float(outside.any(axis=1).mean())
+    return float(outside.any(axis=1).mean()) if len(measures) else 0.0
+
+
+def shares_outside(batches: Sequence[Floats], archive: ArchiveBase) -> list[float]:
+    """Returns `clipped_share` of each of several (n, k) measures in one go.
+
+    Args:
+        batches: one array of measures each; rows with NaN do not count.
+        archive: whose ranges.
+    """
+    measures = np.concatenate(batches)
+    inside = all(
+        column.min(initial=np.inf) >= low and column.max(initial=-np.inf) <= high  # False where there is a NaN
+        for column, low, high in zip(measures.T, archive.lower_bounds, archive.upper_bounds, strict=True)
+    )
+    return [0.0] * len(batches) if inside else [clipped_share(one, archive) for one in batches]
 
 
 def categorical(dims: Sequence[int]) -> Build:

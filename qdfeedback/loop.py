@@ -64,7 +64,6 @@ class Loop:
         puts_forward: what the result is.
         store: of answers, to be closed when the run is finished.
         placement: the present one, from the first iteration on.
-        clipped: moving average of the share of new candidates outside the ranges.
     """
 
     run: Run
@@ -86,7 +85,6 @@ class Loop:
     stateful: Mapping[str, Stateful] = field(default_factory=dict)
     puts_forward: PutForward = FromArchive()  # noqa: RUF009 - frozen
     store: Store | None = None
-    clipped: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         """Refuses numbers that cannot be."""
@@ -96,6 +94,8 @@ class Loop:
         self.offered = 0  # candidates that could enter the archive
         self.last = -1  # the iteration that was finished last
         self.over = ""  # why a rule has ended it
+        self._outside: tuple[float, list[Floats]] = (0.0, [])  # a moving average, and measures it does not know yet
+        self._parts = self.parts
         self._written = -1  # the iteration of the newest checkpoint
         self.firsts = 0  # candidates of the first population
         self._followed = dict.fromkeys(self.follow, 0)
@@ -130,6 +130,20 @@ class Loop:
     def answers(self) -> int:
         """How many answers the present models know, all parts together."""
         return sum(part.tally.answers for part in self.parts if hasattr(part, "tally"))
+
+    @property
+    def clipped(self) -> float:
+        """Moving average of the share of new candidates outside the ranges."""
+        average, waiting = self._outside
+        if waiting:  # several at once: it costs less
+            for share in archives.shares_outside(waiting, self.placement.archive):
+                average += 0.1 * (share - average)
+            self._outside = (average, [])
+        return average
+
+    @clipped.setter
+    def clipped(self, value: float) -> None:
+        self._outside = (value, [])
 
     def elites(self) -> Elites:
         """Returns what the archive holds."""
@@ -187,6 +201,7 @@ class Loop:
         """
         if self.last >= 0:
             return
+        self._parts = self.parts  # they are looked at twice an iteration
         found = self.run.latest()
         if found is None:
             n = self.batch_size if self.first is None else self.first
@@ -233,7 +248,9 @@ class Loop:
 
     def _learn(self, now: Now) -> None:
         """Lets the parts that are due ask and fit, and places the candidates anew, once, where one has changed."""
-        due = [part for part in self.parts if part.due(now)]
+        due = [part for part in self._parts if part.due(now)]
+        if not due:
+            return
         asks = now.moment in ("before", "end")
         if asks and any(part.annotator is not None and part.annotator.publishes for part in due):
             self.checkpoint()  # what people are asked about must never be taken back
@@ -280,6 +297,7 @@ class Loop:
 
     def place(self, moment: Moment = "after") -> None:
         """Places candidates on the present axes, over ranges that fit them."""
+        _ = self.clipped  # by the ranges that were
         self.ranges = ranges_of(self.axes, self.view, moment)
         archive = self.archive(self.ranges, self._archive_seed())
         self.view.placement = placed(self.axes, self.view, self._placed_on(archive))
@@ -292,12 +310,11 @@ class Loop:
 
     def _follow_ranges(self, batch: Batch) -> None:
         """Keeps the share of candidates outside the ranges; where it is high, those that may grow are fitted anew."""
-        archive = self.placement.archive
-        if not hasattr(archive, "lower_bounds"):
+        assert self.view.placement is not None
+        if not hasattr(self.view.placement.archive, "lower_bounds"):
             return
-        known = batch.measures if batch.valid.all() else batch.measures[np.isfinite(batch.measures).all(axis=1)]
-        self.clipped += 0.1 * (archives.share_outside(known, archive) - self.clipped)
-        if self.axes.placing.grows and self.clipped > CLIPPED and batch.iteration % _LOOK == 0:
+        self._outside[1].append(np.array(batch.measures))
+        if batch.iteration % _LOOK == 0 and self.clipped > CLIPPED and self.axes.placing.grows:
             self.place()
             self.clipped = 0.0
 

@@ -24,10 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import diffusers
 import numpy as np
 import torch
-import transformers
 from tqdm import tqdm
 
 from domains.images import MODEL
@@ -39,6 +37,7 @@ from qdfeedback.bounds import Bounds, Count, Positive, Seed, read_arguments
 from qdfeedback.commands import run_main
 from qdfeedback.learning.schedule import PUBLISHED
 from qdfeedback.models.diffusion import Diffusion, Drawing, dtype_of, load_diffusion
+from qdfeedback.models.random_weights import stable_diffusion
 from qdfeedback.parallel import compute_on, threads
 from qdfeedback.types import Floats
 
@@ -180,26 +179,7 @@ def measure(args: Args, folder: Path) -> dict[str, Any]:
 
 def sd15(args: Args) -> Diffusion:
     """Returns a pipeline with the architecture of Stable Diffusion 1.5 and random weights, but our few words."""
-    ours = load_diffusion(MODEL, device="cpu").pipeline
-    ours.tokenizer.model_max_length = 77
-    torch.manual_seed(0)
-    words = transformers.CLIPTextConfig(
-        vocab_size=len(ours.tokenizer), hidden_size=768, intermediate_size=3072, num_hidden_layers=12,
-        num_attention_heads=12, max_position_embeddings=77, bos_token_id=ours.tokenizer.bos_token_id,
-        eos_token_id=ours.tokenizer.eos_token_id, pad_token_id=ours.tokenizer.pad_token_id,
-    )  # fmt: skip
-    unet = diffusers.UNet2DConditionModel(
-        sample_size=args.size // 8, cross_attention_dim=768, attention_head_dim=8,
-        block_out_channels=(320, 640, 1280, 1280),
-    )  # fmt: skip
-    vae = diffusers.AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=args.size,
-    )  # fmt: skip
-    pipeline = diffusers.StableDiffusionPipeline(
-        vae, transformers.CLIPTextModel(words), ours.tokenizer, unet, ours.scheduler, safety_checker=None,
-        feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+    pipeline = stable_diffusion(load_diffusion(MODEL, device="cpu").pipeline, size=args.size)
     where = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     how = Drawing(steps=args.steps, guidance=7.5)
     return Diffusion(pipeline.to(where, dtype_of(args.dtype, where)), "random", how, batch_size=args.batch_size)

@@ -116,30 +116,34 @@ def whole_loop(n: int, run: Run) -> Iterator[None]:
 
 
 def loop_ratios(n: int, evaluations: int) -> tuple[float, float, float]:
-    """Returns the time of our step over pyribs', with the history off and on, and that of a whole `Loop`.
+    """Returns the time of our step over pyribs', with the history off and on, and that of a whole `Loop`."""
+    with tempfile.TemporaryDirectory() as folder:
+        history, run = History(Path(folder) / "history.arrows", NAMES), create(Path(folder) / "run", {}, NAMES)
+        blocks = max(evaluations // n // BLOCK, 1)
+        off, on = in_turn((scheduler_loop(n), our_loop(n, None), our_loop(n, history)), blocks, history)
+        (loop,) = in_turn((scheduler_loop(n), whole_loop(n, run)), blocks, run.history)
+        release(run.path)
+    return off, on, loop
+
+
+def in_turn(loops: Sequence[Iterator[None]], blocks: int, history: History) -> list[float]:
+    """Returns the time of loops over that of the first; the last one has the history, which a thread writes.
 
     They take turns, ten iterations each, so that a machine that is slower for a while is so for all.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        history, run = History(Path(folder) / "history.arrows", NAMES), create(Path(folder) / "run", {}, NAMES)
-        loops = (scheduler_loop(n), our_loop(n, None), our_loop(n, history), whole_loop(n, run))
-        for loop in loops:
-            next(loop)
-        seconds = [0.0] * len(loops)
-        for _ in range(max(evaluations // n // BLOCK, 1)):
-            for i, loop in enumerate(loops):
-                began = time.perf_counter()
-                for _ in range(BLOCK):
-                    next(loop)
-                seconds[i] += time.perf_counter() - began
-        began = time.perf_counter()
-        history.flush()
-        seconds[2] += time.perf_counter() - began
-        began = time.perf_counter()
-        run.history.flush()
-        seconds[3] += time.perf_counter() - began
-        release(run.path)
-    return seconds[1] / seconds[0], seconds[2] / seconds[0], seconds[3] / seconds[0]
+    for loop in loops:
+        next(loop)
+    seconds = [0.0] * len(loops)
+    for _ in range(blocks):
+        for i, loop in enumerate(loops):
+            began = time.perf_counter()
+            for _ in range(BLOCK):
+                next(loop)
+            seconds[i] += time.perf_counter() - began
+    began = time.perf_counter()
+    history.flush()
+    seconds[-1] += time.perf_counter() - began
+    return [one / seconds[0] for one in seconds[1:]]
 
 
 def published_whole(iterations: int, n: int, answers: int, folder: Path) -> tuple[float, list[Fit]]:
