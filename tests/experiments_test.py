@@ -328,7 +328,7 @@ def test_real_people_are_predicted_on_new_items(judgments: int, least: float, tm
 def test_benchmarks_run(tmp_path: Path, capsys) -> None:
     benchmark_loop.main(["--rounds", "1", "--evaluations", "2000", "--out", str(tmp_path / "loop.json")])
     assert set(json.loads((tmp_path / "loop.json").read_text())) == {"batch_100", "batch_1000", "qdhf_run"}
-    small = ["--rounds", "1", "--sizes", "100", "--iterations", "10"]
+    small = ["--rounds", "1", "--sizes", "100", "--evaluations", "1000"]
     benchmark_similarity.main([*small, "--out", str(tmp_path / "fit.json")])
     found = json.loads((tmp_path / "fit.json").read_text())["100"]
     assert 0.7 < found["accuracy_ours"] < 0.9, "from 100 triplets about 20 angles"

@@ -485,7 +485,7 @@ def test_the_benchmark_compares_like_with_like(tmp_path: Path, capsys, monkeypat
     )
     monkeypatch.setattr(loop, "step", lambda *given, n, **more: (searched.append(n), take_step(*given, n=n, **more))[1])
     out = tmp_path / "figures.json"
-    small = ["--first", "20", "--evaluations", "32", "--iteration", "8", "--batch-size", "4", "--answers", "16"]
+    small = ["--first", "20", "--evaluations", "32", "--batch-size", "8", "--at-once", "4", "--answers", "16"]
     benchmark_images.main([*small, "--steps", "2", "--out", str(out)])
     figures = json.loads(out.read_text())
     rates = figures["pictures_per_second"]
@@ -502,7 +502,7 @@ def test_the_benchmark_compares_like_with_like(tmp_path: Path, capsys, monkeypat
 def test_the_architecture_of_stable_diffusion_is_measured(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     benchmark_images.main(
-        ["--random-weights", "--device", "cpu", "--size", "64", "--batch-size", "1", "--steps", "1", "--out", str(out)]
+        ["--random-weights", "--device", "cpu", "--size", "64", "--at-once", "1", "--steps", "1", "--out", str(out)]
     )
     figures = json.loads(out.read_text())
     assert figures["pictures_per_second"] > 0

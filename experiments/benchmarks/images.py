@@ -1,8 +1,8 @@
 """What the search costs beside drawing: pictures per second against a bare loop of diffusers, in one process.
 
     python -m experiments.benchmarks.images                            # our small pipeline, a few minutes
-    python -m experiments.benchmarks.images --random-weights --device cuda --dtype bfloat16 --batch-size 8 --steps 50
-    python -m experiments.benchmarks.images --random-weights --device cpu --size 64 --batch-size 1 --steps 2
+    python -m experiments.benchmarks.images --random-weights --device cuda --dtype bfloat16 --at-once 8 --steps 50
+    python -m experiments.benchmarks.images --random-weights --device cpu --size 64 --at-once 1 --steps 2
 
 Three ways take turns, iteration by iteration, with batches, steps and noise of the same size. Bare: the prompt's
 embeddings are given, pictures come and are forgotten. Search: the default run on pictures from its first refit on,
@@ -52,10 +52,10 @@ class Args:
     """Pictures that the search begins with, before anything is measured."""
     evaluations: Count = 800
     """Pictures of each way."""
-    iteration: Count = 40
+    batch_size: Count = 40
     """Pictures in an iteration."""
-    batch_size: Count = 20
-    """Pictures at once."""
+    at_once: Count = 20
+    """Pictures that are drawn at once."""
     steps: Count = 12
     """Of denoising."""
     answers: Annotated[int, Bounds(16)] = 300
@@ -129,7 +129,7 @@ def open_search(args: Args, run: Path) -> Made:
     """Returns the search that is measured, with its first pictures drawn."""
     settings = ImagesArgs(
         run=run, model=args.model, evaluations=args.first + args.evaluations, first=args.first,
-        batch_size=args.iteration, at_once=args.batch_size, answers=args.answers, steps=args.steps, dtype=args.dtype,
+        batch_size=args.batch_size, at_once=args.at_once, answers=args.answers, steps=args.steps, dtype=args.dtype,
         truth=args.truth, seed=(args.seed,),
     )  # fmt: skip
     check(settings)
@@ -140,7 +140,7 @@ def open_search(args: Args, run: Path) -> Made:
 
 def measure(args: Args, folder: Path) -> dict[str, Any]:
     """Returns the figures of the three ways."""
-    small = open_search(replace(args, first=20, iteration=4, evaluations=24, answers=16), folder / "small")
+    small = open_search(replace(args, first=20, batch_size=4, evaluations=24, answers=16), folder / "small")
     for _ in small.loop:
         pass
     made = open_search(args, folder / "run")
@@ -149,18 +149,18 @@ def measure(args: Args, folder: Path) -> dict[str, Any]:
     bare, published = (Bare(diffusion, ImagesArgs().prompt, encode=encode) for encode in (False, True))
     rng = np.random.default_rng(args.seed)
     seconds = {"bare": 0.0, "search": 0.0, "published": 0.0}
-    iterations = args.evaluations // args.iteration
+    iterations = args.evaluations // args.batch_size
     refits = {1 + int(share * iterations) for share in PUBLISHED}
 
     def draw(iteration: int) -> None:  # noqa: ARG001
-        bare.draw(loop.search.domain.initial(args.iteration, rng))
+        bare.draw(loop.search.domain.initial(args.batch_size, rng))
 
     def search(iteration: int) -> None:  # noqa: ARG001
         next(batches)
 
     def as_published(iteration: int) -> None:
         again = len(loop.placement.archive) if iteration in refits else 0  # the search goes first
-        published.draw(loop.search.domain.initial(args.iteration + again, rng))
+        published.draw(loop.search.domain.initial(args.batch_size + again, rng))
 
     ways: dict[str, Callable[[int], None]] = {"search": search, "bare": draw, "published": as_published}
     for iteration in tqdm(range(1, iterations + 1), unit="iteration", mininterval=1):
@@ -170,8 +170,8 @@ def measure(args: Args, folder: Path) -> dict[str, Any]:
         assert one.store is not None
         one.store.close()
     return {
-        "pictures": args.evaluations, "batch_size": args.batch_size, "steps": args.steps,
-        "pictures_per_second": {name: iterations * args.iteration / taken for name, taken in seconds.items()},
+        "pictures": args.evaluations, "at_once": args.at_once, "steps": args.steps,
+        "pictures_per_second": {name: iterations * args.batch_size / taken for name, taken in seconds.items()},
         "search_to_bare": seconds["bare"] / seconds["search"],
         "published_to_search": seconds["published"] / seconds["search"],
     }  # fmt: skip
@@ -182,13 +182,13 @@ def sd15(args: Args) -> Diffusion:
     pipeline = stable_diffusion(load_diffusion(MODEL, device="cpu").pipeline, size=args.size)
     where = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     how = Drawing(steps=args.steps, guidance=7.5)
-    return Diffusion(pipeline.to(where, dtype_of(args.dtype, where)), "random", how, batch_size=args.batch_size)
+    return Diffusion(pipeline.to(where, dtype_of(args.dtype, where)), "random", how, batch_size=args.at_once)
 
 
 def measure_random(args: Args) -> dict[str, Any]:
     """Returns pictures per second, share of time and speed of the U-Net; on a GPU memory, and its share of the peak."""
     diffusion = sd15(args)
-    n = args.batch_size
+    n = args.at_once
     noise = np.random.default_rng(args.seed).standard_normal((n, *diffusion.latent_shape)).astype(np.float32)
     unet = diffusion.denoiser
     tokens = torch.zeros(2 * n, diffusion.pipeline.tokenizer.model_max_length, unet.config.cross_attention_dim)
@@ -226,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             figures = measure(args, Path(folder))
         rates = figures["pictures_per_second"]
         print(
-            f"{args.evaluations} pictures, {args.batch_size} at once, {args.steps} steps\n"
+            f"{args.evaluations} pictures, {args.at_once} at once, {args.steps} steps\n"
             f"bare {rates['bare']:.2f} pictures/s, the search {rates['search']:.2f}, a share of "
             f"{figures['search_to_bare']:.3f}\nthe paper's way {rates['published']:.2f}: "
             f"the search is {figures['published_to_search']:.2f} times as fast"

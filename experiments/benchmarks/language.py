@@ -42,7 +42,7 @@ class Args:
     """How many."""
     rounds: Count = 3
     """How often both ways are timed."""
-    batch_size: Count = 64
+    at_once: Count = 64
     """Prompts at once."""
     tokens: Count = 64
     """Tokens of each text that is written."""
@@ -70,7 +70,7 @@ def half_a_billion(args: Args) -> LocalModel:
     where = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     kind = torch.float32 if args.dtype == "auto" else getattr(torch, args.dtype)
     network: Any = LlamaForCausalLM(config)
-    return LocalModel(network.to(where, kind).eval(), tokenizer, "random", batch_size=args.batch_size)
+    return LocalModel(network.to(where, kind).eval(), tokenizer, "random", batch_size=args.at_once)
 
 
 @torch.inference_mode()
@@ -141,7 +141,7 @@ def measure(model: LocalModel, args: Args) -> dict[str, Any]:
 def share_of_bandwidth(model: LocalModel, args: Args, tokens_per_second: float) -> float:
     """Returns which share of the memory's bandwidth it takes to read every weight for each token of a batch."""
     bytes_ = sum(value.numel() * value.element_size() for value in model.network.parameters())
-    return float(tokens_per_second / min(args.batch_size, args.texts) * bytes_ / (args.bandwidth * 1e9))
+    return float(tokens_per_second / min(args.at_once, args.texts) * bytes_ / (args.bandwidth * 1e9))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -149,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = read_arguments(Args, argv, __doc__)
     compute_on(threads())
     model = half_a_billion(args) if args.random_weights else load_local(
-        args.model, device=args.device, dtype=args.dtype, batch_size=args.batch_size
+        args.model, device=args.device, dtype=args.dtype, batch_size=args.at_once
     )  # fmt: skip
     figures = measure(model, args)
     middle = args.rounds // 2

@@ -42,7 +42,7 @@ class Args:
     """How often each size is measured."""
     sizes: tuple[Annotated[int, Bounds(2)], ...] = (1000, 40_000)
     """Numbers of triplets."""
-    iterations: Annotated[int, Bounds(2)] = 300
+    evaluations: Annotated[int, Bounds(200)] = 30_000
     """Of the search that makes the arms."""
     out: Path = Path("runs/benchmark_similarity.json")
     """Where the figures go."""
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     args = read_arguments(Args, argv, __doc__)
     compute_on()
-    features = arms(args.iterations)
+    features = arms(args.evaluations // 100)
     learned = features[:, :20]
     figures: dict[str, dict[str, float]] = {}
     for size in args.sizes:
