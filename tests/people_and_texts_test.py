@@ -132,7 +132,7 @@ def test_people_can_be_asked_about_stories_of_any_writer(tmp_path: Path, capsys)
         qdhf_stories.main([*arguments, *asked, "--run", str(run)])
         crowd.stopped.set()
         crowd.join()
-    assert json.loads((run / "summary.json").read_text())["judgments"] == 40
+    assert json.loads((run / "summary.json").read_text())["answers"] == 40
     assert "elites out of 43" in capsys.readouterr().out
     assert not read_study(run).live
 
@@ -156,7 +156,7 @@ def test_axes_are_learned_and_a_killed_run_ends_as_one_that_was_not(tmp_path: Pa
     qdhf_stories.main([*TINY, "--run", str(tmp_path / "whole")])
     assert "The learned axes order stories as the truth does" in capsys.readouterr().out
     whole = json.loads((tmp_path / "whole" / "summary.json").read_text())
-    assert (whole["evaluations"], whole["judgments"]) == (63, 60)
+    assert (whole["evaluations"], whole["answers"]) == (63, 60)
     learned, components = explained(tmp_path / "whole")
     assert components < 0.65 < 0.75 < learned, "what was answered, which says little about other stories yet"
     assert (tmp_path / "whole" / "archive.png").stat().st_size > 10_000
