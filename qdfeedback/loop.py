@@ -22,6 +22,7 @@ import numpy as np
 
 from qdfeedback import archives, metrics, runs
 from qdfeedback.bounds import Bounds, Count, Seed, check
+from qdfeedback.feedback.refit_names import refit_name
 from qdfeedback.feedback.store import Store
 from qdfeedback.history import History
 from qdfeedback.learning.part import AxesPart, Moment, Now, Part, QualityPart, View
@@ -260,7 +261,7 @@ class Loop:
         for part in due:
             change = part.fit(now, self.view)
             if change is not None and change.model is not None:
-                self.run.save_model(part.role, f"{part.role}-{now.iteration:06d}", change.model)
+                self.run.save_model(part.role, refit_name(part.role, now.iteration), change.model)
             changed |= change is not None
         self.view.quality = self._quality
         if changed and (now.moment != "end" or self.axes.placing.end is None):  # else everything is placed once more

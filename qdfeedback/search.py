@@ -113,15 +113,10 @@ def start(
     Raises:
         NothingEvaluatedError: No row could be.
     """
-
-    def score(features: Floats) -> tuple[Scores, Floats, Floats]:
-        scores = quality.score(features)
-        return scores, objective(scores), np.empty((len(features), 0))
-
     check_number(n, "n", _SOME, kind=int)
     with search.failures.watch("initial"):
         begin = search.domain.initial(n, rng) if solutions is None else solutions
-    return evaluate(search, first(begin), score, first_id=0, iteration=0)
+    return evaluate(search, first(begin), without_axes(quality, objective), first_id=0, iteration=0)
 
 
 def step(
@@ -178,6 +173,16 @@ def evaluate(search: Search, proposal: Proposal, place: Measure, *, first_id: in
                 f"the first failed with: {errors[0]}"
             )
     return Batch(ids, iteration, proposal, artifacts, errors, features, scores, measures, objective, valid)
+
+
+def without_axes(quality: Quality, objective: Callable[[Scores], Floats]) -> Measure:
+    """Returns what scores features where there is nothing to measure them by yet."""
+
+    def score(features: Floats) -> tuple[Scores, Floats, Floats]:
+        scores = quality.score(features)
+        return scores, objective(scores), np.empty((len(features), 0))
+
+    return score
 
 
 def measure(placement: Placement, features: Floats) -> tuple[Scores, Floats, Floats]:

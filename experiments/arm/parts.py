@@ -79,7 +79,7 @@ def make_axes(args: Args, feedback: Feedback) -> AxesPart:
 
 def make_feedback(args: Args, run: Run, store: Store, search: Search) -> Feedback:
     """Returns who answers; people are asked on the study page."""
-    study, seed = run.settings["study"], args.seed[0]
+    study, seed = run.study, args.seed[0]
     if args.annotator == "simulated":
         truth = lambda ids: HAND.project(run.history.take(ids, "features"))  # noqa: E731
         return Feedback(run, store, Simulated(truth, flip=args.label_noise, seed=seed))

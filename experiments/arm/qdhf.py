@@ -39,7 +39,7 @@ def make(args: Args, curves: Curves) -> Loop:
     run = commands.open_run(args, ArmEncoder.names, commit=args.commit, **settings)
     domain = Arm(args.objective_noise, args.frames)
     search = Search(domain, ArmEncoder(), parts.make_generator(args), args.seed[0], run.failures)
-    store = run.open_store(run.settings["study"], args.database)
+    store = run.open_store(where=args.database)
     quality = column(ArmEncoder.names, "straightness")
     everything = Placement(quality, parts.HAND, grid(10, (parts.CELLS,) * 2)(RANGES, 0))
     return Loop(

@@ -101,7 +101,7 @@ def make_feedback(
     args: Args, run: Run, store: Store, search: Search, seeing: Seeing, judge: SeeingModel | None
 ) -> Feedback:
     """Returns who answers; people are asked on the study page."""
-    study, seed = run.settings["study"], args.seed[0]
+    study, seed = run.study, args.seed[0]
     annotator: Annotator = Simulated(lambda ids: seeing.truth(run.history.take(ids, "features")), seed=seed)
     if args.annotator == "study":
         begin_study(run.path, similarity_study(study, title="Pictures", text=TEXT, seed=seed))

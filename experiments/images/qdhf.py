@@ -51,14 +51,14 @@ def make(args: Args) -> report.Made:
     """
     seeing, diffusion = open_encoders(args), parts.open_diffusion(args)
     run = commands.open_run(args, seeing.encoder.names, study=uuid.uuid4().hex)
-    models = parts.open_language_models(args, run.settings["study"])
+    models = parts.open_language_models(args, run.study)
     used = {"model": diffusion.name} | {role: one.name for role, one in models.items()}
     commands.note_used(run, seeing.used | used)
     commands.note_not_kept(run, models.values())
     domain = Images(Pictures(diffusion, Shown(args.run / "shown")), args.prompt, args.varied)
     generator = parts.make_generator(args, domain, models.get("writer"))
     search = Search(domain, seeing.encoder, generator, args.seed[0], run.failures)
-    store = run.open_store(run.settings["study"], args.database)
+    store = run.open_store(where=args.database)
     feedback = parts.make_feedback(args, run, store, search, seeing, models.get("judge"))
     loop = Loop(
         run, search, parts.make_axes(args, seeing.learned, feedback), seeing.qualities[args.quality],

@@ -93,8 +93,8 @@ def make(args: Args) -> Loop:
     then = Written(writer, Near(STORIES.line), STORIES.sampling, seen=seen)
     encoder = Join((Attributes((STORIES.quality,), (writer,)), embeddings))
     search = Search(STORIES, encoder, Beginning(first, then, n=args.batch_size), args.seed[0], run.failures)
-    store = run.open_store(run.settings["study"], args.database)
-    study, seed = run.settings["study"], args.seed[0]
+    store = run.open_store(where=args.database)
+    study, seed = run.study, args.seed[0]
     annotator: Annotator = Simulated(lambda ids: known_truth(args, run.history, ids), seed=seed)
     if args.annotator == "study":
         begin_study(run.path, similarity_study(study, title="Stories", text=TEXT, seed=seed))

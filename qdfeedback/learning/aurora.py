@@ -9,7 +9,8 @@ from typing import Any
 
 from qdfeedback.diversity import models
 from qdfeedback.diversity.unsupervised import fit_autoencoder, fit_pca
-from qdfeedback.learning.axes import diversity_of, measurable
+from qdfeedback.learning.asking import measurable
+from qdfeedback.learning.axes import diversity_of
 from qdfeedback.learning.part import Change, Now, Placing, View
 from qdfeedback.learning.published import PLACING
 from qdfeedback.learning.schedule import PUBLISHED, Schedule, as_published, schedule_of

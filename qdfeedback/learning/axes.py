@@ -8,19 +8,16 @@ How axes are fitted stands in `fits.py`, which questions are asked in `questions
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from qdfeedback.diversity import models
 from qdfeedback.diversity.columns import Joined, OnColumns
 from qdfeedback.diversity.unsupervised import fit_pca
-from qdfeedback.feedback.queries import ask
 from qdfeedback.feedback.store import Judged
+from qdfeedback.learning.asking import ask_by_schedule, judged_by, measurable
 from qdfeedback.learning.feedback import Feedback, Tally
 from qdfeedback.learning.fits import FitTriplets, Likelihood, Seen, turned
 from qdfeedback.learning.part import Change, Now, Placing, View
@@ -41,33 +38,6 @@ def diversity_of(part: _HasColumns) -> Diversity | None:
         return None
     learned = OnColumns(part.columns, part.model)
     return learned if part.pinned is None else Joined((part.pinned, learned))
-
-
-def enough(ids: Ints, choose: Choose, view: View, which: str, *, must: bool) -> bool:
-    """Returns whether there are as many candidates as a way of choosing needs; a warning says so where there are not.
-
-    Raises:
-        ValueError: There must be.
-    """
-    least = getattr(choose, "least", 3)
-    if len(ids) >= least or (getattr(choose, "fresh", None) is not None and view.placement is None):
-        return True
-    said = f"{which}: {len(ids)} candidates can be measured and judged, {least} are needed to ask about them"
-    if must:
-        raise ValueError(said)
-    warnings.warn(said, stacklevel=4)
-    return False
-
-
-def measurable(view: View, columns: tuple[int, ...], annotator: Annotator | None) -> Ints:
-    """Returns the ids of today's elites, or first candidates, whose columns are finite and that can be judged."""
-    ids, d = view.current(), len(view.history.names)
-    if not columns or not all(isinstance(one, int | np.integer) and 0 <= one < d for one in columns):
-        raise ValueError(f"columns must be numbers of the {d} feature columns, from 0, got {columns!r:.200}")
-    known = np.isfinite(view.features(ids)[:, columns]).all(axis=1)
-    if annotator is not None:
-        known &= annotator.can_judge(ids)
-    return ids[known]
 
 
 @dataclass
@@ -108,6 +78,7 @@ class Learned:
     model: models.Model | None = field(default=None, init=False)
     accuracy: float | None = field(default=None, init=False)
     role: str = field(default="axes", init=False)
+    task: str = field(default="triplet", init=False)
 
     def __post_init__(self) -> None:
         """Refuses to ask people about what no checkpoint holds."""
@@ -136,26 +107,14 @@ class Learned:
 
     def ask(self, now: Now, view: View) -> None:
         """Asks what the schedule wants, about what is in the archive."""
-        n = self.schedule.asks.get(now.iteration, 0) if now.moment == "before" else 0
-        if not n:
-            return
-        ids = self.askable(view)
-        if not enough(
-            ids, self.choose, view, f"{self.role}, before iteration {now.iteration}", must=self.model is None
-        ):
-            return
-        chosen = self.choose(view, ids, view.features(ids)[:, self.columns], self.model, n)
-        shown = view.features(chosen.ids)[:, self.columns if self.named_by is None else self.named_by][chosen.rows]
-        batch = f"{now.iteration:06d}"
-        self.feedback.ask(ask(chosen.rows, chosen.ids, chosen.purpose, batch=batch, shown=shown))
+        ask_by_schedule(self, now, view, must=self.model is None, named_by=self.named_by)
 
     def fit(self, now: Now, view: View) -> Change | None:
         """Returns axes fitted to all answers, turned to lie as those before; None where too few are new."""
         if now.moment in ("begin", "after"):
             self.model = fit_pca(view.scored(view.sample())[:, self.columns], dim=self.dim)
             return Change(self.model)
-        name, asked = f"{self.role}-{now.iteration:06d}", self.schedule.until(now.iteration)
-        judged = self.feedback.judged(name, "triplet", asked=asked)
+        judged = judged_by(self, now)
         news = self.tally.news(judged)
         if news == "learn":
             self.model, self.accuracy = self._learn(judged, now, view)
@@ -166,10 +125,9 @@ class Learned:
         return Change(self.model)
 
     def _learn(self, judged: Judged, now: Now, view: View) -> tuple[models.Model, float | None]:
-        items, local = np.unique(judged.items, return_inverse=True)
-        points = view.features(items)[:, self.columns]
+        points, local = view.points_of(judged.items, self.columns)
         seen = Seen(
-            points, local.reshape(-1, 3), judged.purpose, self.schedule.is_over(now.iteration), self.model,
+            points, local, judged.purpose, self.schedule.is_over(now.iteration), self.model,
             lambda: view.features(self.askable(view))[:, self.columns],
         )  # fmt: skip
         return self.fitted(seen, dim=self.dim, rng=view.rng)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from qdfeedback import files
 from qdfeedback.feedback.conduct import left_out
 from qdfeedback.feedback.left_out import LEFT_OUT, last_before
+from qdfeedback.feedback.refit_names import refit_of
 from qdfeedback.feedback.store import Judged, Store
 from qdfeedback.feedback.study import read_study
 from qdfeedback.refits import read_refits
@@ -67,8 +68,8 @@ class Feedback:
         wait = getattr(self.annotator, "wait", None)
         if wait is not None and name not in read_refits(self.run.path):  # a refit that is repeated has its answers
             wait()
-        part, iteration = name.rsplit("-", 1)
-        until = self.run.last_judgment(int(iteration), self.store, self.study, part)
+        part, iteration = refit_of(name)
+        until = self.run.last_judgment(iteration, self.store, self.study, part)
         out = self._left_out(name, until) if self.annotator.publishes else {}
         found = self.store.judged(self.study, task, until=until, without=out, question=self.question)
         if self.annotator.kind == "model" and len(found) < LEAST_ANSWERED * asked - 2:

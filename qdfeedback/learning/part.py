@@ -11,7 +11,7 @@ import numpy as np
 
 from qdfeedback.history import History
 from qdfeedback.runs import Run
-from qdfeedback.search import NothingEvaluatedError, Search, elites, evaluate
+from qdfeedback.search import NothingEvaluatedError, Search, elites, evaluate, without_axes
 from qdfeedback.types import Annotator, Bools, Diversity, Floats, Ints, Placement, Quality, Scores, Solutions, first
 
 Moment = Literal["begin", "before", "after", "end"]
@@ -83,6 +83,11 @@ class View:
         """Returns the (n, d) features of candidates."""
         return self.history.take(ids, "features")
 
+    def points_of(self, items: Ints, columns: Sequence[int]) -> tuple[Floats, Ints]:
+        """Returns some columns of the candidates in (t, w) questions, each once, (i, c), and the questions as rows."""
+        ids, rows = np.unique(items, return_inverse=True)
+        return self.features(ids)[:, list(columns)], rows.reshape(items.shape)
+
     def is_apart(self, ids: Ints) -> Bools:
         """Returns (n,) bool, True for candidates that were evaluated to be judged alone."""
         found = np.zeros(len(ids), dtype=bool)
@@ -112,16 +117,13 @@ class View:
         """
         wanted_columns = list(columns) if columns else slice(None)
 
-        def score_only(features: Floats) -> tuple[Scores, Floats, Floats]:
-            scores = self.quality.score(features)
-            return scores, self.objective(scores), np.empty((len(features), 0))
-
+        place = without_axes(self.quality, self.objective)
         good, wanted, in_vain = np.empty(0, dtype=np.int64), n, 0
         while len(good) < n:
             if in_vain >= IN_VAIN:
                 raise NothingEvaluatedError(f"{in_vain} candidates in a row could not be measured, to be judged alone")
             proposal = first(draw(wanted, self.rng))
-            batch = evaluate(self.search, proposal, score_only, first_id=len(self.history), iteration=0)
+            batch = evaluate(self.search, proposal, place, first_id=len(self.history), iteration=0)
             self.history.append(batch)
             self.apart.append((int(batch.ids[0]), int(batch.ids[-1]) + 1))
             fine = np.isfinite(batch.features[:, wanted_columns]).all(axis=1)

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from qdfeedback.feedback.queries import ask
-from qdfeedback.learning.axes import enough, measurable
+from qdfeedback.learning.asking import ask_by_schedule, judged_by, measurable
 from qdfeedback.learning.feedback import Feedback, Tally
 from qdfeedback.learning.part import Change, Now, View
 from qdfeedback.learning.questions import Choose, Uncertain
@@ -57,6 +56,7 @@ class LearnedQuality:
     model: LinearUtility | None = field(default=None, init=False)
     zero: float = field(default=0.0, init=False)
     role: str = field(default="quality", init=False)
+    task: str = field(default="pair", init=False)
 
     def __post_init__(self) -> None:
         """Refuses a beginning that it does not have."""
@@ -80,6 +80,10 @@ class LearnedQuality:
         """What has a lower objective is no elite."""
         return -np.inf if self.model is None else 0.0
 
+    def askable(self, view: View) -> Ints:
+        """Returns today's elites, or first candidates, that can be measured and judged."""
+        return measurable(view, self.columns, self.annotator)
+
     def due(self, now: Now) -> bool:
         """By the schedule."""
         if now.moment == "before":
@@ -88,30 +92,18 @@ class LearnedQuality:
 
     def ask(self, now: Now, view: View) -> None:
         """Asks what the schedule wants, about what is in the archive."""
-        n = self.schedule.asks.get(now.iteration, 0) if now.moment == "before" else 0
-        if not n:
-            return
-        ids = measurable(view, self.columns, self.annotator)
-        which = f"{self.role}, before iteration {now.iteration}"
-        if not enough(ids, self.choose, view, which, must=False):
-            return
-        chosen = self.choose(view, ids, view.features(ids)[:, self.columns], self.model, n)
-        shown = view.features(chosen.ids)[:, self.columns][chosen.rows]
-        batch = f"{now.iteration:06d}"
-        self.feedback.ask(ask(chosen.rows, chosen.ids, chosen.purpose, batch=batch, shown=shown, task="pair"))
+        ask_by_schedule(self, now, view, must=False)
 
     def fit(self, now: Now, view: View) -> Change | None:
         """Returns a utility fitted to all answers, with its zero; None where too few are new."""
-        name, asked = f"{self.role}-{now.iteration:06d}", self.schedule.until(now.iteration)
-        judged = self.feedback.judged(name, "pair", asked=asked)
+        judged = judged_by(self, now)
         news = self.tally.news(judged)
         if news == "nothing":
             return None
         if news == "forget":
             self.model, self.zero = None, 0.0
             return Change()
-        items, local = np.unique(judged.items, return_inverse=True)
-        self.model = self.fitted(view.features(items)[:, self.columns], local.reshape(-1, 2))
+        self.model = self.fitted(*view.points_of(judged.items, self.columns))
         scores = self.model.score(view.sample()[:, self.columns]).mean
         self.zero = float(np.nanquantile(scores, self.zero_quantile))
         return Change(self.model)
