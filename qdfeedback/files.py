@@ -163,6 +163,11 @@ def pack(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> bytes:
     return stream.getvalue()
 
 
+def under(arrays: Mapping[str, NDArray[Any]], prefix: str) -> Arrays:
+    """Returns those of some arrays whose names begin with a prefix, by their names without it."""
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+
 def unpack(content: bytes, name: str) -> tuple[Arrays, dict[str, Any]]:
     """Returns the arrays and the metadata that `pack` put together; runs no code from the file.
 

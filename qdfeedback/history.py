@@ -330,10 +330,14 @@ class History:
         """Returns how many candidates have an error in place of a result."""
         return sum(len(part["error"]) - part["error"].tolist().count(None) for part in self.chunks("error"))
 
-    def sample(self, column: str, most: int = 100_000) -> NDArray[Any]:
-        """Returns a column of every candidate, or of evenly spaced ones where there are more than `most`."""
-        total = len(self)
-        every = max(1, -(-total // most))
+    def sample(self, column: str, most: int | None = 100_000) -> NDArray[Any]:
+        """Returns a column of every candidate, or of evenly spaced ones where there are more than `most`.
+
+        Args:
+            column: which.
+            most: None = every candidate, whose id is its row.
+        """
+        every = 1 if most is None else max(1, -(-len(self) // most))
         parts = []
         for chunk in self.chunks("id", column):
             parts.append(chunk[column][chunk["id"] % every == 0])

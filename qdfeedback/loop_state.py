@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from qdfeedback.learning.part import AxesPart, Part, View
-from qdfeedback.runs import Checkpoint, Run
+from qdfeedback.runs import Checkpoint, Run, misfit
 from qdfeedback.search import Search
 from qdfeedback.types import Floats
 
@@ -44,7 +44,7 @@ class Kept(Protocol):
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The learned parts."""
+        """The axes and the quality, learned or known."""
         ...
 
     def pieces(self) -> dict[str, Stateful]:
@@ -100,8 +100,7 @@ def restore_state(loop: Kept, found: Checkpoint) -> None:
     try:
         _restore(loop, found.state)
     except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
-        why = f"there is no {error} in it" if isinstance(error, KeyError) else error
-        raise ValueError(f"the checkpoint of iteration {found.iteration} does not fit this run: {why}") from error
+        raise misfit(found, error) from error
 
 
 def _restore(loop: Kept, state: Mapping[str, Any]) -> None:

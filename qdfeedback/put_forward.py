@@ -15,8 +15,7 @@ from qdfeedback.types import Floats, Ints, Placement
 
 def objective_of(history: History, placement: Placement) -> Floats:
     """Returns (n,) what an archive would maximise, of every candidate."""
-    everything = history.sample("features", most=len(history))  # all of them: a row is an id
-    return placement.objective(placement.quality.score(everything))
+    return placement.objective(placement.quality.score(history.sample("features", most=None)))
 
 
 class PutForward(Protocol):

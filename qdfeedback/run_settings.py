@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qdfeedback import files
-from qdfeedback.values import brief
+from qdfeedback.values import brief, check_json
 
 FORMAT = 1
 MAY_DIFFER = (
@@ -25,11 +25,7 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
     Raises:
         ValueError: One of them is nothing that JSON can hold; the message names it.
     """
-    for name, value in settings.items():
-        try:
-            json.dumps(value, allow_nan=True)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"settings must be JSON values, {name} is {type(value).__name__}: {value!r}") from error
+    check_json(settings, "settings")
     files.write_json(path / "settings.json", {"format": FORMAT, "settings": dict(settings)})
 
 

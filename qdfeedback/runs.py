@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from ribs.archives import ArchiveBase
 
 from qdfeedback import files
 from qdfeedback.claims import LOCK, OURS, claim, release
@@ -31,6 +32,7 @@ from qdfeedback.csv_files import write_csv_records
 from qdfeedback.failures import LOG, Failures
 from qdfeedback.feedback.fingerprints import Fingerprint
 from qdfeedback.feedback.store import Store
+from qdfeedback.files import Arrays
 from qdfeedback.generators import pyribs_state
 from qdfeedback.history import History, Position
 from qdfeedback.history_asides import forget_cuts
@@ -48,12 +50,11 @@ from qdfeedback.run_settings import BEST, digest_of, read_settings, write_settin
 from qdfeedback.search import Search, present
 from qdfeedback.shown import Shown
 from qdfeedback.types import Batch, Floats, Generator, Ints, Placement
+from qdfeedback.values import check_json
 
 REMOVING = "removing.json"
 KEPT = 2  # checkpoints: one may be damaged
 _NAME = re.compile(r"(\d{9})-([0-9a-f]{16})\.npz")
-
-Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -305,11 +306,7 @@ class Run:
     def save_archive(self, placement: Placement) -> None:
         """Writes the archive's elites, with cells and ranges, as `archive.npz`."""
         arrays, _ = pyribs_state.archive_state(placement.archive)
-        ordered = {"cells": arrays["cells"]} | {
-            name.removeprefix("field_"): value for name, value in arrays.items() if name.startswith("field_")
-        }
-        ends = ("lower_bounds", "upper_bounds")  # categories have none
-        ordered |= {end: getattr(placement.archive, end) for end in ends if hasattr(placement.archive, end)}
+        ordered = {"cells": arrays["cells"]} | files.under(arrays, "field_") | _ends(placement.archive)
         meta = {
             "cells": int(placement.archive.cells),
             "dims": getattr(placement.archive, "dims", np.array([])).tolist(),
@@ -325,9 +322,7 @@ class Run:
             objective: (e,).
             measures: (e, k).
         """
-        arrays = {"id": ids, "objective": objective, "measures": measures}
-        ends = ("lower_bounds", "upper_bounds")  # categories have none
-        arrays |= {end: getattr(placement.archive, end) for end in ends if hasattr(placement.archive, end)}
+        arrays = {"id": ids, "objective": objective, "measures": measures} | _ends(placement.archive)
         files.write_atomic(self.path / BEST, files.pack(arrays, {}))
 
     def save_curves(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -337,11 +332,7 @@ class Run:
     def save_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes `summary.json`: a run that has one is finished, and another process may work on the folder."""
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in summary.items()}
-        for name, value in plain.items():
-            try:
-                json.dumps(value)
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"summary must be JSON values, {name} is {type(value).__name__}: {error}") from error
+        check_json(plain, "summary")
         forget_cuts(self.history.path, len(self.history), self.history.rows)
         files.write_json(self.path / "summary.json", plain)
         release(self.path)
@@ -463,6 +454,12 @@ def capture(
     return arrays, json.loads(json.dumps(state))
 
 
+def misfit(checkpoint: Checkpoint, error: Exception) -> ValueError:
+    """Returns the error of a checkpoint from which a run cannot go on, for the reason that another one gives."""
+    why = f"there is no {error} in it" if isinstance(error, KeyError) else error
+    return ValueError(f"the checkpoint of iteration {checkpoint.iteration} does not fit this run: {why}")
+
+
 def restore(
     checkpoint: Checkpoint, placement: Placement | None, generator: Generator, rng: np.random.Generator
 ) -> None:
@@ -472,16 +469,15 @@ def restore(
         ValueError: The generator cannot be continued exactly, or archive or generator are of another kind.
     """
     state = checkpoint.state
-    archive = _under(checkpoint.arrays, "archive/")
+    archive = files.under(checkpoint.arrays, "archive/")
     try:
         if placement is not None:
             pyribs_state.restore_archive(placement.archive, archive, state["archive"])
         rng.bit_generator.state = state["rng"]
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
-        why = f"there is no {error} in it" if isinstance(error, KeyError) else error
-        raise ValueError(f"the checkpoint of iteration {checkpoint.iteration} does not fit this run: {why}") from error
+        raise misfit(checkpoint, error) from error
     if hasattr(generator, "restore"):
-        generator.restore(placement, _under(checkpoint.arrays, "generator/"), state["generator"])
+        generator.restore(placement, files.under(checkpoint.arrays, "generator/"), state["generator"])
         if placement is not None:  # building emitters may have drawn from the archive
             pyribs_state.restore_archive(placement.archive, archive, state["archive"])
     rng.bit_generator.state = state["rng"]
@@ -506,8 +502,9 @@ def _scrap(entry: Path) -> bool:
     return entry.name.endswith(".part") or entry.name in OURS
 
 
-def _under(arrays: Arrays, prefix: str) -> Arrays:
-    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+def _ends(archive: ArchiveBase) -> Arrays:
+    """Returns the ranges of an archive, by the names that pyribs gives them; categories have none."""
+    return {end: getattr(archive, end) for end in ("lower_bounds", "upper_bounds") if hasattr(archive, end)}
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +39,6 @@ from qdfeedback.types import (
     listed,
     mean_objective,
 )
-
-if TYPE_CHECKING:
-    pass
 
 Measure = Callable[[Floats], tuple[Scores, Floats, Floats]]
 """(n, d) features → scores, (n,) objective, (n, k) measures."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -20,6 +20,23 @@ _LONGEST = 120  # characters of a value in a message
 _CANDIDATE = re.compile(r"[0-9]{1,18}")
 _BRIEF = reprlib.Repr()
 _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 100
+
+
+def check_json(record: Mapping[str, Any], what: str) -> None:
+    """Refuses a record with a value that JSON cannot hold.
+
+    Args:
+        record: name → value.
+        what: it is called in the message.
+
+    Raises:
+        ValueError: Names the first such value.
+    """
+    for name, value in record.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{what} must be JSON values, {name} is {type(value).__name__}: {brief(value)}") from error
 
 
 def a_text(value: Any, name: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from qdfeedback.generators.composed import recall_parts, restore_parts, states_of
 from qdfeedback.generators.similar import Words
 from qdfeedback.generators.wording import rewrite, rewrite_in_direction, rewrite_towards, write
 from qdfeedback.models.failing import Failing
@@ -189,28 +190,17 @@ class Beginning:
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Returns the number of candidates so far, and the parts' own state."""
-        arrays: dict[str, NDArray[Any]] = {}
-        own: list[Any] = [None, None]
-        for i, part in enumerate(self.parts):
-            if hasattr(part, "state"):
-                of_it, own[i] = part.state()
-                arrays |= {f"{i}/{name}": value for name, value in of_it.items()}
+        arrays, own = states_of(self.parts)
         return arrays, {"asked": self.asked, "parts": own}
 
     def restore(self, placement: Placement, arrays: dict[str, NDArray[Any]], state: dict[str, Any]) -> None:
         """Goes on from there."""
         self.asked = int(state["asked"])
-        for i, (part, own) in enumerate(zip(self.parts, state["parts"], strict=True)):
-            if own is not None:
-                begin = f"{i}/"
-                mine = {name.removeprefix(begin): one for name, one in arrays.items() if name.startswith(begin)}
-                part.restore(placement, mine, own)  # type: ignore[attr-defined]
+        restore_parts(self.parts, placement, arrays, state["parts"])
 
     def recall(self, history: Texts) -> None:
         """Tells both of a run that begins or goes on."""
-        for part in self.parts:
-            if hasattr(part, "recall"):
-                part.recall(history)
+        recall_parts(self.parts, history)
 
 
 # --- operators: lists of similar texts

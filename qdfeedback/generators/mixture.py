@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qdfeedback.files import Arrays
+from qdfeedback.generators.composed import recall_parts, restore_parts, states_of
 from qdfeedback.types import Generator, Ints, Outcome, Placement, Proposal
 
 
@@ -59,33 +60,21 @@ class Mixture:
             generator.tell(part, _rows(outcome, slice(low, low + len(part))))
             low += len(part)
 
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Returns arrays and JSON of the parts that keep a state."""
-        arrays: dict[str, NDArray[Any]] = {}
-        states: dict[str, Any] = {}
-        for i, generator in enumerate(self.generators):
-            if hasattr(generator, "state"):
-                own, states[str(i)] = generator.state()
-                arrays |= {f"{i}/{name}": value for name, value in own.items()}
-        return arrays, states
+        return states_of(self.generators)
 
-    def restore(self, placement: Placement, arrays: dict[str, NDArray[Any]], state: dict[str, Any]) -> None:
+    def restore(self, placement: Placement, arrays: Arrays, state: dict[str, Any]) -> None:
         """Sets the parts to where `state` found them.
 
         Raises:
             ValueError: A part cannot be continued exactly.
         """
-        for i, own in state.items():
-            part: Any = self.generators[int(i)]
-            prefix = f"{i}/"
-            mine = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
-            part.restore(placement, mine, own)
+        restore_parts(self.generators, placement, arrays, state)
 
     def recall(self, history: Any) -> None:
         """Tells the parts that want to know of a run that begins or goes on."""
-        for generator in self.generators:
-            if hasattr(generator, "recall"):
-                generator.recall(history)
+        recall_parts(self.generators, history)
 
     def _counts(self, n: int) -> Sequence[int]:
         exact = self._shares * n

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from ribs.archives import ArchiveBase
 from ribs.archives._archive_stats import ArchiveStats
 from ribs.emitters import EmitterBase
 
-Arrays = dict[str, NDArray[Any]]
+from qdfeedback import files
+from qdfeedback.files import Arrays
+
 State = dict[str, Any]
 
 _STATS = ("num_elites", "coverage", "qd_score", "norm_qd_score", "obj_max", "obj_mean")
@@ -42,24 +43,22 @@ def restore_archive(archive: ArchiveBase, arrays: Arrays, state: State) -> None:
     """
     if strange := [name for name, one in arrays.items() if one.dtype.kind not in "fiubU"]:
         raise ValueError(f"{strange[0]} cannot be {arrays[strange[0]].dtype}")
-    stored = {name.removeprefix("field_") for name in arrays if name.startswith("field_")}
+    stored = files.under(arrays, "field_")
     fields = set(archive.field_list) - {"index"}
     cells = arrays["cells"]
-    if stored == fields and len(cells) and int(cells.max()) >= archive.cells:
+    if stored.keys() == fields and len(cells) and int(cells.max()) >= archive.cells:
         raise ValueError(f"the stored archive fills cell {int(cells.max())}, this one has {archive.cells} cells")
-    if stored != fields:
+    if stored.keys() != fields:
         raise ValueError(
             f"the stored archive has fields {sorted(stored)}, this one {sorted(fields)} and {archive.cells} cells"
         )
     store = archive._store
     store.clear()
-    store.add(cells, {name: arrays[f"field_{name}"] for name in stored})
+    store.add(cells, stored)
     store._props["occupied_list"][: len(cells)] = cells
     archive._objective_sum = arrays["objective_sum"][()]
     if len(cells):
-        archive._best_elite = {
-            name.removeprefix("best_"): value[()] for name, value in arrays.items() if name.startswith("best_")
-        }
+        archive._best_elite = {name: value[()] for name, value in files.under(arrays, "best_").items()}
         archive._stats = ArchiveStats(**{name: arrays[f"stats_{name}"][()] for name in _STATS})
     archive._rng.bit_generator.state = state["rng"]
 
