@@ -30,6 +30,18 @@ Artifacts = Any
 WIDTHS = {"triplet": 3, "pair": 2, "rating": 1}
 """Task → how many candidates a question of it is about."""
 
+
+def width_of(task: str) -> int:
+    """Returns how many candidates a question of a task is about.
+
+    Raises:
+        ValueError: There is no such task.
+    """
+    if task not in WIDTHS:
+        raise ValueError(f"task must be one of {tuple(WIDTHS)}, got {task!r}")
+    return WIDTHS[task]
+
+
 ID_FIELD = {"id": ((), np.int64)}
 """The extra field that every archive carries: `GridArchive(…, extra_fields=ID_FIELD)`."""
 
@@ -174,9 +186,7 @@ class Queries:
     task: str = "triplet"
 
     def __post_init__(self) -> None:
-        if self.task not in WIDTHS:
-            raise ValueError(f"task must be one of {tuple(WIDTHS)}, got {self.task!r}")
-        n, width = len(self.uids), WIDTHS[self.task]
+        n, width = len(self.uids), width_of(self.task)
         if np.shape(self.items) != (n, width) or len(self.purpose) != n:
             raise ValueError(
                 f"{n} questions of task {self.task!r} need items of shape ({n}, {width}) and as many purposes, "

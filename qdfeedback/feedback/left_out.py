@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from qdfeedback import files
-from qdfeedback.feedback.refit_names import by_iteration, known_as, refit_of
+from qdfeedback.feedback.refit_names import by_iteration, earlier, known_as
 
 LEFT_OUT = "left_out.json"
 LeftOut = dict[str, tuple[str, ...]]
@@ -42,10 +42,9 @@ def last_before(refit: str, path: Path) -> LeftOut:
     Raises:
         ValueError: It is no name of a refit, or the file is damaged.
     """
-    part, iteration = refit_of(refit)
-    found = {refit_of(name): people for name, people in read_left_out(path).items()}
-    earlier = [when for other, when in found if other == part and when < iteration]
-    return found[part, max(earlier)] if earlier else {}
+    noted = read_left_out(path)
+    before = earlier(refit, noted)
+    return noted[before[-1]] if before else {}
 
 
 def forget(path: Path, people: Collection[str]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from qdfeedback.bounds import Bounds, check_number
 from qdfeedback.feedback.bald import most_telling
 from qdfeedback.files import digest
-from qdfeedback.types import WIDTHS, Bools, Floats, Ints, PairModel, Queries, TripletModel, listed
+from qdfeedback.types import Bools, Floats, Ints, PairModel, Queries, TripletModel, listed, width_of
 
 RANDOM = "random"
 BALD = "bald"
@@ -153,11 +153,15 @@ def choose_triplets(
     Raises:
         ValueError: Fewer than three rows can be asked about, or a number is out of its bounds.
     """
-    return _choose("triplet", model, features, n, rng=rng, random_share=random_share, pool=pool, may_show=may_show)
+    return choose("triplet", model, features, n, rng=rng, random_share=random_share, pool=pool, may_show=may_show)
 
 
-def choose_pairs(
-    model: PairModel | None,
+_DRAW = {"triplet": uniform_triplets, "pair": uniform_pairs}
+
+
+def choose(
+    task: str,
+    model: TripletModel | PairModel | None,
     features: Floats,
     n: int,
     *,
@@ -166,28 +170,13 @@ def choose_pairs(
     pool: int = 20_000,
     may_show: Bools | None = None,
 ) -> tuple[Ints, np.ndarray]:
-    """Returns (n, 2) rows and their (n,) purposes, as `choose_triplets` does for triplets.
+    """Returns (n, 3) rows of a "triplet", or (n, 2) of a "pair", and their (n,) purposes, as `choose_triplets` does.
 
     Raises:
-        ValueError: Fewer than two rows can be asked about, or a number is out of its bounds.
+        ValueError: It is another task, too few rows can be asked about, or a number is out of its bounds.
     """
-    return _choose("pair", model, features, n, rng=rng, random_share=random_share, pool=pool, may_show=may_show)
-
-
-_DRAW = {"triplet": uniform_triplets, "pair": uniform_pairs}
-
-
-def _choose(
-    task: str,
-    model: TripletModel | PairModel | None,
-    features: Floats,
-    n: int,
-    *,
-    rng: np.random.Generator,
-    random_share: float,
-    pool: int,
-    may_show: Bools | None,
-) -> tuple[Ints, np.ndarray]:
+    if task not in _DRAW:
+        raise ValueError(f"task must be one of {tuple(_DRAW)}, got {task!r}")
     check_number(random_share, "random_share", Bounds(0, 1))
     n_random = n if model is None else int(np.ceil(random_share * n))
     rows = _DRAW[task](_enough(task, features, may_show), n_random, rng)
@@ -217,7 +206,7 @@ def _bald(
 
 
 def _enough(task: str, features: Floats, may_show: Bools | None) -> Ints:
-    rows, least = askable(features, may_show), WIDTHS[task]
+    rows, least = askable(features, may_show), width_of(task)
     if len(rows) < least:
         raise ValueError(
             f"features must have at least {least} rows that are finite and may be shown, "
@@ -242,9 +231,7 @@ def ask(rows: Ints, ids: Ints, purpose: np.ndarray, *, batch: str, shown: Floats
         ValueError: There is no such task, the shapes do not fit, or what is to be judged could not be measured: says of
             which candidates.
     """
-    if task not in WIDTHS:
-        raise ValueError(f"task must be one of {tuple(WIDTHS)}, got {task!r}")
-    rows, ids, shown, width = np.asarray(rows), np.asarray(ids), np.asarray(shown), WIDTHS[task]
+    rows, ids, shown, width = np.asarray(rows), np.asarray(ids), np.asarray(shown), width_of(task)
     if rows.ndim != 2 or rows.shape[1] != width or len(purpose) != len(rows) or shown.shape[:2] != rows.shape:
         raise ValueError(
             f"rows must have shape (t, {width}), purpose (t,) and shown (t, {width}, …), "

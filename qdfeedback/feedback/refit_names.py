@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from qdfeedback.values import brief
 
@@ -36,6 +37,13 @@ def refit_of(name: str) -> tuple[str, int]:
     if not known:
         raise ValueError(f"{brief(name)} is no name of a refit, as {refit_name(AXES, 101)!r} is one")
     return part if dash else AXES, int(number)
+
+
+def earlier(name: str, names: Iterable[str]) -> list[str]:
+    """Returns those names of refits that are of the same part as one and before it, oldest first."""
+    part, iteration = refit_of(name)
+    found = [one for one in names if refit_of(one)[0] == part and refit_of(one)[1] < iteration]
+    return sorted(found, key=by_iteration)
 
 
 def known_as(name: str) -> str:

@@ -16,7 +16,7 @@ from qdfeedback.feedback.database import Database
 from qdfeedback.feedback.fingerprints import Fingerprint, fingerprint, lost
 from qdfeedback.feedback.records import answered_rows, asked_rows, shown_rows
 from qdfeedback.feedback.tables import empty, items, judgments, trials
-from qdfeedback.types import WIDTHS, Annotator, Answers, Floats, Ints, Queries
+from qdfeedback.types import Annotator, Answers, Floats, Ints, Queries, width_of
 from qdfeedback.values import candidate_in
 
 
@@ -150,9 +150,7 @@ class Store:
         Raises:
             ValueError: There is no such task.
         """
-        if task not in WIDTHS:
-            raise ValueError(f"task must be one of {tuple(WIDTHS)}, got {task!r}")
-        query = _decided(study, task)
+        width, query = width_of(task), _decided(study, task)
         if until is not None:
             query = query.where(judgments.c.id <= until)
         if people_without is not None:
@@ -168,7 +166,7 @@ class Store:
                 of.append(candidates)
         return Judged(
             np.array([row["id"] for row in found], dtype=np.int64),
-            np.array(of, dtype=np.int64).reshape(-1, WIDTHS[task]),
+            np.array(of, dtype=np.int64).reshape(-1, width),
             np.array([row["purpose"] for row in found], dtype=str),
             np.array([row["value"] if task == "rating" else np.nan for row in found], dtype=float),
         )

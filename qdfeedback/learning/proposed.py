@@ -18,6 +18,7 @@ from scipy import stats
 from qdfeedback.bounds import Share
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.encoders.attributes import Attribute
+from qdfeedback.feedback.agreement import proportion
 from qdfeedback.models.frames import instruct
 from qdfeedback.models.language import LanguageModel, Sampling
 from qdfeedback.types import Floats, Ints
@@ -77,8 +78,7 @@ def agreement(values: Floats, triplets: Ints) -> tuple[float, float]:
     if not len(apart):
         return float("nan"), float("nan")
     right = (apart > 0).mean() + (apart == 0).mean() / 2  # what cannot tell is right by half
-    test = stats.binomtest(round(right * len(apart)), len(apart))
-    return float(right), float(test.proportion_ci(0.95, method="wilson").low)
+    return float(right), proportion(round(right * len(apart)), len(apart)).low
 
 
 def choose(

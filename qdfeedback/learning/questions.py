@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from qdfeedback.feedback.queries import RANDOM, choose_pairs, choose_triplets, uniform_triplets
+from qdfeedback.feedback.queries import RANDOM, choose, uniform_triplets
 from qdfeedback.learning.part import Model, View
 from qdfeedback.types import WIDTHS, Floats, Ints, Solutions
 
@@ -67,9 +67,8 @@ class Uncertain:
 
     def __call__(self, view: View, ids: Ints, points: Floats, model: Model | None, n: int) -> Chosen:
         """Returns n questions; all are random until there is an ensemble."""
-        choose = choose_triplets if self.task == "triplet" else choose_pairs
         known = model if self.bald and hasattr(model, "member_probability") else None
-        rows, purpose = choose(known, points, n, rng=view.rng)  # type: ignore[arg-type]
+        rows, purpose = choose(self.task, known, points, n, rng=view.rng)  # type: ignore[arg-type]
         return Chosen(ids, rows, purpose)
 
 

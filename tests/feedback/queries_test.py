@@ -21,7 +21,7 @@ from qdfeedback.feedback.queries import (
     ask,
     askable,
     bald_triplets,
-    choose_pairs,
+    choose,
     choose_triplets,
     uniform_items,
     uniform_pairs,
@@ -95,9 +95,9 @@ def test_only_what_was_measured_and_can_be_shown_is_chosen(model, features, rng)
 def test_rows_left_out_change_nothing_else(features) -> None:
     """What is chosen among good rows is what would be chosen if the others had never been there."""
     good = askable(features)
-    for choose in (partial(choose_triplets, Lengths(), pool=300), partial(choose_triplets, None)):
-        whole, _ = choose(features, 12, rng=np.random.default_rng(3))
-        alone, _ = choose(features[good], 12, rng=np.random.default_rng(3))
+    for triplets in (partial(choose_triplets, Lengths(), pool=300), partial(choose_triplets, None)):
+        whole, _ = triplets(features, 12, rng=np.random.default_rng(3))
+        alone, _ = triplets(features[good], 12, rng=np.random.default_rng(3))
         np.testing.assert_array_equal(whole, good[alone])
     whole = bald_triplets(Lengths(), features, 5, rng=np.random.default_rng(3), pool=300)
     alone = bald_triplets(Lengths(), features[good], 5, rng=np.random.default_rng(3), pool=300)
@@ -143,20 +143,22 @@ def test_items_do_not_come_again_while_there_are_others(rng) -> None:
 @pytest.mark.parametrize("model", [None, Better()], ids=["random", "bald"])
 def test_pairs_are_chosen_of_what_was_measured_and_can_be_shown(model, features, rng) -> None:
     may_show = np.arange(30) != 5
-    rows, purpose = choose_pairs(model, features, 40, rng=rng, random_share=0.2, pool=300, may_show=may_show)
+    rows, purpose = choose("pair", model, features, 40, rng=rng, random_share=0.2, pool=300, may_show=may_show)
     assert rows.shape == (40, 2)
     assert (purpose == "random").sum() == (40 if model is None else 8)
     assert set(rows.ravel()) <= set(askable(features, may_show))
     assert (rows[:, 0] != rows[:, 1]).all()
     with pytest.raises(ValueError, match="at least 2 rows that are finite and may be shown, got 1 of 30"):
-        choose_pairs(model, features, 4, rng=rng, may_show=np.arange(30) == 2)
+        choose("pair", model, features, 4, rng=rng, may_show=np.arange(30) == 2)
     with pytest.raises(ValueError, match="random_share must be between 0 and 1"):
-        choose_pairs(model, features, 4, rng=rng, random_share=2)
+        choose("pair", model, features, 4, rng=rng, random_share=2)
+    with pytest.raises(ValueError, match=r"task must be one of \('triplet', 'pair'\), got 'rating'"):
+        choose("rating", model, features, 4, rng=rng)
 
 
 def test_pairs_are_those_about_which_members_disagree_and_not_their_mirror_images(rng) -> None:
     points = np.array([[0, 0, 0, 0], [2, 2, -2, -2], [2, -2, 2, -2], [9, 9, 9, 9]])
-    rows, _ = choose_pairs(Better(), points, 2, rng=rng, random_share=0.0, pool=500)
+    rows, _ = choose("pair", Better(), points, 2, rng=rng, random_share=0.0, pool=500)
     assert {frozenset(row) for row in rows.tolist()} == {frozenset({0, 1}), frozenset({0, 2})}
 
 
