@@ -16,6 +16,7 @@ from tqdm import tqdm
 from qdfeedback import runs
 from qdfeedback.arguments import RunArguments, resumed, settings_of
 from qdfeedback.bounds import read_arguments
+from qdfeedback.feedback.study import end_study
 from qdfeedback.loop import Loop
 from qdfeedback.models.language import ONLY_THOUGHTS
 from qdfeedback.models.ledger import Ledger
@@ -207,14 +208,22 @@ def say_where_people_answer(args: RunArguments) -> None:
 
 
 @contextmanager
-def progress(loop: Loop, *, unit: str, quiet: bool = False) -> Iterator[Callable[[Mapping[str, Any] | None], None]]:
+def progress(
+    args: RunArguments, loop: Loop, *, unit: str, quiet: bool = False
+) -> Iterator[Callable[[Mapping[str, Any] | None], None]]:
     """Shows a progress bar of a loop's evaluations; gives what is to be called after each batch, with figures to show.
 
+    Where people answer, it says where, and notes the end of their questions when the search is over.
+
     Args:
+        args: of the run.
         loop: the run.
         unit: what a candidate is called.
         quiet: show nothing.
     """
+    people = getattr(args, "annotator", None) == "study"
+    if people:
+        say_where_people_answer(args)
     with tqdm(total=loop.evaluations, unit=unit, disable=quiet, mininterval=0.5) as bar:
 
         def show(figures: Mapping[str, Any] | None = None) -> None:
@@ -223,3 +232,5 @@ def progress(loop: Loop, *, unit: str, quiet: bool = False) -> Iterator[Callable
                 bar.set_postfix(figures, refresh=False)
 
         yield show
+    if people:
+        end_study(loop.run.path)

@@ -25,12 +25,14 @@ from qdfeedback.bounds import Bounds, Count, Seed, check
 from qdfeedback.feedback.refit_names import refit_name
 from qdfeedback.feedback.store import Store
 from qdfeedback.history import History
+from qdfeedback.learning.known import KnownQuality
 from qdfeedback.learning.part import AxesPart, Moment, Now, Part, QualityPart, View
 from qdfeedback.learning.placing import placed, ranges_of
+from qdfeedback.learning.schedule import iterations_of
 from qdfeedback.loop_state import Stateful, restore_state, state_of
-from qdfeedback.put_forward import FromArchive, PutForward, objective_of
+from qdfeedback.put_forward import FromArchive, PutForward
 from qdfeedback.runs import Run
-from qdfeedback.search import NothingEvaluatedError, Search, elites, reevaluate, refresh, start, step
+from qdfeedback.search import NothingEvaluatedError, Search, elites, measure, reevaluate, refresh, start, step
 from qdfeedback.stopping import Stop
 from qdfeedback.types import Batch, Elites, Floats, Ints, Placement, Quality, Scores, Solutions, mean_objective
 
@@ -96,7 +98,6 @@ class Loop:
         self.last = -1  # the iteration that was finished last
         self.over = ""  # why a rule has ended it
         self._outside: tuple[float, list[Floats]] = (0.0, [])  # a moving average, and measures it does not know yet
-        self._parts = self.parts
         self._written = -1  # the iteration of the newest checkpoint
         self.firsts = 0  # candidates of the first population
         self._followed = dict.fromkeys(self.follow, 0)
@@ -124,8 +125,12 @@ class Loop:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The learned parts."""
-        return (self.axes, self.quality) if _is_part(self.quality) else (self.axes,)  # type: ignore[return-value]
+        """The axes and the quality, learned or known."""
+        return self.axes, self._good
+
+    @property
+    def _good(self) -> QualityPart:
+        return self.quality if hasattr(self.quality, "due") else KnownQuality(self.quality)  # type: ignore[return-value]
 
     @property
     def answers(self) -> int:
@@ -202,7 +207,6 @@ class Loop:
         """
         if self.last >= 0:
             return
-        self._parts = self.parts  # they are looked at twice an iteration
         found = self.run.latest()
         if found is None:
             n = self.batch_size if self.first is None else self.first
@@ -227,7 +231,7 @@ class Loop:
 
     def _check_schedules(self) -> None:
         """Refuses a run without an iteration, and warns of questions that would never be asked."""
-        iterations = -(-(self.evaluations - self.offered) // self.batch_size)
+        iterations = iterations_of(self.evaluations, self.batch_size, self.offered) - 1
         if iterations < 1 and self.view.placement is None:
             raise ValueError(
                 f"evaluations must be above the {self.offered} of the first population, got {self.evaluations}"
@@ -249,7 +253,7 @@ class Loop:
 
     def _learn(self, now: Now) -> None:
         """Lets the parts that are due ask and fit, and places the candidates anew, once, where one has changed."""
-        due = [part for part in self._parts if part.due(now)]
+        due = [part for part in self.parts if part.due(now)]
         if not due:
             return
         asks = now.moment in ("before", "end")
@@ -285,8 +289,8 @@ class Loop:
         self.run.save_archive(self.placement)
         if not self.puts_forward.has_map:
             ids = self.put_forward()
-            measures = self.placement.diversity.project(self.view.features(ids))
-            self.run.save_best(self.placement, ids, objective_of(self.history, self.placement)[ids], measures)
+            _, objective, measures = measure(self.placement, self.view.features(ids))
+            self.run.save_best(self.placement, ids, objective, measures)
         if rows:
             self.run.save_curves(rows)
         self.run.save_summary(summary)
@@ -321,14 +325,12 @@ class Loop:
 
     @property
     def _quality(self) -> Quality:
-        """The present quality."""
-        return self.quality.quality if _is_part(self.quality) else self.quality  # type: ignore[union-attr,return-value]
+        return self._good.quality
 
     @property
     def _least(self) -> float:
         """The objective below which a candidate is no elite."""
-        learned = self.quality.least if _is_part(self.quality) else -np.inf  # type: ignore[union-attr]
-        return max(learned, self._floor) if self.floor else learned
+        return max(self._good.least, self._floor) if self.floor else self._good.least
 
     @property
     def _floor(self) -> float:
@@ -369,7 +371,3 @@ class Loop:
         return {
             name: piece for name, piece in (self.own_pieces() | dict(self.stateful)).items() if hasattr(piece, "state")
         }
-
-
-def _is_part(quality: object) -> bool:
-    return hasattr(quality, "due")

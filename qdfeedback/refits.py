@@ -10,7 +10,7 @@ from typing import Any
 
 from qdfeedback import files
 from qdfeedback.feedback.fingerprints import Fingerprint
-from qdfeedback.feedback.refit_names import by_iteration, known_as, refit_name, refit_of
+from qdfeedback.feedback.refit_names import by_iteration, earlier, known_as, refit_name
 from qdfeedback.feedback.store import Store
 from qdfeedback.values import brief
 
@@ -82,8 +82,7 @@ def note_refit(folder: Path, part: str, iteration: int, store: Store, study: str
     """
     noted, refit = read_refits(folder), refit_name(part, iteration)
     if refit not in noted:
-        of = ((*refit_of(name), one.until) for name, one in noted.items())
-        after = max((until for other, when, until in of if other == part and when < iteration), default=0)
+        after = max((noted[one].until for one in earlier(refit, noted)), default=0)
         noted[refit] = store.fingerprint(study, after=after)
         write_refits(folder, noted)
     return noted[refit].until

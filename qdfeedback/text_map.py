@@ -11,10 +11,9 @@ import numpy as np
 
 from qdfeedback import files
 from qdfeedback.csv_files import write_csv
-from qdfeedback.diversity.bins import Bins
 from qdfeedback.encoders.attributes import Attribute
 from qdfeedback.types import Elites
-from qdfeedback.writing import Writing, words_of
+from qdfeedback.writing import Writing, bins_of, words_of
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -47,11 +46,12 @@ def cell_names(axis: Attribute, edges: Sequence[float]) -> list[str]:
     return [f"{low:g}-{high:g}" for low, high in pairwise(edges)]
 
 
-def write_texts(path: Path, writing: Writing, bins: Bins, found: Elites) -> None:
+def write_texts(path: Path, writing: Writing, found: Elites) -> None:
     """Writes every elite with its cell and scores as `elites.csv`, and as a page to read, `texts.html`.
 
     The page is a table of cells, the first axis across and the second down; a cell opens to its text.
     """
+    bins = bins_of(writing)
     dims = bins.dims
     cells = np.minimum(found.measures.astype(int), np.array(dims) - 1)
     names = [cell_names(axis, edges) for axis, edges in zip(writing.axes, bins.edges, strict=True)]

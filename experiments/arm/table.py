@@ -21,7 +21,7 @@ from qdfeedback.bounds import read_arguments
 from qdfeedback.commands import run_main
 from qdfeedback.csv_files import read_table, write_csv
 from qdfeedback.run_settings import MAY_DIFFER
-from qdfeedback.tables import Summary, collect, mean_sd
+from qdfeedback.tables import Summary, collect, markdown, mean_sd
 
 Key = tuple[str, int, float]
 FIGURES = ("qd_score_all", "coverage_all", "qd_score_archive", "coverage_archive")
@@ -69,23 +69,19 @@ def figure_of(found: Sequence[Summary], figure: str) -> tuple[float, float]:
     return mean_sd([summary[figure] for summary in found])
 
 
-def markdown(rows: Mapping[Key, Sequence[Summary]]) -> str:
+def table(rows: Mapping[Key, Sequence[Summary]]) -> str:
     """Returns the table as Markdown: ours, and the reference in parentheses where there is one."""
-    lines = [
-        "| method | answers | flipped | seeds | " + " | ".join(TITLES) + " | accuracy |",
-        "|---|---|---|---|" + "---|" * 5,
-    ]
+    lines = []
     for key, found in rows.items():
-        cells = []
-        for i, figure in enumerate(FIGURES):
-            known = REFERENCE.get(key, (None,) * 4)[i]
-            cells.append(_figure(figure_of(found, figure)) + (f" ({_figure(known)})" if known else ""))
-        accuracy = [summary["judgment_accuracy"] for summary in found if summary["judgment_accuracy"] is not None]
-        cells.append(f"{np.mean(accuracy):.3f}" if accuracy else "–")
         method, answers, noise = key
-        lines.append(f"| {method} | {answers or '–'} | {noise:.0%} | {len(found)} | " + " | ".join(cells) + " |")
-    lines.append("\nMean ± standard deviation over seeds; in parentheses the authors' released code, run again.")
-    return "\n".join(lines) + "\n"
+        row = {"method": method, "answers": f"{answers or '–'}", "flipped": f"{noise:.0%}", "seeds": f"{len(found)}"}
+        for figure, title, known in zip(FIGURES, TITLES, REFERENCE.get(key, (None,) * 4), strict=True):
+            row[title] = _figure(figure_of(found, figure)) + (f" ({_figure(known)})" if known else "")
+        accuracy = [summary["judgment_accuracy"] for summary in found if summary["judgment_accuracy"] is not None]
+        row["accuracy"] = f"{np.mean(accuracy):.3f}" if accuracy else "–"
+        lines.append(row)
+    note = "Mean ± standard deviation over seeds; in parentheses the authors' released code, run again."
+    return f"{markdown(lines)}\n{note}\n"
 
 
 def draw(rows: Mapping[Key, Sequence[Summary]], path: Path) -> None:
@@ -121,14 +117,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = read_arguments(Args, argv, __doc__)
     rows = ordered(collect(args.runs, row_of, alike=str, may_differ=OF_A_ROW))
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "table.md").write_text(markdown(rows))
+    (args.out / "table.md").write_text(table(rows))
     names = ["method", "answers", "flipped", "seeds", *(f"{f}_{x}" for f in FIGURES for x in ("mean", "sd"))]
     cells = [
         [*key, len(found), *(value for f in FIGURES for value in figure_of(found, f))] for key, found in rows.items()
     ]
     write_csv(args.out / "table.csv", names, cells)
     draw(rows, args.out / "table.png")
-    print(markdown(rows))
+    print(table(rows))
     print(f"written: {args.out}/table.md, table.csv, table.png")
 
 

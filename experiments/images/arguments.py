@@ -11,6 +11,7 @@ from domains.images.captions import names
 from qdfeedback import bounds
 from qdfeedback.arguments import FeedbackArguments, ModelArguments
 from qdfeedback.bounds import Amount, Bounds, Count, Positive
+from qdfeedback.learning.schedule import iterations_of
 
 Method = Literal["qdhf", "qdhf-active", "best-of-n", "best-of-n-plus", "aurora-pca", "aurora-ae", "prompt-evolution"]
 ASKS = ("qdhf", "qdhf-active", "prompt-evolution")
@@ -88,7 +89,7 @@ class Args(FeedbackArguments, ModelArguments):
     @property
     def iterations(self) -> int:
         """Iterations, the first pictures among them."""
-        return 1 + -(-(self.evaluations - self.first) // self.batch_size)
+        return iterations_of(self.evaluations, self.batch_size, self.first)
 
     @property
     def varied(self) -> Literal["noise", "prompt", "both"]:

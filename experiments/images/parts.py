@@ -14,14 +14,12 @@ from qdfeedback import commands
 from qdfeedback.diversity.similarity import Fit
 from qdfeedback.feedback.annotators import Simulated
 from qdfeedback.feedback.judges import Judge
-from qdfeedback.feedback.people import People
 from qdfeedback.feedback.store import Store
-from qdfeedback.feedback.study import begin_study, similarity_study
 from qdfeedback.generators.latent import Fresh, Noise
 from qdfeedback.generators.prompts import ONE_LINE, ByModel, Prompts, PromptsAndNoise, by_grammar
 from qdfeedback.learning.aurora import aurora
 from qdfeedback.learning.axes import Learned
-from qdfeedback.learning.feedback import Feedback, Tally
+from qdfeedback.learning.feedback import Feedback, Tally, ask_people
 from qdfeedback.learning.fits import Likelihood
 from qdfeedback.learning.part import AxesPart, Placing
 from qdfeedback.learning.published import qdhf
@@ -32,7 +30,7 @@ from qdfeedback.models.opening import Opening, open_model
 from qdfeedback.models.recorded import Patience, Recorded
 from qdfeedback.runs import Run
 from qdfeedback.search import Search
-from qdfeedback.types import Annotator, Generator, Ints
+from qdfeedback.types import Generator, Ints
 
 OURS = Drawing(steps=12, guidance=3.0)
 PLACING = Placing(quantile=0.005, margin=0.05, grows=False, end=0.05)
@@ -101,14 +99,12 @@ def make_feedback(
     args: Args, run: Run, store: Store, search: Search, seeing: Seeing, judge: SeeingModel | None
 ) -> Feedback:
     """Returns who answers; people are asked on the study page."""
-    study, seed = run.study, args.seed[0]
-    annotator: Annotator = Simulated(lambda ids: seeing.truth(run.history.take(ids, "features")), seed=seed)
     if args.annotator == "study":
-        begin_study(run.path, similarity_study(study, title="Pictures", text=TEXT, seed=seed))
-        annotator = People(store, study, partial(run.show, search), wait_for=None)
+        return ask_people(run, search, store, title="Pictures", text=TEXT, wait_for=None)
     if judge is not None:
-        annotator = Judge(judge, files_of(run, search))
-    return Feedback(run, store, annotator)
+        return Feedback(run, store, Judge(judge, files_of(run, search)))
+    truth = lambda ids: seeing.truth(run.history.take(ids, "features"))  # noqa: E731
+    return Feedback(run, store, Simulated(truth, seed=search.seed))
 
 
 def files_of(run: Run, search: Search) -> Callable[[Ints], dict[int, bytes]]:

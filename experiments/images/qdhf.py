@@ -29,7 +29,6 @@ from experiments.images.arguments import SEARCHES, Args, check
 from experiments.images.seeing import open_encoders
 from qdfeedback import commands
 from qdfeedback.archives import grid
-from qdfeedback.feedback.study import end_study
 from qdfeedback.generators.latent import Fresh
 from qdfeedback.loop import Loop
 from qdfeedback.models.pictures import Pictures
@@ -79,15 +78,10 @@ def run_one(args: Args, *, quiet: bool = True) -> dict[str, Any]:
         return summary
     compute_on(1 if quiet else threads())
     made = make(args)
-    if args.annotator == "study":
-        commands.say_where_people_answer(args)
-    with commands.progress(made.loop, unit="picture", quiet=quiet) as show:
+    with commands.progress(args, made.loop, unit="picture", quiet=quiet) as show:
         for _ in made.loop:
             show({"cells": len(made.loop.placement.archive), "answers": made.loop.answers})
-    summary = report.finish(args, made)
-    if args.annotator == "study":
-        end_study(args.run)
-    return summary
+    return report.finish(args, made)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -34,6 +34,7 @@ from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import open_model
 from qdfeedback.parallel import compute_on, threads
 from qdfeedback.study.judged import triplets_of
+from qdfeedback.tables import markdown
 from qdfeedback.types import Ints
 from qdfeedback.writing import Writing, from_nothing
 
@@ -140,14 +141,18 @@ def main(argv: Sequence[str] | None = None) -> None:
             for one in found if one.kept]  # fmt: skip
     files.write_json(args.run / "attributes.json", kept)
     who = "a simulation" if args.simulated else "people"
-    lines = [f"| kept | spread | agrees with {who} | question | repeats |", "|---|---|---|---|---|"]
-    for one in found:
-        agrees = f"{one.agreement[0]:.2f} (from {one.agreement[1]:.2f})" if len(triplets) else "–"
-        question = f"{one.attribute.question} ({' or '.join(one.attribute.answers)})"
-        lines.append(f"| {'yes' if one.kept else 'no'} | {one.spread:.2f} | {agrees} | {question} | {one.repeats} |")
-    (args.run / "axes.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
-    print(f"\n{len(kept)} of {len(found)} questions kept, on {len(texts)} texts: {args.run}/attributes.json")
+    rows = [
+        {
+            "kept": "yes" if one.kept else "no", "spread": f"{one.spread:.2f}",
+            f"agrees with {who}": f"{one.agreement[0]:.2f} (from {one.agreement[1]:.2f})" if len(triplets) else "–",
+            "question": f"{one.attribute.question} ({' or '.join(one.attribute.answers)})", "repeats": one.repeats,
+        }
+        for one in found
+    ]  # fmt: skip
+    text = markdown(rows)
+    (args.run / "axes.md").write_text(text)
+    print(text)
+    print(f"{len(kept)} of {len(found)} questions kept, on {len(texts)} texts: {args.run}/attributes.json")
     print(json.dumps({"requests": ledger.totals().requests}))
 
 

@@ -58,13 +58,13 @@ def make(args: Args, curves: Curves) -> report.Made:
         archive_seed=args.seed[0], checkpoint_every=args.checkpoint_every, stopping=(InVain(200),),
         stateful={"curves": curves},
     )  # fmt: skip
-    return report.Made(loop, writing, bins, encoder, models.ledger)
+    return report.Made(loop, writing, encoder, models.ledger)
 
 
-def search(made: report.Made, curves: Curves, *, quiet: bool) -> None:
+def search(args: Args, made: report.Made, curves: Curves, *, quiet: bool) -> None:
     """Runs to the end, or until the cap."""
     loop = made.loop
-    with commands.progress(loop, unit="text", quiet=quiet) as show:
+    with commands.progress(args, loop, unit="text", quiet=quiet) as show:
         try:
             for _ in loop:
                 show(report.on_the_way(made, curves))
@@ -82,7 +82,7 @@ def run_one(args: Args, *, quiet: bool = True) -> dict[str, Any]:
     compute_on(1 if quiet else threads())
     curves = Curves()
     made = make(args, curves)
-    search(made, curves, quiet=quiet)
+    search(args, made, curves, quiet=quiet)
     return report.finish(args, made, curves)
 
 

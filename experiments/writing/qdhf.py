@@ -32,25 +32,24 @@ from qdfeedback.encoders.attributes import Attributes
 from qdfeedback.encoders.join import Join
 from qdfeedback.encoders.text import SentenceEmbeddings, bundled
 from qdfeedback.feedback.annotators import Simulated
-from qdfeedback.feedback.people import People
-from qdfeedback.feedback.study import begin_study, end_study, similarity_study
 from qdfeedback.generators.language import Beginning, Near, Seeds, Written
 from qdfeedback.generators.similar import Words
 from qdfeedback.history import History
 from qdfeedback.learning.axes import Learned
-from qdfeedback.learning.feedback import Feedback
+from qdfeedback.learning.feedback import Feedback, ask_people
 from qdfeedback.learning.fits import Likelihood
 from qdfeedback.learning.part import Placing
-from qdfeedback.learning.schedule import Schedule, in_rounds
+from qdfeedback.learning.schedule import Schedule, in_rounds, iterations_of
 from qdfeedback.loop import Loop
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import open_model
 from qdfeedback.parallel import compute_on, threads
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search
-from qdfeedback.types import Annotator, Floats, Ints
+from qdfeedback.types import Floats, Ints
 
 RIDGE = 30.0  # with 384 columns and as many answers, a weaker prior lets chance in
+SOME = 1000  # stories, of which it is seen whether their truth is known
 TEXT = "Read the story at the top. Which of the two below is more like it?"
 
 
@@ -94,21 +93,20 @@ def make(args: Args) -> Loop:
     encoder = Join((Attributes((STORIES.quality,), (writer,)), embeddings))
     search = Search(STORIES, encoder, Beginning(first, then, n=args.batch_size), args.seed[0], run.failures)
     store = run.open_store(where=args.database)
-    study, seed = run.study, args.seed[0]
-    annotator: Annotator = Simulated(lambda ids: known_truth(args, run.history, ids), seed=seed)
     if args.annotator == "study":
-        begin_study(run.path, similarity_study(study, title="Stories", text=TEXT, seed=seed))
-        annotator = People(store, study, partial(run.show, search), wait_for=None)
-    iterations = 1 - (len(STORIES.seeds) - args.evaluations) // args.batch_size
-    until = max(-(-args.evaluations // args.batch_size) // 2, 2)
+        feedback = ask_people(run, search, store, title="Stories", text=TEXT, wait_for=None)
+    else:
+        feedback = Feedback(run, store, Simulated(partial(known_truth, args, run.history), seed=search.seed))
+    iterations = iterations_of(args.evaluations, args.batch_size, len(STORIES.seeds))
+    until = max(iterations_of(args.evaluations, args.batch_size) // 2, 2)
     schedule = Schedule(in_rounds(iterations, args.answers, args.rounds, first=2, until=until), after=(0, 1))
     axes = Learned(  # three seeds make no map: components are taken again after the first iteration
-        learned, Feedback(run, store, annotator), schedule, fitted=Likelihood(Fit(ridge=RIDGE, flip=None)),
+        learned, feedback, schedule, fitted=Likelihood(Fit(ridge=RIDGE, flip=None)),
         placing=Placing(quantile=0.005, grows=False, end=0.1),
     )  # fmt: skip
     return Loop(
         run, search, axes, column(names, "quality"), grid((), (args.cells,) * 2), args.evaluations, args.batch_size,
-        len(STORIES.seeds), archive_seed=seed, checkpoint_every=args.checkpoint_every, store=store,
+        len(STORIES.seeds), archive_seed=search.seed, checkpoint_every=args.checkpoint_every, store=store,
     )  # fmt: skip
 
 
@@ -118,10 +116,9 @@ def known_truth(args: Args, history: History, ids: Ints) -> Floats:
     Raises:
         ValueError: It is not known of most stories.
     """
-    texts = [str(text) for text in history.sample("solution", most=len(history))]
-    if not mostly_known(texts):
+    if not mostly_known([str(text) for text in history.sample("solution", most=SOME)]):
         raise ValueError(f"--annotator simulated: nobody knows the truth about stories of {args.writer}; ask people")
-    return log_odds([texts[i] for i in ids])
+    return log_odds([str(text) for text in history.take(ids, "solution")])
 
 
 def finish(args: Args, loop: Loop) -> dict[str, Any]:
@@ -144,8 +141,6 @@ def finish(args: Args, loop: Loop) -> dict[str, Any]:
                 axes=("learned axis 1", "learned axis 2"))  # fmt: skip
     viz.learned_map(panels[1], found.measures, colour=colour, title=f"Its stories: {of}")
     viz.save(figure, run.path / "archive.png")
-    if args.annotator == "study":
-        end_study(run.path)
     return loop.finish(summary)
 
 
@@ -156,9 +151,7 @@ def run_one(args: Args, *, quiet: bool = True) -> dict[str, Any]:
         return summary
     compute_on(1 if quiet else threads())
     loop = make(args)
-    if args.annotator == "study":
-        commands.say_where_people_answer(args)
-    with commands.progress(loop, unit="story", quiet=quiet) as show:
+    with commands.progress(args, loop, unit="story", quiet=quiet) as show:
         for _ in loop:
             show({"cells": len(loop.placement.archive), "answers": loop.answers})
     return finish(args, loop)

@@ -11,14 +11,13 @@ from experiments.writing.arguments import Args, truth_columns
 from qdfeedback import metrics, viz
 from qdfeedback.commands import hint
 from qdfeedback.curves import Curves
-from qdfeedback.diversity.bins import Bins
 from qdfeedback.encoders.attributes import Attributes
 from qdfeedback.loop import Loop
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.text_map import cell_names, write_texts
 from qdfeedback.text_truth import by_truth
 from qdfeedback.types import Placement
-from qdfeedback.writing import Writing
+from qdfeedback.writing import Writing, bins_of
 
 
 @dataclass(frozen=True)
@@ -28,14 +27,12 @@ class Made:
     Attributes:
         loop: itself.
         writing: the domain, with its first texts.
-        bins: into which cells answers fall.
         encoder: the judges.
         ledger: what models replied, and cost.
     """
 
     loop: Loop
     writing: Writing
-    bins: Bins
     encoder: Attributes
     ledger: Ledger
 
@@ -84,7 +81,7 @@ def finish(args: Args, made: Made, curves: Curves) -> dict[str, Any]:
         "seconds": round(curves.seconds, 2),
     }  # fmt: skip
     _pictures(made, curves)
-    write_texts(run.path, writing, made.bins, found)
+    write_texts(run.path, writing, found)
     return loop.finish(summary, curves.rows)
 
 
@@ -134,7 +131,7 @@ def _pictures(made: Made, curves: Curves) -> None:
     figure, axes = viz.figure(2, width=5.6)
     writing = made.writing
     names = [axis.name if axis.kind == "category" else f"{axis.name}: {axis.answers[0]}" for axis in writing.axes]
-    labels = [cell_names(axis, edges) for axis, edges in zip(writing.axes, made.bins.edges, strict=True)]
+    labels = [cell_names(axis, edges) for axis, edges in zip(writing.axes, bins_of(writing).edges, strict=True)]
     viz.cells(
         axes[0], made.loop.placement.archive, title=f"The best {writing.what} of each cell", axes=names, labels=labels,
         limits=(0.0, writing.highest),

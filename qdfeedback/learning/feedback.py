@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -12,11 +13,13 @@ from tqdm import tqdm
 from qdfeedback import files
 from qdfeedback.feedback.conduct import left_out
 from qdfeedback.feedback.left_out import LEFT_OUT, last_before
+from qdfeedback.feedback.people import People
 from qdfeedback.feedback.refit_names import refit_of
 from qdfeedback.feedback.store import Judged, Store
-from qdfeedback.feedback.study import read_study
+from qdfeedback.feedback.study import begin_study, read_study, similarity_study
 from qdfeedback.refits import read_refits
 from qdfeedback.runs import Run
+from qdfeedback.search import Search
 from qdfeedback.types import Annotator, Ints, Queries
 
 LEAST_ANSWERED = 0.25
@@ -97,6 +100,24 @@ class Feedback:
         for who in sorted(before.keys() - out.keys()):
             tqdm.write(f"{name}: the answers of {who} count again")
         return out
+
+
+def ask_people(
+    run: Run, search: Search, store: Store, *, title: str, text: str, wait_for: int | None = 0, **rules: Any
+) -> Feedback:
+    """Returns people who are asked for triplets on the study page of a run, whose study is begun or goes on.
+
+    Args:
+        run: the folder.
+        search: shows candidates.
+        store: of answers.
+        title: of the page.
+        text: the question.
+        wait_for: as in `People`.
+        rules: of the study.
+    """
+    begin_study(run.path, similarity_study(run.study, title=title, text=text, seed=search.seed, **rules))
+    return Feedback(run, store, People(store, run.study, partial(run.show, search), wait_for=wait_for))
 
 
 def _digest(ids: Ints) -> str:

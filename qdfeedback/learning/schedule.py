@@ -57,6 +57,17 @@ def schedule_of(state: Mapping[str, Any]) -> Schedule:
     return Schedule({int(when): int(count) for when, count in state["asks"]}, state["at_end"], tuple(state["after"]))
 
 
+def iterations_of(evaluations: int, batch_size: int, first: int | None = None) -> int:
+    """Returns the iterations of a run, its first population among them, as `in_rounds` and others want them.
+
+    Args:
+        evaluations: candidates in all.
+        batch_size: in an iteration.
+        first: in the first population; a batch if not given.
+    """
+    return 1 - ((batch_size if first is None else first) - evaluations) // batch_size
+
+
 def in_rounds(
     iterations: int, answers: int, rounds: int, *, first: int = 1, until: int | None = None
 ) -> dict[int, int]:

@@ -2,7 +2,23 @@ from __future__ import annotations
 
 import pytest
 
-from qdfeedback.learning.schedule import PUBLISHED, Schedule, as_published, in_rounds, schedule_of, with_looks
+from qdfeedback.learning.schedule import (
+    PUBLISHED,
+    Schedule,
+    as_published,
+    in_rounds,
+    iterations_of,
+    schedule_of,
+    with_looks,
+)
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "batch", "first", "wanted"),
+    [(100, 10, None, 10), (101, 10, None, 11), (100, 10, 3, 11), (103, 10, 3, 11), (3, 10, 3, 1)],
+)
+def test_the_first_population_is_an_iteration(evaluations: int, batch: int, first: int | None, wanted: int) -> None:
+    assert iterations_of(evaluations, batch, first) == wanted
 
 
 def test_rounds_lie_evenly_over_the_first_half_and_hold_all_answers() -> None:
