@@ -44,7 +44,7 @@ from qdfeedback.models.scripted import Scripted
 from qdfeedback.quality.columns import column
 from qdfeedback.runs import Run
 from qdfeedback.search import Search
-from qdfeedback.types import Floats, Ints
+from qdfeedback.types import Floats, Ints, Placement
 
 N, ITERATIONS = 10, 7  # candidates in an iteration; iterations
 NAMES = ("a", "b", "c", "d", "good", "fair", "grand")
@@ -182,9 +182,7 @@ def make(run: Run, generator: str, axes: str, quality: str, *, iterations: int =
     )  # fmt: skip
 
 
-def _true(run: Run, pyribs: bool) -> Any:
-    from qdfeedback.types import Placement
-
+def _true(run: Run, pyribs: bool) -> Placement:
     archive = archives.grid(4 if pyribs else (), (5, 5))(np.array([(-1.0, 1.0)] * 2), 0)
     resolve = lambda ids: run.history.take(ids, "solution")  # noqa: E731
     return Placement(column(NAMES, "good"), Columns((0, 1)), archive, resolve=resolve)
