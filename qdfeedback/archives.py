@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from ribs.archives import ArchiveBase, CategoricalArchive, CVTArchive, GridArchive, k_means_centroids
 
 from qdfeedback.bounds import Bounds, check_number
 from qdfeedback.types import ID_FIELD, Floats
 
-Build = Callable[[Floats, int], ArchiveBase]
-"""(k, 2) ranges and a seed → a new empty archive over these ranges."""
+if TYPE_CHECKING:
+    from ribs.archives import ArchiveBase
+
+
+class Build(Protocol):
+    """What builds archives."""
+
+    def __call__(self, ranges: Floats, seed: int, /) -> ArchiveBase:
+        """Returns a new empty archive over (k, 2) ranges."""
 
 
 def grid(solution_dim: int | tuple[int, ...], dims: Sequence[int], **soft: float) -> Build:
@@ -29,6 +36,8 @@ def grid(solution_dim: int | tuple[int, ...], dims: Sequence[int], **soft: float
         check_number(cells, "dims", Bounds(1), kind=int)
 
     def build(ranges: Floats, seed: int) -> ArchiveBase:
+        from ribs.archives import GridArchive  # takes seconds to load
+
         return GridArchive(
             solution_dim=solution_dim,
             dims=dims,
@@ -52,6 +61,8 @@ def cvt(solution_dim: int | tuple[int, ...], dim: int, cells: int, *, seed: int 
         ValueError: `dim` or `cells` is below 1.
     """
     check_number(dim, "dim", Bounds(1), kind=int)
+    from ribs.archives import CVTArchive, k_means_centroids
+
     check_number(cells, "cells", Bounds(1), kind=int)
     samples = np.random.default_rng(seed).random((20 * cells, dim))
     unit, _ = k_means_centroids(
@@ -132,6 +143,7 @@ def categorical(dims: Sequence[int]) -> Build:
 
     A measure is the number of its category, from 0; the ranges are not needed, and only say where categories lie.
     """
+    from ribs.archives import CategoricalArchive
 
     def build(ranges: Floats, seed: int) -> ArchiveBase:  # noqa: ARG001
         return CategoricalArchive(

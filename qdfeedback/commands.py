@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm
 
@@ -17,12 +17,14 @@ from qdfeedback import runs
 from qdfeedback.arguments import RunArguments, resumed, settings_of
 from qdfeedback.bounds import read_arguments
 from qdfeedback.feedback.study import end_study
-from qdfeedback.loop import Loop
 from qdfeedback.models.language import ONLY_THOUGHTS
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.recorded import Recorded
 from qdfeedback.parallel import run_all
 from qdfeedback.run_settings import MAY_DIFFER, write_settings
+
+if TYPE_CHECKING:
+    from qdfeedback.loop import Loop
 
 Args = TypeVar("Args", bound=RunArguments)
 Summary = dict[str, Any]

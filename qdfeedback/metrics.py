@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from ribs.archives import ArchiveBase
-from scipy.stats import entropy
 
 from qdfeedback.archives import grid
 from qdfeedback.bounds import Bounds, check_number
 from qdfeedback.feedback.queries import uniform_triplets
 from qdfeedback.search import Rows, measure
 from qdfeedback.types import Diversity, Floats, Ints, Placement
+
+if TYPE_CHECKING:
+    from ribs.archives import ArchiveBase
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,8 @@ def attribute_entropy(values: Floats, n_values: int) -> float:
         values: (n,) numbers of values from 0, NaN = unknown: these do not count; NaN where all are.
         n_values: how many there are.
     """
+    from scipy.stats import entropy
+
     check_number(n_values, "n_values", Bounds(2), kind=int)
     known = values[np.isfinite(values)].astype(int)
     if not len(known):

@@ -20,11 +20,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ribs.archives import ArchiveBase
 
 from qdfeedback import files
 from qdfeedback.claims import LOCK, OURS, claim, release
@@ -51,6 +50,9 @@ from qdfeedback.search import Search, present
 from qdfeedback.shown import Shown
 from qdfeedback.types import Batch, Floats, Generator, Ints, Placement
 from qdfeedback.values import check_json
+
+if TYPE_CHECKING:
+    from ribs.archives import ArchiveBase
 
 REMOVING = "removing.json"
 KEPT = 2  # checkpoints: one may be damaged

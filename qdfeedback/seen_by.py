@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qdfeedback.encoders.image import ImageEmbeddings
 from qdfeedback.models.naming import exact_name
 from qdfeedback.quality.alignment import alignment
 from qdfeedback.quality.heads import OnEmbedding, read_head
 from qdfeedback.types import Encoder, Quality
+
+if TYPE_CHECKING:
+    from qdfeedback.encoders.image import ImageEmbeddings
 
 DREAMSIM = "dreamsim:"
 Pixels = Callable[[Sequence[Any]], Sequence[Any]]
@@ -51,11 +53,15 @@ def open_embedder(spec: str, *, name: str, pixels: Pixels) -> Encoder:
         from qdfeedback.encoders.dreamsim import DreamSim
 
         return DreamSim(spec.removeprefix(DREAMSIM), name=name, pixels=pixels)
+    from qdfeedback.encoders.image import ImageEmbeddings  # transformers takes seconds to load
+
     return ImageEmbeddings(spec, name=name, pixels=pixels)
 
 
 def open_compared(specs: Sequence[str], *, pixels: Pixels) -> dict[str, ImageEmbeddings]:
     """Returns the models of those qualities that bring one of their own."""
+    from qdfeedback.encoders.image import ImageEmbeddings
+
     own = [spec for spec in specs if spec != "clip" and not is_head(spec)]
     return {spec: ImageEmbeddings(spec, name=f"{Path(spec).name}:", pixels=pixels) for spec in own}
 

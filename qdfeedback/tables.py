@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from scipy import stats
 
 from qdfeedback import files
 from qdfeedback.csv_files import write_csv_records
@@ -89,8 +88,10 @@ def lead(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
 
     A bootstrap over five seeds is too narrow for a comparison: it holds the truth five times of six.
     """
+    from scipy.stats import ttest_ind
+
     one, two = np.array(ours, dtype=float), np.array(theirs, dtype=float)
-    ends = stats.ttest_ind(one, two, equal_var=False).confidence_interval(0.95)
+    ends = ttest_ind(one, two, equal_var=False).confidence_interval(0.95)
     return float(one.mean() - two.mean()), float(ends.low), float(ends.high)
 
 

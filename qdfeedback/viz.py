@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from ribs.archives import ArchiveBase, CVTArchive
-from ribs.visualize import cvt_archive_heatmap, grid_archive_heatmap
 
 from qdfeedback.types import Floats, Ints
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from ribs.archives import ArchiveBase
 
 INK = "#1f2933"
 ACCENT = "#0b6e8a"
@@ -24,6 +24,8 @@ MAP = "viridis"
 
 def figure(columns: int, rows: int = 1, *, width: float = 5.0, height: float = 4.4) -> tuple[Figure, list[Axes]]:
     """Returns a figure of so many panels and its axes in reading order."""
+    from matplotlib import pyplot as plt
+
     drawn, axes = plt.subplots(
         rows, columns, figsize=(width * columns, height * rows), squeeze=False, layout="constrained"
     )
@@ -32,6 +34,8 @@ def figure(columns: int, rows: int = 1, *, width: float = 5.0, height: float = 4
 
 def save(drawn: Figure, path: Any) -> None:
     """Writes a figure and closes it."""
+    from matplotlib import pyplot as plt
+
     drawn.savefig(path, dpi=110)
     plt.close(drawn)
 
@@ -53,6 +57,9 @@ def heatmap(
         axes: names of the measures.
         limits: objective at both ends of the colour scale; the archive's 2 % and 100 % quantiles where None.
     """
+    from ribs.archives import CVTArchive
+    from ribs.visualize import cvt_archive_heatmap, grid_archive_heatmap
+
     objective = archive.data("objective")
     if limits is None and len(objective):
         limits = (float(np.quantile(objective, 0.02)), float(objective.max()))

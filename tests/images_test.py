@@ -27,10 +27,11 @@ from experiments.images import table as images_table
 from qdfeedback import files, loop
 from qdfeedback.arguments import settings_of
 from qdfeedback.diversity import published
-from qdfeedback.encoders.image import ImageEmbeddings
+from qdfeedback.encoders import image
 from qdfeedback.feedback.study import read_study
 from qdfeedback.generators.latent import Noise
 from qdfeedback.history import History, names_of
+from qdfeedback.models import diffusion
 from qdfeedback.models.ledger import Ledger, SpendCapError
 from qdfeedback.models.opening import open_model
 from qdfeedback.run_settings import read_settings, write_settings
@@ -50,8 +51,8 @@ SEARCHES = ("qdhf", "qdhf-active", "aurora-pca", "aurora-ae", "prompt-evolution"
 def _opened_once():
     """Models are opened once for all tests of this file, and the published procedure trains for a little while."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(images_parts, "load_diffusion", cache(images_parts.load_diffusion))
-        patch.setattr(seeing, "ImageEmbeddings", cache(ImageEmbeddings))
+        patch.setattr(diffusion, "load_diffusion", cache(diffusion.load_diffusion))
+        patch.setattr(image, "ImageEmbeddings", cache(image.ImageEmbeddings))
         patch.setattr(published, "EPOCHS", 3)
         yield
 
@@ -156,7 +157,7 @@ def test_what_is_said_of_the_pipeline_reaches_it(tmp_path: Path, monkeypatch) ->
         seen.update(settings)
         raise ValueError("that will do")
 
-    monkeypatch.setattr(images_parts, "load_diffusion", load)
+    monkeypatch.setattr(diffusion, "load_diffusion", load)
     for given in (["--compiled", "--dtype", "float16"], ["--sliced", "--at-once", "3"]):
         with pytest.raises(ValueError, match="that will do"):
             images(tmp_path / "r", *given)
@@ -330,7 +331,7 @@ def test_several_qualities_one_of_which_is_optimised(tmp_path: Path) -> None:
     assert published["set_ids"] == summary["set_ids"]  # by the same scores
     kept, _ = files.unpack((tmp_path / "p/archive.npz").read_bytes(), "")
     other, _ = files.unpack((tmp_path / "r/archive.npz").read_bytes(), "")
-    scores = 100 * other["objective"] / ImageEmbeddings(tmp_path / "picks").logit_scale
+    scores = 100 * other["objective"] / image.ImageEmbeddings(tmp_path / "picks").logit_scale
     np.testing.assert_allclose(kept["objective"], 10 * (10 - 100 / scores), rtol=1e-4)
 
 

@@ -195,8 +195,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--iterations", type=int, default=60)
     args = parser.parse_args(argv)
-    run = runs.resume(args.run, NAMES) if args.resume else runs.create(args.run, {"study": "toy"}, NAMES)
-    loop = make(run, "gaussian", "learned", "learned", iterations=args.iterations)
+    settings = {"study": "toy", "iterations": args.iterations}
+    run = runs.resume(args.run, NAMES) if args.resume else runs.create(args.run, settings, NAMES)
+    loop = make(run, "gaussian", "learned", "learned", iterations=run.settings["iterations"])
     for _ in loop:
         pass
     loop.finish({"elites": len(loop.elites()), "answers": loop.answers})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -33,7 +34,7 @@ def test_more_measures_are_scattered(rng) -> None:
     archive = filled(archives.cvt(1, 3, 50), 3, rng)
     viz.heatmap(axes[0], archive, title="three")
     assert len(axes[0].collections[0].get_offsets()) == len(archive)
-    viz.plt.close(figure)
+    plt.close(figure)
 
 
 def test_collage_shows_the_one_nearest_to_each_middle(rng) -> None:
@@ -48,7 +49,7 @@ def test_collage_shows_the_one_nearest_to_each_middle(rng) -> None:
     viz.collage(axes[0], places, image, title="t", side=2)
     assert sorted(asked) == [1, 2]
     assert len(axes[0].images) == 2
-    viz.plt.close(figure)
+    plt.close(figure)
 
 
 def test_curves_and_maps(rng) -> None:
@@ -63,4 +64,4 @@ def test_curves_and_maps(rng) -> None:
     value = np.array([0.6, 0.7])
     viz.learning_curve(axes[3], np.array([100, 1000]), figures={"x": (value, value - 0.1, value + 0.1)}, title="t")
     assert [label.get_text() for label in axes[3].get_xticklabels()] == ["100", "1,000"]
-    viz.plt.close(figure)
+    plt.close(figure)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from domains.images.attributes import VALUES, open_attributes
 from qdfeedback import metrics
@@ -46,6 +45,8 @@ def by_truth(prompt: str, true: Floats, chosen: Ints, score: Floats, measures: F
 
 def _axis(axis: Floats, of: dict[str, Floats]) -> dict[str, float]:
     """Returns for each attribute |Spearman's rho| of an axis with that of its values that fits best."""
+    from scipy.stats import spearmanr
+
     told = {}
     for name, column in of.items():
         known = np.isfinite(column) & np.isfinite(axis)

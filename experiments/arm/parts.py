@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from ribs.emitters import EvolutionStrategyEmitter, IsoLineEmitter
 
 from domains.arm import FEATURES, RANGES, Arm, ArmEncoder
 from experiments.arm.arguments import Args
@@ -87,6 +86,8 @@ def make_feedback(args: Args, run: Run, store: Store, search: Search) -> Feedbac
 
 def make_generator(args: Args) -> Generator:
     """Returns what makes new arms."""
+    from ribs.emitters import EvolutionStrategyEmitter, IsoLineEmitter
+
     n = args.batch_size
     share = n // 5 if n % 10 == 0 else n  # five evolution strategies side by side
     zero = np.zeros(10)

@@ -140,7 +140,7 @@ def open_search(args: Args, run: Path) -> Made:
 
 def measure(args: Args, folder: Path) -> dict[str, Any]:
     """Returns the figures of the three ways."""
-    small = open_search(replace(args, first=20, batch_size=4, evaluations=24, answers=16), folder / "small")
+    small = open_search(replace(args, first=20, batch_size=4, evaluations=8, answers=16), folder / "small")
     for _ in small.loop:
         pass
     made = open_search(args, folder / "run")

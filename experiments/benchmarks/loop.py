@@ -33,12 +33,12 @@ from qdfeedback.bounds import Count, read_arguments
 from qdfeedback.claims import release
 from qdfeedback.commands import run_main
 from qdfeedback.curves import Curves
+from qdfeedback.diversity import published
 from qdfeedback.diversity.columns import columns
 from qdfeedback.diversity.published import fit_published
 from qdfeedback.diversity.similarity import Similarity
 from qdfeedback.generators.pyribs import Pyribs
 from qdfeedback.history import History
-from qdfeedback.learning import published
 from qdfeedback.learning.known import Known
 from qdfeedback.learning.schedule import as_published
 from qdfeedback.loop import Loop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from domains.images import captions
 from domains.images.captions import names
@@ -24,7 +25,6 @@ from qdfeedback.learning.fits import Likelihood
 from qdfeedback.learning.part import AxesPart, Placing
 from qdfeedback.learning.published import qdhf
 from qdfeedback.learning.schedule import Schedule, in_rounds
-from qdfeedback.models.diffusion import Diffusion, Drawing, load_diffusion
 from qdfeedback.models.language import SeeingModel
 from qdfeedback.models.opening import Opening, open_model
 from qdfeedback.models.recorded import Patience, Recorded
@@ -32,7 +32,9 @@ from qdfeedback.runs import Run
 from qdfeedback.search import Search
 from qdfeedback.types import Generator, Ints
 
-OURS = Drawing(steps=12, guidance=3.0)
+if TYPE_CHECKING:
+    from qdfeedback.models.diffusion import Diffusion
+
 PLACING = Placing(quantile=0.005, margin=0.05, grows=False, end=0.05)
 HOW = Fit(ridge=0.3, flip=None, prepare="center", components=16, steps=50)  # of a CLIP; see LOG
 TEXT = "Look at the picture at the top. Which of the two below is more like it?"
@@ -44,7 +46,10 @@ def open_diffusion(args: Args) -> Diffusion:
     Raises:
         OSError: It is not there.
     """
-    usual = OURS if is_ours(args.model) else Drawing()  # what is not given is the pipeline's own
+    from qdfeedback.models.diffusion import Drawing, load_diffusion  # diffusers takes seconds to load
+
+    # what is not given is the pipeline's own
+    usual = Drawing(steps=12, guidance=3.0) if is_ours(args.model) else Drawing()
     how = Drawing(
         steps=usual.steps if args.steps is None else args.steps,
         guidance=usual.guidance if args.guidance is None else args.guidance,

@@ -9,7 +9,6 @@ from functools import partial
 from domains.images.attributes import SceneReader, likeness
 from domains.images.images import pixels
 from experiments.images.arguments import Args, is_ours
-from qdfeedback.encoders.image import ImageEmbeddings
 from qdfeedback.encoders.join import Join
 from qdfeedback.models.naming import exact_name
 from qdfeedback.seen_by import exactly, open_compared, open_embedder, quality_of
@@ -44,6 +43,8 @@ def open_encoders(args: Args) -> Seeing:
         OSError: A model or a file is not there.
         ValueError: One cannot do what is asked of it.
     """
+    from qdfeedback.encoders.image import ImageEmbeddings  # transformers takes seconds to load
+
     clip = ImageEmbeddings(args.clip, pixels=pixels)
     known = known_truth(args)
     specs = (args.quality, *args.report)

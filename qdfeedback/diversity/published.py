@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from qdfeedback.diversity.fitting import check_triplets, hinge_loss
+from qdfeedback.diversity.descent import hinge_loss
+from qdfeedback.diversity.fitting import check_triplets
 from qdfeedback.diversity.triplet_model import Similarity, constant_note
 from qdfeedback.diversity.variation import varying
 from qdfeedback.parallel import on_one_thread

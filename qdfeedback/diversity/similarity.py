@@ -21,7 +21,6 @@ from qdfeedback.diversity.fitting import (
     ensemble,
     evidence,
     likelihood,
-    optimise,
     plain_fits,
     prepare,
     validation_rows,
@@ -54,6 +53,8 @@ def fit_similarity(
         ValueError: Triplets point outside the features, are degenerate, fewer than two or tell nothing; features are
             not finite, all alike, or differ in fewer than `dim` directions.
     """
+    from qdfeedback.diversity.descent import optimise  # torch takes a second to load
+
     how = how or Fit()
     data = prepare(features, triplets, how, dim)
     watched = validation_rows(data.items, how, rng)
@@ -97,6 +98,8 @@ def cross_fitted(
         folds: how many parts the tested triplets fall into.
         rng: draws the parts.
     """
+    from qdfeedback.diversity.descent import optimise
+
     how = how or Fit()
     data = prepare(features, triplets, how, dim)
     fold = rng.permutation(len(tested)) % folds

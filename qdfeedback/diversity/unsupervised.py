@@ -6,17 +6,17 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from sklearn.decomposition import PCA
 
 from qdfeedback import files
 from qdfeedback.diversity.linear import Linear, check_map
-from qdfeedback.diversity.published import linear_start, train
 from qdfeedback.diversity.variation import check_directions, varying
 from qdfeedback.types import Floats
+
+if TYPE_CHECKING:
+    import torch
 
 
 def fit_pca(features: Floats, *, dim: int = 2) -> Linear:
@@ -25,6 +25,8 @@ def fit_pca(features: Floats, *, dim: int = 2) -> Linear:
     Raises:
         ValueError: Fewer finite rows than components, rows that are all alike, or that differ in fewer directions.
     """
+    from sklearn.decomposition import PCA
+
     features = _finite(features, dim)
     varying(features)
     features = features.astype(np.float64)
@@ -98,6 +100,10 @@ def fit_autoencoder(
     Raises:
         ValueError: Fewer than four finite rows, rows that are all alike, or a dim below 1.
     """
+    import torch
+
+    from qdfeedback.diversity.published import linear_start, train
+
     features = _finite(features, 4)
     if dim < 1:
         raise ValueError(f"dim must be at least 1, got {dim}")

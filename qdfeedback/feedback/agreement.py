@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import krippendorff
 import numpy as np
-from scipy.stats import binomtest, t
-from sklearn.metrics import cohen_kappa_score
 
 from qdfeedback.types import Floats, Ints
 
@@ -30,6 +27,8 @@ class Interval:
 
 def proportion(successes: int, n: int, *, confidence: float = 0.95) -> Interval:
     """Returns a share with its Wilson interval; NaN where n is 0."""
+    from scipy.stats import binomtest  # takes half a second to load
+
     if n == 0:
         return Interval(float("nan"), float("nan"), float("nan"))
     found = binomtest(successes, n).proportion_ci(confidence, method="wilson")
@@ -38,6 +37,8 @@ def proportion(successes: int, n: int, *, confidence: float = 0.95) -> Interval:
 
 def chance(k: int, n: int) -> float:
     """Returns how likely k of n, or something further from half, is by chance; NaN where n is 0."""
+    from scipy.stats import binomtest
+
     return float(binomtest(k, n, 0.5).pvalue) if n else float("nan")
 
 
@@ -80,6 +81,8 @@ def mean_over_items(values: Floats, items: Ints, *, confidence: float = 0.95) ->
         items: (n, r) which items each is about, r different ones.
         confidence: of the interval.
     """
+    from scipy.stats import t
+
     found, centred = float(np.mean(values)), values - np.mean(values)
     inverse = np.unique(items, return_inverse=True)[1].reshape(items.shape)
     n = int(inverse.max()) + 1
@@ -102,6 +105,8 @@ def krippendorff_alpha(ratings: Floats, *, level: Literal["nominal", "ordinal", 
     Raises:
         ValueError: No item has two ratings, or all ratings are one value: alpha is not defined.
     """
+    import krippendorff
+
     ratings = np.asarray(ratings, dtype=float)
     paired = (~np.isnan(ratings)).sum(axis=0) >= 2
     if not paired.any():
@@ -129,6 +134,8 @@ def cohen_kappa(
     Raises:
         ValueError: No item was rated by both.
     """
+    from sklearn.metrics import cohen_kappa_score
+
     both = ~(np.isnan(first) | np.isnan(second))
     if not both.any():
         raise ValueError("first and second have no item in common")

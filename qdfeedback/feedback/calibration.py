@@ -11,10 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit, logit, xlogy
-from sklearn.isotonic import IsotonicRegression
-from sklearn.model_selection import KFold
 
 from qdfeedback.feedback.store import Store, candidate_of
 from qdfeedback.types import Floats, Ints
@@ -127,6 +124,8 @@ def fit_temperature(probability: Floats, share: Floats, count: Floats | Ints, *,
     Raises:
         ValueError: There are fewer than five texts.
     """
+    from scipy.optimize import minimize
+
     good = _enough(probability, share)
     odds = logit(np.clip(np.asarray(probability, dtype=float)[good], NEVER_SURE, 1 - NEVER_SURE))
     target, weight = np.asarray(share, dtype=float)[good], np.asarray(count, dtype=float)[good]
@@ -151,6 +150,8 @@ def fit_isotonic(values: Floats, mean: Floats, count: Floats | Ints) -> Isotonic
     Raises:
         ValueError: There are fewer than five texts.
     """
+    from sklearn.isotonic import IsotonicRegression
+
     good = _enough(values, mean)
     model = IsotonicRegression(out_of_bounds="clip")
     model.fit(np.asarray(values)[good], np.asarray(mean)[good], sample_weight=np.asarray(count)[good])
@@ -186,6 +187,8 @@ def fit_line(values: Floats, mean: Floats, count: Floats | Ints) -> Callable[[Fl
 
 def unseen(values: Floats, said: Marks, fit: Fit, seed: int) -> Floats:
     """Returns (n,) values through curves that were fitted without them, in five folds."""
+    from sklearn.model_selection import KFold
+
     found = np.empty(len(values))
     for seen, left_out in KFold(5, shuffle=True, random_state=seed).split(values):
         found[left_out] = fit(values[seen], said.mean[seen], said.count[seen])(values[left_out])

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ribs.archives import ArchiveBase
-from ribs.emitters import EmitterBase
 
 from qdfeedback.generators import pyribs_state
 from qdfeedback.types import Outcome, Placement, Proposal
 
+if TYPE_CHECKING:
+    from ribs.archives import ArchiveBase
+    from ribs.emitters import EmitterBase
+
 log = logging.getLogger(__name__)
 
-Make = Callable[[ArchiveBase, int], Sequence[EmitterBase]]
+Make = Callable[["ArchiveBase", int], Sequence["EmitterBase"]]
 """(archive, seed) → emitters on that archive; gradient emitters (`ask_dqd`) are not supported."""
 
 

@@ -7,15 +7,16 @@ were filled and the generator's state are part of it, and so are the running sum
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ribs.archives import ArchiveBase
-from ribs.archives._archive_stats import ArchiveStats
-from ribs.emitters import EmitterBase
 
 from qdfeedback import files
 from qdfeedback.files import Arrays
+
+if TYPE_CHECKING:
+    from ribs.archives import ArchiveBase
+    from ribs.emitters import EmitterBase
 
 State = dict[str, Any]
 
@@ -59,7 +60,7 @@ def restore_archive(archive: ArchiveBase, arrays: Arrays, state: State) -> None:
     archive._objective_sum = arrays["objective_sum"][()]
     if len(cells):
         archive._best_elite = {name: value[()] for name, value in files.under(arrays, "best_").items()}
-        archive._stats = ArchiveStats(**{name: arrays[f"stats_{name}"][()] for name in _STATS})
+        archive._stats = type(archive._stats)(**{name: arrays[f"stats_{name}"][()] for name in _STATS})
     archive._rng.bit_generator.state = state["rng"]
 
 

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from qdfeedback.bounds import Share
 from qdfeedback.diversity.bins import Bins
@@ -62,10 +61,12 @@ def propose(model: LanguageModel, topic: str, asks: int, seed: int) -> list[Attr
 
 def spread(values: Floats) -> float:
     """Returns the entropy of probabilities over the cells of an archive, 1 = evenly over all; NaN are left out."""
+    from scipy.stats import entropy
+
     cells = Bins((0,), (EDGES_2D,))
     place = cells.project(values[np.isfinite(values)][:, None])[:, 0].astype(int).clip(max=cells.dims[0] - 1)
     counts = np.bincount(place, minlength=cells.dims[0])
-    return float(stats.entropy(counts) / np.log(cells.dims[0])) if len(place) else 0.0
+    return float(entropy(counts) / np.log(cells.dims[0])) if len(place) else 0.0
 
 
 def agreement(values: Floats, triplets: Ints) -> tuple[float, float]:
@@ -107,7 +108,9 @@ def choose(
 
 
 def _alike(one: Floats, two: Floats) -> float:
+    from scipy.stats import spearmanr
+
     both = np.isfinite(one) & np.isfinite(two)
     if both.sum() < 3 or np.ptp(one[both]) == 0 or np.ptp(two[both]) == 0:
         return 0.0
-    return float(abs(stats.spearmanr(one[both], two[both]).statistic))
+    return float(abs(spearmanr(one[both], two[both]).statistic))

@@ -12,7 +12,6 @@ from collections.abc import Callable
 import numpy as np
 
 from qdfeedback.diversity import models
-from qdfeedback.diversity.published import fit_published
 from qdfeedback.learning.axes import Learned
 from qdfeedback.learning.feedback import Feedback, Tally
 from qdfeedback.learning.fits import Seen
@@ -28,6 +27,8 @@ LEAST = 4
 
 def fit_hinge(seen: Seen, *, dim: int, rng: np.random.Generator) -> tuple[models.Model, float | None]:
     """Returns axes by the published training, and the accuracy on the last quarter of the answers."""
+    from qdfeedback.diversity.published import fit_published  # torch takes a second to load
+
     model = fit_published(seen.points, seen.triplets, dim=dim, rng=rng)
     return model, model.note["validation_accuracy"]
 

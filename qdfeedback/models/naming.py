@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from transformers.utils.hub import cached_file, extract_commit_hash
-
 
 def exact_name(model: str, revision: str | None = None, *, holds: str = "config.json") -> str:
     """Returns a folder's name with a digest of what is in it, or a hub id with its commit.
@@ -21,6 +19,8 @@ def exact_name(model: str, revision: str | None = None, *, holds: str = "config.
     """
     if Path(model).is_dir():
         return f"{Path(model).name}@{_digest(Path(model))}"
+    from transformers.utils.hub import cached_file, extract_commit_hash  # takes seconds to load
+
     commit = extract_commit_hash(cached_file(model, holds, revision=revision), None)
     if not commit:
         raise OSError(f"which commit of {model} this is cannot be told: download it into a folder, and name that")

@@ -17,7 +17,6 @@ from typing import Literal
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from qdfeedback.text_files import why
 from qdfeedback.types import Floats, Scores
@@ -101,6 +100,8 @@ def _number(name: str) -> int:
 
 
 def _read(path: Path) -> dict[str, Floats]:
+    from safetensors.torch import load_file
+
     try:
         tensors = load_file(path)
     except SafetensorError as error:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 
 from qdfeedback import files
 from qdfeedback.array_files import is_numbers
@@ -90,6 +89,8 @@ def fit_utility(features: Floats, pairs: Ints, *, ridge: float = 1.0, members: i
     Raises:
         ValueError: No pair, rows outside the features, or features that are not finite.
     """
+    from sklearn.linear_model import LogisticRegression
+
     features, pairs = np.asarray(features, dtype=np.float64), np.asarray(pairs)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs):
         raise ValueError(f"pairs must have shape (t, 2) with t of 1 at least, got {pairs.shape}")

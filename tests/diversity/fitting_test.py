@@ -10,21 +10,17 @@ import pytest
 import torch
 from scipy.special import expit
 
-from qdfeedback.diversity import fitting
+from qdfeedback.diversity.descent import FLIP_PRIOR, Problem, hinge_loss, optimise, ste_loss
 from qdfeedback.diversity.fitting import (
     Fit,
     Fits,
-    Problem,
     average,
     best_temperature,
     ensemble,
     evidence,
-    hinge_loss,
     likelihood,
-    optimise,
     plain_fits,
     prepare,
-    ste_loss,
     validation_rows,
 )
 from tests.diversity.similarity_test import world
@@ -47,7 +43,7 @@ def some_fits(data, rng) -> Fits:
 def plain_objective(x, data, fits: Fits, loss: str, flip: float | None) -> float:
     """The sum that is minimised, written as one would on paper."""
     maps, rate = x[:-1].reshape(fits.centres.shape), 0.5 * expit(x[-1]) if flip is None else flip
-    total = fitting.FLIP_PRIOR * len(maps) * 0.5 * expit(x[-1])
+    total = FLIP_PRIOR * len(maps) * 0.5 * expit(x[-1])
     for weights, ridge, centre, one in zip(fits.weights, fits.ridges, fits.centres, maps, strict=True):
         near, far = (np.square(side @ one.T).sum(axis=1) for side in (data.near, data.far))
         said = -np.log(rate + (1 - 2 * rate) * expit(far - near)) if loss == "ste" else np.maximum(0.05 + near - far, 0)
