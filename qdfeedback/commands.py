@@ -9,22 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from qdfeedback import runs
 from qdfeedback.arguments import RunArguments, resumed, settings_of
 from qdfeedback.bounds import read_arguments
-from qdfeedback.feedback.study import end_study
 from qdfeedback.models.language import ONLY_THOUGHTS
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.recorded import Recorded
 from qdfeedback.parallel import run_all
 from qdfeedback.run_settings import MAY_DIFFER, write_settings
-
-if TYPE_CHECKING:
-    from qdfeedback.loop import Loop
 
 Args = TypeVar("Args", bound=RunArguments)
 Summary = dict[str, Any]
@@ -119,14 +115,22 @@ def take_up(args: Args, check: Callable[[Args], None]) -> tuple[Args, Summary | 
     Raises:
         ValueError: They cannot work, or are others than the run's.
     """
+    if args.resume and runs.is_finished(args.run):
+        return resumed(args), runs.read_summary(args.run)
+    return arguments_for(args, check), None
+
+
+def arguments_for(args: Args, check: Callable[[Args], None]) -> Args:
+    """Returns the arguments of a run, those it was begun with where it goes on, whether it is finished or not.
+
+    Raises:
+        ValueError: They cannot work, or are others than the run's.
+    """
     if args.resume and args.overwrite:
         raise ValueError("--resume goes on with a run, --overwrite replaces it: give one of them")
-    if args.resume:
-        args = resumed(args)
-        if runs.is_finished(args.run):
-            return args, runs.read_summary(args.run)
+    args = resumed(args) if args.resume else args
     check(args)
-    return args, None
+    return args
 
 
 def open_run(args: RunArguments, names: Sequence[str], *, commit: bool = True, **more: Any) -> runs.Run:
@@ -200,39 +204,3 @@ def note_not_kept(run: runs.Run, models: Iterable[Recorded]) -> None:
     if lacking := {model.name: list(model.not_kept) for model in models if model.not_kept}:
         run.settings["not_kept"] = lacking
         write_settings(run.path, run.settings)
-
-
-def say_where_people_answer(args: RunArguments) -> None:
-    """Prints the command that serves the study page of a run."""
-    database = getattr(args, "database", None)
-    elsewhere = f" --database {settings_of(args)['database']}" if database else ""
-    tqdm.write(f"people answer here: qdfeedback study serve {args.run}{elsewhere}")
-
-
-@contextmanager
-def progress(
-    args: RunArguments, loop: Loop, *, unit: str, quiet: bool = False
-) -> Iterator[Callable[[Mapping[str, Any] | None], None]]:
-    """Shows a progress bar of a loop's evaluations; gives what is to be called after each batch, with figures to show.
-
-    Where people answer, it says where, and notes the end of their questions when the search is over.
-
-    Args:
-        args: of the run.
-        loop: the run.
-        unit: what a candidate is called.
-        quiet: show nothing.
-    """
-    people = getattr(args, "annotator", None) == "study"
-    if people:
-        say_where_people_answer(args)
-    with tqdm(total=loop.evaluations, unit=unit, disable=quiet, mininterval=0.5) as bar:
-
-        def show(figures: Mapping[str, Any] | None = None) -> None:
-            bar.update(loop.offered - bar.n)
-            if figures is not None:
-                bar.set_postfix(figures, refresh=False)
-
-        yield show
-    if people:
-        end_study(loop.run.path)

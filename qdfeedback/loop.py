@@ -1,9 +1,10 @@
 """A whole run: the first population, steps, what is learned along it, checkpoints, the end.
 
     loop = Loop(run, Search(domain, encoder, generator, seed, run.failures), axes, quality, archives.grid((), (20, 20)),
-                evaluations=10_000)
+                evaluations=10_000, curves=Curves(), bar=Bar("arm"))
     for batch in loop:
         print(batch.iteration, len(loop.placement.archive))
+    loop.finish({"elites": len(loop.elites())})
 
 An iteration is: learned parts that are due ask, fit, and the candidates are placed anew, once for all that changed;
 `step`; the history; ranges; stopping rules; what the body of the `for` does; a checkpoint. A run that goes on begins
@@ -22,14 +23,17 @@ import numpy as np
 
 from qdfeedback import archives, metrics, runs
 from qdfeedback.bounds import Bounds, Count, Seed, check
+from qdfeedback.curves import Curves
 from qdfeedback.feedback.refit_names import refit_name
 from qdfeedback.feedback.store import Store
+from qdfeedback.feedback.study import end_study
 from qdfeedback.history import History
 from qdfeedback.learning.known import KnownQuality
 from qdfeedback.learning.part import AxesPart, Moment, Now, Part, QualityPart, View
 from qdfeedback.learning.placing import placed, ranges_of
 from qdfeedback.learning.schedule import iterations_of
 from qdfeedback.loop_state import Stateful, restore_state, state_of
+from qdfeedback.progress import Bar
 from qdfeedback.put_forward import FromArchive, PutForward
 from qdfeedback.runs import Run
 from qdfeedback.search import NothingEvaluatedError, Search, elites, measure, reevaluate, refresh, start, step
@@ -66,6 +70,9 @@ class Loop:
         stateful: name → a piece whose state is kept in the checkpoints.
         puts_forward: what the result is.
         store: of answers, to be closed when the run is finished.
+        curves: figures along it.
+        bar: shows how far it is.
+        report: leaves pictures in the folder, and returns the figures of the summary.
         placement: the present one, from the first iteration on.
     """
 
@@ -88,6 +95,9 @@ class Loop:
     stateful: Mapping[str, Stateful] = field(default_factory=dict)
     puts_forward: PutForward = FromArchive()  # noqa: RUF009 - frozen
     store: Store | None = None
+    curves: Curves | None = None
+    bar: Bar = field(default_factory=lambda: Bar(quiet=True))
+    report: Callable[[Loop], dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         """Refuses numbers that cannot be."""
@@ -177,7 +187,16 @@ class Loop:
 
     def __iter__(self) -> Iterator[Batch]:
         """Gives the batches that are still to be made; when they are over, the run has been placed for its end."""
-        self.begin()
+        self.bar.begin(self.evaluations)
+        try:
+            self.begin()
+            self.bar.at(self.offered)
+            yield from self._batches()
+            self._end()
+        finally:
+            self.bar.end()
+
+    def _batches(self) -> Iterator[Batch]:
         while self.offered < self.evaluations and not self.over:
             iteration = self.last + 1
             self._learn(Now(iteration, "before"))
@@ -195,10 +214,19 @@ class Loop:
             self._learn(Now(iteration, "after"))
             reasons = [rule(batch, self.placement) for rule in self.stopping]  # each looks at every batch
             self.over = "; ".join(reason for reason in reasons if reason)
+            figures = ""
+            if self.curves is not None and self.curves.due(self):
+                figures = self.curves.told(self.curves.add(self))
+            self.bar.at(self.offered, figures)
             yield batch
             if self.over or iteration % self.checkpoint_every == 0:
                 self.checkpoint()
-        self._end()
+
+    def complete(self) -> dict[str, Any]:
+        """Runs to the end, and returns the summary."""
+        for _ in self:
+            pass
+        return self.finish()
 
     def begin(self) -> None:
         """Evaluates the first population, or takes up the last checkpoint; whoever must know the history is told.
@@ -260,13 +288,16 @@ class Loop:
         if asks and any(part.annotator is not None and part.annotator.publishes for part in due):
             self.checkpoint()  # what people are asked about must never be taken back
         for part in due:
+            self.bar.say(f"{part.role}: asking")
             part.ask(now, self.view)
         changed = False
         for part in due:
+            self.bar.say(f"{part.role}: fitting")
             change = part.fit(now, self.view)
             if change is not None and change.model is not None:
                 self.run.save_model(part.role, refit_name(part.role, now.iteration), change.model)
             changed |= change is not None
+        self.bar.say("")
         self.view.quality = self._quality
         if changed and (now.moment != "end" or self.axes.placing.end is None):  # else everything is placed once more
             self.place(now.moment)
@@ -277,21 +308,38 @@ class Loop:
             self.place("end")
         self.history.flush(sync=True)
 
-    def finish(self, summary: dict[str, Any], rows: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-        """Writes archive, curves and summary, and closes the run; returns the summary.
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns the figures along the run, where something was learned those in one fixed space too.
+
+        That is the space in which it stands now.
+        """
+        if self.curves is None:
+            return []
+        learns = any(hasattr(part, "model") for part in self.parts)
+        return self.curves.with_fixed(self, apart=self.view.apart) if learns else self.curves.rows
+
+    def refits(self) -> list[int]:
+        """Returns the numbers of evaluations at which something was learned anew, as far as the figures tell."""
+        return [] if self.curves is None else self.curves.refits()
+
+    def finish(self, summary: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Writes archive, curves and summary, and closes the run and what it asked people; returns the summary.
 
         Args:
-            summary: figures, as JSON.
-            rows: figures along the run.
+            summary: figures, as JSON; those of `report` if not given.
         """
+        if summary is None:
+            summary = {} if self.report is None else self.report(self)
         self.history.flush(sync=True)
-        summary = summary | ({"stopped": self.over} if self.over else {})
+        if any(part.annotator is not None and part.annotator.publishes for part in self.parts):
+            end_study(self.run.path)
+        summary = dict(summary) | ({"stopped": self.over} if self.over else {})
         self.run.save_archive(self.placement)
         if not self.puts_forward.has_map:
             ids = self.put_forward()
             _, objective, measures = measure(self.placement, self.view.features(ids))
             self.run.save_best(self.placement, ids, objective, measures)
-        if rows:
+        if rows := self.rows():
             self.run.save_curves(rows)
         self.run.save_summary(summary)
         if self.store is not None:
@@ -364,7 +412,7 @@ class Loop:
         """Returns name → what may have a state beside generator, archive and parts."""
         asked = {f"annotator of {part.role}": part.annotator for part in self.parts}
         rules = {f"stopping {i}": rule for i, rule in enumerate(self.stopping)}
-        return {"encoder": self.search.encoder} | asked | rules
+        return {"encoder": self.search.encoder, "curves": self.curves} | asked | rules
 
     def pieces(self) -> dict[str, Stateful]:
         """Returns name → whatever has a state."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,51 @@ def best_in_cells(history: Rows, placement: Placement, *, depth: int) -> Ints:
     return found
 
 
+def score_along(
+    history: Rows, placement: Placement, marks: Sequence[int], *, apart: Sequence[tuple[int, int]] = ()
+) -> list[GridScore]:
+    """Returns the figures that the candidates so far have in one fixed space, at some points of a history.
+
+    Where axes are learned along a run, the score on the axes of the moment jumps at every refit; this one cannot fall.
+    The history is read a part at a time: a million candidates take seconds.
+
+    Args:
+        history: every candidate.
+        placement: the space: its quality, its axes, and the cells of its archive, whose elites do not count.
+        marks: (m,) numbers of candidates, rising.
+        apart: (first id, id after the last) of candidates that do not count.
+    """
+    best = np.full(int(placement.archive.cells), -np.inf)
+    found: list[GridScore] = []
+    seen = 0
+
+    def take() -> None:
+        filled = best > -np.inf
+        found.append(GridScore(float(best[filled].sum()) / len(best), 100 * int(filled.sum()) / len(best)))
+
+    for part in history.chunks("id", "features"):
+        _, objective, measures = measure(placement, part["features"])
+        good = np.isfinite(objective) & np.isfinite(measures).all(axis=1)
+        good[good] = objective[good] >= placement.least
+        for low, high in apart:
+            good &= (part["id"] < low) | (part["id"] >= high)
+        cell = np.zeros(len(good), dtype=np.int64)
+        if good.any():
+            cell[good] = placement.archive.index_of(measures[good])
+        begin, end = 0, len(good)
+        while begin < end:
+            until = min(end, marks[len(found)] - seen) if len(found) < len(marks) else end
+            some = np.flatnonzero(good[begin:until]) + begin
+            np.maximum.at(best, cell[some], objective[some])
+            begin = max(until, begin)
+            while len(found) < len(marks) and marks[len(found)] <= seen + begin:
+                take()
+        seen += end
+    while len(found) < len(marks):
+        take()
+    return found
+
+
 def corrected_score(empty: ArchiveBase, objectives: Floats, measures: Floats) -> GridScore:
     """Returns the figures of elites by the mean of fresh evaluations, for noisy objectives or measures.
 
@@ -104,6 +150,21 @@ def corrected_score(empty: ArchiveBase, objectives: Floats, measures: Floats) ->
         place = np.where(good[..., None], measures, 0).sum(axis=0) / counts[:, None]
     _fill(empty, objective, place)
     return score(empty)
+
+
+def linear_r2(measures: Floats, truth: Floats) -> float:
+    """Returns the share of a property's variance that a linear map of the measures explains.
+
+    Args:
+        measures: (n, k).
+        truth: (n,); NaN = unknown: these rows do not count. NaN where it is the same everywhere.
+    """
+    known = np.isfinite(truth) & np.isfinite(measures).all(axis=1)
+    x, y = np.column_stack([measures[known], np.ones(int(known.sum()))]).astype(float), truth[known].astype(float)
+    if not len(y) or not y.var() > 0:
+        return float("nan")
+    left = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    return float(1 - np.square(left).mean() / y.var())
 
 
 def orders_right(model: Diversity, features: Floats, triplets: Ints) -> np.ndarray:

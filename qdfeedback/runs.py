@@ -261,6 +261,14 @@ class Run:
             there = self.shown.names()
         return {int(candidate): there[int(candidate)] for candidate in ids if int(candidate) in there}
 
+    def contents(self, search: Search, ids: Ints) -> dict[int, bytes | str]:
+        """Returns what shows each candidate, as `show`: a text, or the bytes of a picture's file."""
+        names = self.show(search, ids)
+        return {
+            candidate: self.shown.text(name) if name.endswith(".txt") else self.shown.path(name).read_bytes()
+            for candidate, name in names.items()
+        }
+
     def redraw(self, search: Search) -> int:
         """Draws again what was shown and whose files are gone; returns how many candidates that were.
 

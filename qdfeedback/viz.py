@@ -124,6 +124,7 @@ def curves(
     lines: Mapping[str, str],
     title: str,
     marks: Sequence[float] = (),
+    thin: Mapping[str, str] | None = None,
 ) -> None:
     """Draws logged figures over the run.
 
@@ -134,16 +135,38 @@ def curves(
         lines: column → its label.
         title: says what it shows.
         marks: values of x at which something happened (a refit), drawn as thin lines.
+        thin: like lines, drawn thin in the same colours.
     """
     for mark in marks:
         ax.axvline(mark, color=INK, alpha=0.15, lw=0.8)
-    for (name, label), colour in zip(lines.items(), (ACCENT, SECOND, "#6b8e23", "#7d5ba6"), strict=False):
-        ax.plot([row[x] for row in rows], [row[name] for row in rows], label=label, color=colour, lw=1.8)
+    for which, width in ((thin or {}, 0.8), (lines, 1.8)):
+        for (name, label), colour in zip(which.items(), (ACCENT, SECOND, "#6b8e23", "#7d5ba6"), strict=False):
+            ax.plot([row[x] for row in rows], [row[name] for row in rows], label=label, color=colour, lw=width)
     ax.set_title(title, color=INK, fontsize=11)
     ax.set_xlabel(x)
     ax.grid(alpha=0.2)
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize=9)
+
+
+def own_curves(ax: Axes, rows: Sequence[Mapping[str, Any]], *, marks: Sequence[float] = ()) -> None:
+    """Draws QD score and coverage of a run on its own axes.
+
+    Where axes or quality were learned, the figures in the space at the end are drawn thick, and those on the axes of
+    the moment, which jump at every refit, thin.
+
+    Args:
+        ax: where.
+        rows: as `Loop.rows` gives them.
+        marks: numbers of evaluations at which something was learned.
+    """
+    own = {"qd_score": "QD score", "coverage": "coverage in %"}
+    if not rows or "qd_score_fixed" not in rows[0]:
+        curves(ax, rows, x="evaluations", lines=own, title="On the archive's axes", marks=marks)
+        return
+    lines = {f"{name}_fixed": f"{label}, on the last axes" for name, label in own.items()}
+    thin = {name: f"{label}, on those of the moment" for name, label in own.items()}
+    curves(ax, rows, x="evaluations", lines=lines, title="On the archive's axes", marks=marks, thin=thin)
 
 
 def learned_map(ax: Axes, places: Floats, *, colour: Floats | None = None, title: str) -> None:

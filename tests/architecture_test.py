@@ -24,6 +24,7 @@ LAYERS = [
         "shown",
         "claims",
         "bounds",
+        "progress",
         "values",
     },
     {"models", "parallel"},
@@ -44,11 +45,11 @@ LAYERS = [
         "stopping",
         "writing",
     },
-    {"metrics", "tables", "text_map", "text_truth", "viz"},
+    {"curves", "metrics", "tables", "text_map", "text_truth", "viz"},
     {"learning"},
     {"loop", "loop_state"},
-    {"commands", "curves", "similarity", "study"},
-    {"cli", "__main__", "rescue"},
+    {"commands", "outcome", "similarity", "study"},
+    {"cli", "__main__", "problem", "rescue"},
 ]
 HEAVY = ("ribs", "pandas", "sklearn", "matplotlib", "torch", "transformers", "diffusers", "ray", "gymnasium")
 

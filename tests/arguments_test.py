@@ -19,8 +19,8 @@ from qdfeedback.arguments import (
     settings_of,
 )
 from qdfeedback.bounds import Count, read_arguments
-from qdfeedback.commands import each_seed, hint, note_used, open_run, progress, say_where_people_answer, take_up
-from qdfeedback.feedback.study import begin_study, read_study, similarity_study
+from qdfeedback.commands import each_seed, hint, note_used, open_run, take_up
+from qdfeedback.learning.feedback import ask_people
 from qdfeedback.run_settings import MAY_DIFFER, read_settings
 from qdfeedback.runs import create
 
@@ -91,27 +91,23 @@ def test_what_no_candidate_depends_on_may_differ_and_counts_from_then_on(tmp_pat
     assert {"timeout", "concurrency", "cap", "prices", "ledger", "key_variable", "database"} <= set(MAY_DIFFER)
 
 
-def test_another_database_counts_from_then_on_and_is_said(tmp_path: Path, capsys) -> None:
+def test_another_database_counts_from_then_on(tmp_path: Path) -> None:
     begun(tmp_path / "r", "--database", "sqlite:///a.db")
     found = resumed(given(tmp_path / "r", "--resume", "--database", "sqlite:///b.db"))
     open_run(found, ("a",))
     assert read_settings(tmp_path / "r")["database"] == "sqlite:///b.db"
-    say_where_people_answer(found)
-    assert "--database sqlite:///b.db" in capsys.readouterr().out
 
 
-def test_people_are_told_where_to_answer_and_when_the_search_is_over_not_when_it_broke(tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_people_are_told_where_to_answer(tmp_path: Path, capsys, elsewhere: bool) -> None:
     run = open_run(given(tmp_path / "r"), ("a",), study="s")
-    args = SimpleNamespace(run=run.path, annotator="study")
-    loop = SimpleNamespace(run=run, evaluations=4, offered=4)
-    begin_study(run.path, similarity_study("s", title="Toys", text="Which is more alike?"))
-    with pytest.raises(RuntimeError, match="broken"), progress(args, loop, unit="toy"):
-        raise RuntimeError("broken")
-    assert read_study(run.path).live
-    with progress(args, loop, unit="toy") as show:
-        show(None)
-    assert not read_study(run.path).live
-    assert capsys.readouterr().out.count(f"qdfeedback study serve {run.path}") == 2
+    store = run.open_store(where=tmp_path / "other.db" if elsewhere else None)
+    ask_people(run, SimpleNamespace(seed=0), store, title="Toys", text="Which is more alike?")
+    store.close()
+    said = capsys.readouterr().out
+    assert f"qdfeedback study serve {run.path}" in said
+    assert (f"--database {tmp_path / 'other.db'}" in said) == elsewhere
+    assert ("--database" in said) == elsewhere
 
 
 def test_a_run_of_another_version_is_named(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.study import read_study
 from qdfeedback.feedback.tables import judgments, trials
 from qdfeedback.history import History
+from tests.crowd import Crowd
 from tests.models.faulty import Faulty, serving
-from tests.people_test import Crowd
 from tests.stopping import killed_on_its_way
 from tests.study.visitor import Form, Visitor, sealed, site
 from tests.writing_test import poet

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from domains.arm import ArmEncoder
 from experiments.arm import qdhf as qdhf_arm
 from experiments.arm import report as arm_report
 from qdfeedback.diversity import models, similarity
 from qdfeedback.feedback import people
 from qdfeedback.feedback.left_out import LEFT_OUT, read_left_out
-from qdfeedback.feedback.store import Store, utc_now
+from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.study import read_study
 from qdfeedback.feedback.tables import items, trials
-from qdfeedback.history import History
 from qdfeedback.shown import Shown
 from qdfeedback.study.analysis.run_models import NAME, run_probabilities
 from qdfeedback.study.place import open_study
+from tests.crowd import Crowd
 
-HAND = [ArmEncoder.names.index("x"), ArmEncoder.names.index("y")]
 TINY = ["--annotator", "study", "--evaluations", "480", "--batch-size", "20", "--answers", "24", "--rounds", "4"]
 
 
@@ -33,42 +28,6 @@ TINY = ["--annotator", "study", "--evaluations", "480", "--batch-size", "20", "-
 def _no_pictures(monkeypatch) -> None:
     """They are tested elsewhere, and take longer than the searches here."""
     monkeypatch.setattr(arm_report, "_pictures", lambda *given: None)
-
-
-class Crowd(threading.Thread):
-    """Answers from the true positions whatever is asked, until it is told to stop."""
-
-    def __init__(self, run: Path, most: int = 10**6) -> None:
-        super().__init__(daemon=True)
-        self.run_folder, self.left, self.stopped = run, most, threading.Event()
-
-    def run(self) -> None:
-        while not (self.run_folder / "study.json").exists() and not self.stopped.is_set():
-            time.sleep(0.02)
-        study, store = read_study(self.run_folder).study_id, Store(self.run_folder / "judgments.db")
-        while not self.stopped.is_set() and self.left > 0:
-            done = store.answered(study)
-            for row in store.database.rows(sa.select(trials).where(trials.c.kind == "main")):
-                if row["trial_id"] not in done and self.left > 0:
-                    store.append([self.answer(study, row)])
-                    self.left -= 1
-            time.sleep(0.1)
-        store.close()
-
-    def choice(self, row) -> str:
-        ids = np.array([int(row[side]) for side in ("anchor_id", "a_id", "b_id")])
-        history = History(self.run_folder / "history.arrows", ArmEncoder.names)
-        anchor, left, right = history.take(ids, "features")[:, HAND]
-        return "left" if np.linalg.norm(left - anchor) < np.linalg.norm(right - anchor) else "right"
-
-    def answer(self, study: str, row) -> dict:
-        choice = self.choice(row)
-        return {
-            "study_id": study, "trial_id": row["trial_id"], "task": "triplet", "question": row["question"],
-            "kind": "main", "purpose": row["purpose"], "anchor_id": row["anchor_id"], "left_id": row["a_id"],
-            "right_id": row["b_id"], "choice": choice, "winner_id": row["a_id" if choice == "left" else "b_id"],
-            "annotator_kind": "person", "annotator_id": "crowd", "answered_utc": utc_now(),
-        }  # fmt: skip
 
 
 def summary(run: Path) -> dict:

@@ -21,7 +21,8 @@ COMMANDS = sorted(
 )
 REFUSED = {"experiments.arm.qdhf": ["--answers", "1"], "experiments.images.qdhf": ["--answers", "3"],
            "experiments.writing.qdaif": ["--method", "asked"], "experiments.arm.table": ["--nonsense"]}  # fmt: skip
-LIBRARY = ("qdfeedback.loop", "qdfeedback.learning.axes", "qdfeedback.learning.preferences", "qdfeedback.archives")
+LIBRARY = ("qdfeedback.loop", "qdfeedback.learning.axes", "qdfeedback.learning.preferences", "qdfeedback.archives",
+           "qdfeedback.problem")  # fmt: skip
 ONE_PROCESS = """
 import contextlib, importlib, io, json, sys
 jobs, heavy = json.loads(sys.argv[1])

@@ -32,7 +32,8 @@ SETTINGS = {
     **{f"cma-me-{es}": [*ACTIVE, "--rounds", "3", "--emitter", "cma-me", "--es", es] for es in STRATEGIES},
     **{f"cma-mae-{es}": ["--method", "gt", "--emitter", "cma-mae", "--es", es] for es in STRATEGIES},
 }
-TWO_PARTS = "axes and quality learned"
+TWO_PARTS, CURVES = "axes and quality learned", "a problem of one's own"
+MODULES = {TWO_PARTS: "tests.toy", CURVES: "experiments.curves"}
 COMMON = ["--evaluations", "4800", "--batch-size", "40", "--checkpoint-every", "10"]
 SHORT = ["--evaluations", "800", "--batch-size", "20", "--checkpoint-every", "7", "--no-present"]
 
@@ -44,11 +45,12 @@ def _no_pictures(monkeypatch) -> None:
 
 
 def command(name: str, run: Path, *arguments: str) -> list[str]:
-    module = "tests.toy" if name == TWO_PARTS else "experiments.arm.qdhf"
-    return [sys.executable, "-m", module, "--run", str(run), *arguments]
+    return [sys.executable, "-m", MODULES.get(name, "experiments.arm.qdhf"), "--run", str(run), *arguments]
 
 
 def settings(name: str) -> list[str]:
+    if name == CURVES:
+        return []
     return ["--iterations", "150"] if name == TWO_PARTS else [*COMMON, *SETTINGS[name]]
 
 
@@ -132,6 +134,11 @@ def check(tmp_path: Path, name: str, kills: int, chance: random.Random) -> None:
 def test_killed_at_random_moments(tmp_path: Path, name: str) -> None:
     """Two kills for each of the twelve settings: twenty-four random moments."""
     check(tmp_path, name, 2, random.Random(name))
+
+
+@pytest.mark.slow
+def test_a_problem_of_ones_own_is_killed_three_times(tmp_path: Path) -> None:
+    check(tmp_path, CURVES, 3, random.Random(CURVES))
 
 
 @pytest.mark.slow  # the default suite has a kill in their place

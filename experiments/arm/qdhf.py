@@ -27,12 +27,13 @@ from qdfeedback.archives import grid
 from qdfeedback.curves import Curves
 from qdfeedback.loop import Loop
 from qdfeedback.parallel import compute_on
+from qdfeedback.progress import Bar
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search
 from qdfeedback.types import Placement
 
 
-def make(args: Args, curves: Curves) -> Loop:
+def make(args: Args, *, quiet: bool = True) -> Loop:
     """Returns the run, new or to be gone on with."""
     settings = {"study": uuid.uuid4().hex, "learned": list(FEATURES)}
     run = commands.open_run(args, ArmEncoder.names, commit=args.commit, **settings)
@@ -45,7 +46,7 @@ def make(args: Args, curves: Curves) -> Loop:
         run, search, parts.make_axes(args, parts.make_feedback(args, run, store, search)), quality,
         parts.make_archive(args), args.evaluations, args.batch_size,
         checkpoint_every=1 if args.commit else args.checkpoint_every,
-        follow={"all": everything}, stateful={"curves": curves}, store=store,
+        follow={"all": everything}, store=store, curves=Curves(every=50), bar=Bar("arm", quiet),
     )  # fmt: skip
 
 
@@ -55,12 +56,10 @@ def run_one(args: Args, *, quiet: bool = True) -> dict[str, Any]:
     if summary is not None:
         return summary
     compute_on()
-    curves = Curves(every=50)
-    loop = make(args, curves)
-    with commands.progress(args, loop, unit="arm", quiet=quiet) as show:
-        for _ in loop:
-            show(report.on_the_way(curves.add(loop)) if curves.due(loop) else None)
-    return report.finish(args, loop, curves)
+    loop = make(args, quiet=quiet)
+    for _ in loop:
+        pass
+    return report.finish(args, loop)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

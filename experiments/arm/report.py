@@ -13,25 +13,18 @@ from experiments.arm.arguments import Args
 from experiments.arm.parts import CELLS, HAND
 from qdfeedback import metrics, viz
 from qdfeedback.archives import clipped_share
-from qdfeedback.curves import Curves
 from qdfeedback.loop import Loop
 
 
-def on_the_way(row: dict[str, Any]) -> dict[str, str]:
-    """Returns the figures for the progress bar."""
-    return {
-        "QD": f"{row['qd_score_all']:.1f}", "coverage": f"{row['coverage_all']:.1f}%", "answers": str(row["answers"]),
-    }  # fmt: skip
-
-
-def finish(args: Args, loop: Loop, curves: Curves) -> dict[str, Any]:
+def finish(args: Args, loop: Loop) -> dict[str, Any]:
     """Writes archive, curves, pictures and summary; returns the summary."""
+    assert loop.curves is not None
     run, placement, found = loop.run, loop.placement, loop.elites()
     if args.present:
         run.show(loop.search, found.ids)
     features = run.history.take(found.ids, "features")
     archive = metrics.score_in(RANGES, (CELLS, CELLS), found.objective, HAND.project(features))
-    last = curves.rows[-1]
+    last = loop.curves.rows[-1]
     summary: dict[str, Any] = {
         "method": args.method, "seed": args.seed[0], "iterations": args.iterations, "evaluations": len(run.history),
         "answers": loop.answers, "annotator": args.annotator, "label_noise": args.label_noise,
@@ -45,8 +38,8 @@ def finish(args: Args, loop: Loop, curves: Curves) -> dict[str, Any]:
     if args.reevaluate:
         corrected, raw = loop.corrected(args.reevaluate), metrics.score(placement.archive)
         summary |= {"qd_score": raw.qd_score, "qd_score_corrected": corrected.qd_score, "reevaluated": len(found)}
-    _pictures(args, loop, curves)
-    return loop.finish(summary | {"seconds": round(curves.seconds, 2)}, curves.rows)
+    _pictures(args, loop)
+    return loop.finish(summary | {"seconds": round(loop.curves.seconds, 2)})
 
 
 def closing_lines(path: Path, summary: dict[str, Any]) -> str:
@@ -70,7 +63,7 @@ def one_line(summary: dict[str, Any]) -> str:
     )
 
 
-def _pictures(args: Args, loop: Loop, curves: Curves) -> None:
+def _pictures(args: Args, loop: Loop) -> None:
     names, path = ("x of the hand", "y of the hand"), loop.run.path
     learned = tuple(f"learned axis {i + 1}" for i in range(args.dim))
     own = names if args.method == "gt" else (*(f"{name} of the hand" for name in args.pinned), *learned)[:2]
@@ -82,10 +75,8 @@ def _pictures(args: Args, loop: Loop, curves: Curves) -> None:
 
     figure, axes = viz.figure(2)
     lines = {"qd_score_all": "QD score, all arms", "coverage_all": "coverage in %, all arms"}
-    marks = curves.refits()
-    viz.curves(axes[0], curves.rows, x="evaluations", lines=lines, title="In the true space", marks=marks)
-    lines = {"qd_score": "QD score", "coverage": "coverage in %"}
-    viz.curves(axes[1], curves.rows, x="evaluations", lines=lines, title="On the archive's own axes", marks=marks)
+    viz.curves(axes[0], loop.rows(), x="evaluations", lines=lines, title="In the true space", marks=loop.refits())
+    viz.own_curves(axes[1], loop.rows(), marks=loop.refits())
     viz.save(figure, path / "curves.png")
 
     found = loop.elites()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,13 +13,12 @@ from experiments.images.seeing import Seeing
 from qdfeedback import commands
 from qdfeedback.diversity.similarity import Fit
 from qdfeedback.feedback.annotators import Simulated
-from qdfeedback.feedback.judges import Judge
 from qdfeedback.feedback.store import Store
 from qdfeedback.generators.latent import Fresh, Noise
 from qdfeedback.generators.prompts import ONE_LINE, ByModel, Prompts, PromptsAndNoise, by_grammar
 from qdfeedback.learning.aurora import aurora
 from qdfeedback.learning.axes import Learned
-from qdfeedback.learning.feedback import Feedback, Tally, ask_people
+from qdfeedback.learning.feedback import Feedback, Tally, ask_model, ask_people
 from qdfeedback.learning.fits import Likelihood
 from qdfeedback.learning.part import AxesPart, Placing
 from qdfeedback.learning.published import qdhf
@@ -30,7 +28,7 @@ from qdfeedback.models.opening import Opening, open_model
 from qdfeedback.models.recorded import Patience, Recorded
 from qdfeedback.runs import Run
 from qdfeedback.search import Search
-from qdfeedback.types import Generator, Ints
+from qdfeedback.types import Generator
 
 if TYPE_CHECKING:
     from qdfeedback.models.diffusion import Diffusion
@@ -107,16 +105,6 @@ def make_feedback(
     if args.annotator == "study":
         return ask_people(run, search, store, title="Pictures", text=TEXT, wait_for=None)
     if judge is not None:
-        return Feedback(run, store, Judge(judge, files_of(run, search)))
+        return ask_model(run, search, store, judge)
     truth = lambda ids: seeing.truth(run.history.take(ids, "features"))  # noqa: E731
     return Feedback(run, store, Simulated(truth, seed=search.seed))
-
-
-def files_of(run: Run, search: Search) -> Callable[[Ints], dict[int, bytes]]:
-    """Returns what gives the PNG file of each candidate."""
-
-    def files(ids: Ints) -> dict[int, bytes]:
-        names = run.show(search, ids)
-        return {candidate: run.shown.path(name).read_bytes() for candidate, name in names.items()}
-
-    return files

@@ -29,10 +29,12 @@ from experiments.images.arguments import SEARCHES, Args, check
 from experiments.images.seeing import open_encoders
 from qdfeedback import commands
 from qdfeedback.archives import grid
+from qdfeedback.curves import Curves
 from qdfeedback.generators.latent import Fresh
 from qdfeedback.loop import Loop
 from qdfeedback.models.pictures import Pictures
 from qdfeedback.parallel import compute_on, threads
+from qdfeedback.progress import Bar
 from qdfeedback.put_forward import BestOfAll, FromArchive
 from qdfeedback.quality.alignment import published_objective
 from qdfeedback.search import Search
@@ -41,7 +43,7 @@ from qdfeedback.stopping import InVain
 from qdfeedback.types import mean_objective
 
 
-def make(args: Args) -> report.Made:
+def make(args: Args, *, quiet: bool = True) -> report.Made:
     """Returns the run, new or to be gone on with; the folder is made when what pictures need has been opened.
 
     Raises:
@@ -54,6 +56,7 @@ def make(args: Args) -> report.Made:
     used = {"model": diffusion.name} | {role: one.name for role, one in models.items()}
     commands.note_used(run, seeing.used | used)
     commands.note_not_kept(run, models.values())
+    bar = Bar("picture", quiet)
     domain = Images(Pictures(diffusion, Shown(args.run / "shown")), args.prompt, args.varied)
     generator = parts.make_generator(args, domain, models.get("writer"))
     search = Search(domain, seeing.encoder, generator, args.seed[0], run.failures)
@@ -67,6 +70,7 @@ def make(args: Args) -> report.Made:
         floor=args.floor, archive_seed=args.seed[0], checkpoint_every=args.checkpoint_every, shows=True,
         stopping=(InVain(100),), store=store,
         puts_forward=FromArchive(args.set_size, args.seed[0]) if args.method in SEARCHES else BestOfAll(args.set_size),
+        curves=Curves(), bar=bar,
     )  # fmt: skip
     return report.Made(loop, seeing, domain.pictures, feedback.annotator)
 
@@ -77,10 +81,9 @@ def run_one(args: Args, *, quiet: bool = True) -> dict[str, Any]:
     if summary is not None:
         return summary
     compute_on(1 if quiet else threads())
-    made = make(args)
-    with commands.progress(args, made.loop, unit="picture", quiet=quiet) as show:
-        for _ in made.loop:
-            show({"cells": len(made.loop.placement.archive), "answers": made.loop.answers})
+    made = make(args, quiet=quiet)
+    for _ in made.loop:
+        pass
     return report.finish(args, made)
 
 

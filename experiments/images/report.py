@@ -89,9 +89,10 @@ def image(loop: Loop, candidate: int) -> NDArray[np.uint8]:
 
 def _pictures(args: Args, loop: Loop) -> None:
     axes, found = ("learned axis 1", "learned axis 2"), loop.elites()
-    figure, panels = viz.figure(1, width=6, height=5)
+    figure, panels = viz.figure(2, width=6, height=5)
     named = title(args.quality) + (", as published," if args.published_objective else "")
     viz.heatmap(panels[0], loop.placement.archive, title=f"{named} in the archive", axes=axes)
+    viz.own_curves(panels[1], loop.rows(), marks=loop.refits())
     viz.save(figure, loop.run.path / "archive.png")
     figure, panels = viz.figure(1, width=9, height=9)
     viz.collage(panels[0], found.measures, lambda i: image(loop, found.ids[i]), title=f"“{args.prompt}”", axes=axes)

@@ -32,13 +32,14 @@ from qdfeedback.learning.known import Known
 from qdfeedback.loop import Loop
 from qdfeedback.models.ledger import SpendCapError
 from qdfeedback.parallel import compute_on, threads
+from qdfeedback.progress import Bar
 from qdfeedback.quality.columns import column
 from qdfeedback.search import NothingEvaluatedError, Search
 from qdfeedback.stopping import InVain, InVainError
 from qdfeedback.writing import archive_of, begun_from_nothing, bins_of
 
 
-def make(args: Args, curves: Curves) -> report.Made:
+def make(args: Args, *, quiet: bool = True) -> report.Made:
     """Returns the run, new or to be gone on with; every batch is durable at once, since texts may cost money."""
     writing = writing_of(args)
     run = commands.open_run(args, [name for one in writing.attributes for name in one.columns], id=uuid.uuid4().hex)
@@ -56,22 +57,21 @@ def make(args: Args, curves: Curves) -> report.Made:
         run, Search(writing, encoder, generator, args.seed[0], run.failures), Known(bins, bins.ranges),
         column(encoder.names, "quality"), archive_of(writing), args.evaluations, args.batch_size, len(writing.seeds),
         archive_seed=args.seed[0], checkpoint_every=args.checkpoint_every, stopping=(InVain(200),),
-        stateful={"curves": curves},
+        curves=Curves(more=report.Along(models.ledger, run.settings["id"])), bar=Bar("text", quiet),
     )  # fmt: skip
     return report.Made(loop, writing, encoder, models.ledger)
 
 
-def search(args: Args, made: report.Made, curves: Curves, *, quiet: bool) -> None:
+def search(made: report.Made) -> None:
     """Runs to the end, or until the cap."""
     loop = made.loop
-    with commands.progress(args, loop, unit="text", quiet=quiet) as show:
-        try:
-            for _ in loop:
-                show(report.on_the_way(made, curves))
-        except SpendCapError as error:
-            raise SpendCapError(f"stopped by --cap after {len(loop.history):,} texts: {error}") from error
-        except (NothingEvaluatedError, InVainError) as error:
-            raise type(error)(f"{error}{report.why_unmeasured(made.encoder)}") from error
+    try:
+        for _ in loop:
+            pass
+    except SpendCapError as error:
+        raise SpendCapError(f"stopped by --cap after {len(loop.history):,} texts: {error}") from error
+    except (NothingEvaluatedError, InVainError) as error:
+        raise type(error)(f"{error}{report.why_unmeasured(made.encoder)}") from error
 
 
 def run_one(args: Args, *, quiet: bool = True) -> dict[str, Any]:
@@ -80,10 +80,9 @@ def run_one(args: Args, *, quiet: bool = True) -> dict[str, Any]:
     if summary is not None:
         return summary
     compute_on(1 if quiet else threads())
-    curves = Curves()
-    made = make(args, curves)
-    search(args, made, curves, quiet=quiet)
-    return report.finish(args, made, curves)
+    made = make(args, quiet=quiet)
+    search(made)
+    return report.finish(args, made)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -27,6 +27,7 @@ from qdfeedback import commands, viz
 from qdfeedback.archives import grid
 from qdfeedback.arguments import FeedbackArguments
 from qdfeedback.bounds import Bounds, Count, check
+from qdfeedback.curves import Curves
 from qdfeedback.diversity.similarity import Fit
 from qdfeedback.encoders.attributes import Attributes
 from qdfeedback.encoders.join import Join
@@ -44,6 +45,7 @@ from qdfeedback.loop import Loop
 from qdfeedback.models.ledger import Ledger
 from qdfeedback.models.opening import open_model
 from qdfeedback.parallel import compute_on, threads
+from qdfeedback.progress import Bar
 from qdfeedback.quality.columns import column
 from qdfeedback.search import Search
 from qdfeedback.types import Floats, Ints
@@ -77,7 +79,7 @@ class Args(FeedbackArguments):
     """Hub id or folder of a sentence-transformers model; the one of the extra `embeddings` if not given."""
 
 
-def make(args: Args) -> Loop:
+def make(args: Args, *, quiet: bool = True) -> Loop:
     """Returns the run, new or to be gone on with."""
     embeddings = SentenceEmbeddings(args.embedder or bundled())
     learned, names = tuple(range(1, 1 + len(embeddings.names))), ("quality", *embeddings.names)
@@ -107,6 +109,7 @@ def make(args: Args) -> Loop:
     return Loop(
         run, search, axes, column(names, "quality"), grid((), (args.cells,) * 2), args.evaluations, args.batch_size,
         len(STORIES.seeds), archive_seed=search.seed, checkpoint_every=args.checkpoint_every, store=store,
+        curves=Curves(), bar=Bar("story", quiet),
     )  # fmt: skip
 
 
@@ -136,10 +139,11 @@ def finish(args: Args, loop: Loop) -> dict[str, Any]:
         points = run.history.take(found.ids, "features")[:, axes.columns]
         summary |= by_truth(texts, found.objective, points, axes.model)
         colour, of = expit(log_odds(texts)[:, 0]).astype(np.float32), "horror (1) or romance (0)"
-    figure, panels = viz.figure(2)
+    figure, panels = viz.figure(3)
     viz.heatmap(panels[0], loop.placement.archive, title="The archive, on learned axes", limits=(0, 1),
                 axes=("learned axis 1", "learned axis 2"))  # fmt: skip
     viz.learned_map(panels[1], found.measures, colour=colour, title=f"Its stories: {of}")
+    viz.own_curves(panels[2], loop.rows(), marks=loop.refits())
     viz.save(figure, run.path / "archive.png")
     return loop.finish(summary)
 
@@ -150,10 +154,9 @@ def run_one(args: Args, *, quiet: bool = True) -> dict[str, Any]:
     if summary is not None:
         return summary
     compute_on(1 if quiet else threads())
-    loop = make(args)
-    with commands.progress(args, loop, unit="story", quiet=quiet) as show:
-        for _ in loop:
-            show({"cells": len(loop.placement.archive), "answers": loop.answers})
+    loop = make(args, quiet=quiet)
+    for _ in loop:
+        pass
     return finish(args, loop)
 
 

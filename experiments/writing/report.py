@@ -10,7 +10,7 @@ from typing import Any
 from experiments.writing.arguments import Args, truth_columns
 from qdfeedback import metrics, viz
 from qdfeedback.commands import hint
-from qdfeedback.curves import Curves
+from qdfeedback.curves import Observed
 from qdfeedback.encoders.attributes import Attributes
 from qdfeedback.loop import Loop
 from qdfeedback.models.ledger import Ledger
@@ -42,14 +42,23 @@ class Made:
         return str(self.loop.run.settings["id"])
 
 
-def on_the_way(made: Made, curves: Curves) -> dict[str, str]:
-    """Takes figures along the run; returns those for the progress bar."""
-    qd_score, coverage = qd(made.loop.placement)
-    totals = made.ledger.totals(made.own)
-    tokens = totals.prompt_tokens + totals.completion_tokens
-    curves.add(made.loop, qd_score=qd_score, requests=totals.requests, tokens=tokens, paid=totals.paid)
-    paid = {"paid": f"{totals.paid:.4g}"} if made.ledger.prices else {}
-    return {"QD": f"{qd_score:.1f}", "cells": f"{coverage:.0f}%", "tokens": f"{tokens / 1e6:.1f}M"} | paid
+@dataclass(frozen=True)
+class Along:
+    """Figures along a run, beside the archive's own: the QD score as the paper has it, and what models cost.
+
+    Attributes:
+        ledger: what models replied.
+        own: the run's name in it.
+    """
+
+    ledger: Ledger
+    own: str
+
+    def __call__(self, loop: Observed) -> dict[str, Any]:
+        """Returns them."""
+        totals = self.ledger.totals(self.own)
+        tokens = totals.prompt_tokens + totals.completion_tokens
+        return {"qd_score": qd(loop.placement)[0], "requests": totals.requests, "tokens": tokens, "paid": totals.paid}
 
 
 def qd(placement: Placement) -> tuple[float, float]:
@@ -58,10 +67,11 @@ def qd(placement: Placement) -> tuple[float, float]:
     return found.qd_score * int(placement.archive.cells), found.coverage
 
 
-def finish(args: Args, made: Made, curves: Curves) -> dict[str, Any]:
+def finish(args: Args, made: Made) -> dict[str, Any]:
     """Writes archive, curves, pictures, texts and summary; returns the summary."""
     loop, writing, ledger = made.loop, made.writing, made.ledger
     run, found, cells = loop.run, loop.elites(), int(loop.placement.archive.cells)
+    assert loop.curves is not None
     run.show(loop.search, found.ids)
     qd_score, coverage = qd(loop.placement)
     totals = ledger.totals(made.own)
@@ -78,11 +88,11 @@ def finish(args: Args, made: Made, curves: Curves) -> dict[str, Any]:
         "prompt_tokens": totals.prompt_tokens, "completion_tokens": totals.completion_tokens,
         "failed_requests": totals.failures, "failed_requests_for": ledger.reasons(made.own),
         "possibly_paid": totals.possibly_paid, "paid": totals.paid, "paid_at_most": totals.paid + totals.reserved,
-        "seconds": round(curves.seconds, 2),
+        "seconds": round(loop.curves.seconds, 2),
     }  # fmt: skip
-    _pictures(made, curves)
+    _pictures(made)
     write_texts(run.path, writing, found)
-    return loop.finish(summary, curves.rows)
+    return loop.finish(summary)
 
 
 def _unmeasured(encoder: Attributes) -> dict[str, int]:
@@ -127,7 +137,7 @@ def one_line(summary: dict[str, Any]) -> str:
     )
 
 
-def _pictures(made: Made, curves: Curves) -> None:
+def _pictures(made: Made) -> None:
     figure, axes = viz.figure(2, width=5.6)
     writing = made.writing
     names = [axis.name if axis.kind == "category" else f"{axis.name}: {axis.answers[0]}" for axis in writing.axes]
@@ -137,5 +147,5 @@ def _pictures(made: Made, curves: Curves) -> None:
         limits=(0.0, writing.highest),
     )  # fmt: skip
     lines = {"qd_score": "QD score", "coverage": "cells filled, %"}
-    viz.curves(axes[1], curves.rows, x="evaluations", lines=lines, title="Along the run, by the judge")
+    viz.curves(axes[1], made.loop.rows(), x="evaluations", lines=lines, title="Along the run, by the judge")
     viz.save(figure, made.loop.run.path / "archive.png")

@@ -29,3 +29,8 @@ def load(path: Path) -> Model:
     if kind == "autoencoder":
         return load_autoencoder(path)
     raise ValueError(f"{path} holds a {beginning(str(kind), 40)} model, which is no diversity model")
+
+
+def columns_of(model: Model) -> int:
+    """Returns how many columns a model reads."""
+    return len(model.weights[0]) if isinstance(model, Autoencoder) else len(model.offset)

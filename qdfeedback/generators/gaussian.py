@@ -18,12 +18,14 @@ class Gaussian:
     Unlike the pyribs emitter it knows its parents, and holds no state at all.
 
     Attributes:
-        sigma: standard deviation of the noise, in units of the solution.
+        sigma: standard deviation of the noise, in units of the solution, or of `scale`.
         initial: (n, rng) → the first n solutions, asked for while the archive is empty.
+        scale: unit of each number of a solution, where they are of different sizes.
     """
 
     sigma: Amount
     initial: Callable[[int, np.random.Generator], Solutions]
+    scale: tuple[Amount, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuses numbers that cannot be."""
@@ -38,7 +40,8 @@ class Gaussian:
         if placement.archive.empty:
             return first(self.initial(n, rng))
         parents, ids = parents_of(placement, n, rng)
-        mutated = parents + rng.normal(0.0, self.sigma, parents.shape)
+        noise = rng.normal(0.0, self.sigma, parents.shape)
+        mutated = parents + (noise if self.scale is None else noise * np.array(self.scale))
         return Proposal(mutated, ids[:, None], np.full(n, "gaussian"))
 
     def tell(self, proposal: Proposal, outcome: Outcome) -> None:

@@ -12,11 +12,13 @@ from tqdm import tqdm
 
 from qdfeedback import files
 from qdfeedback.feedback.conduct import left_out
+from qdfeedback.feedback.judges import Judge
 from qdfeedback.feedback.left_out import LEFT_OUT, last_before
 from qdfeedback.feedback.people import People
 from qdfeedback.feedback.refit_names import refit_of
 from qdfeedback.feedback.store import Judged, Store
 from qdfeedback.feedback.study import begin_study, read_study, similarity_study
+from qdfeedback.models.language import LanguageModel, SeeingModel
 from qdfeedback.refits import read_refits
 from qdfeedback.runs import Run
 from qdfeedback.search import Search
@@ -107,6 +109,8 @@ def ask_people(
 ) -> Feedback:
     """Returns people who are asked for triplets on the study page of a run, whose study is begun or goes on.
 
+    Says with which command the page is served.
+
     Args:
         run: the folder.
         search: shows candidates.
@@ -117,7 +121,22 @@ def ask_people(
         rules: of the study.
     """
     begin_study(run.path, similarity_study(run.study, title=title, text=text, seed=search.seed, **rules))
+    where = store.database.name
+    elsewhere = "" if where == str((run.path / "judgments.db").resolve()) else f" --database {where}"
+    tqdm.write(f"people answer here: qdfeedback study serve {run.path}{elsewhere}")
     return Feedback(run, store, People(store, run.study, partial(run.show, search), wait_for=wait_for))
+
+
+def ask_model(run: Run, search: Search, store: Store, model: SeeingModel | LanguageModel) -> Feedback:
+    """Returns a model that is asked for triplets or pairs, about what a run shows: pictures, or texts.
+
+    Args:
+        run: the folder.
+        search: shows candidates.
+        store: of answers.
+        model: for pictures one that sees.
+    """
+    return Feedback(run, store, Judge(model, partial(run.contents, search)))
 
 
 def _digest(ids: Ints) -> str:

@@ -58,3 +58,12 @@ def ask(question: str, answers: Sequence[str], text: str | None = None) -> str:
 def rate(question: str, highest: int, text: str | None = None) -> str:
     """Returns a question about a text, or what is shown beside it, to be answered with a number from 1."""
     return instruct(f"{question} Answer with a number from 1 to {highest}.", text)
+
+
+def compare(question: str, answers: Sequence[str], texts: Sequence[str]) -> str:
+    """Returns a question about several texts, called text 1, text 2 and so on, with the answers that can be given."""
+    no_string(answers, "answers")
+    no_string(texts, "texts")
+    shown = "\n\n".join(f"Text {i}:\n{fenced(text)}" for i, text in enumerate(texts, 1))
+    asked = f"{question} Answer with one of: {', '.join(answers)}."
+    return f"### Instruction:\n{asked}\n\n### Input:\n{shown}\n\n### Response:\n"
