@@ -1,4 +1,4 @@
-"""The installed command: `qdfeedback study serve|new|export|import|report|delete-rater`."""
+"""The installed command: `qdfeedback show RUN`, `qdfeedback study serve|new|export|import|report|delete-rater`."""
 
 from __future__ import annotations
 
@@ -279,6 +279,14 @@ class DeleteRater:
         print("exports and models elsewhere are not known here")
 
 
+@dataclass(frozen=True)
+class Show:
+    """Say what run folders hold, and how far each run is; also while it is at work."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Run folders."""
+
+
 Study = (
     Annotated[Serve, subcommand("serve")]
     | Annotated[New, subcommand("new")]
@@ -316,6 +324,19 @@ def _words_in(path: Path) -> set[str]:
     return words
 
 
+def _show(argv: Sequence[str]) -> None:
+    """Prints what run folders hold."""
+    from qdfeedback.commands import run_main
+
+    def show() -> None:
+        from qdfeedback.reading import describe, open_run
+
+        for path in tyro.cli(Show, prog="qdfeedback show", args=list(argv)).runs:
+            print(describe(open_run(path)))
+
+    run_main(show)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs a command; what a user got wrong is one line, not a trace."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -325,11 +346,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         run_main(lambda: similarity.main(argv[1:]))
         return
+    if argv[:1] == ["show"]:
+        _show(argv[1:])
+        return
     if argv[:1] != ["study"]:
         asked = argv[:1] in (["--help"], ["-h"])
         usage = (
             "usage: qdfeedback study {serve,new,export,import,report,delete-rater} …\n"
-            "       qdfeedback similarity --features F.npy --triplets T.csv"
+            "       qdfeedback similarity --features F.npy --triplets T.csv\n"
+            "       qdfeedback show RUN …"
         )
         print(usage, file=sys.stdout if asked else sys.stderr)
         raise SystemExit(0 if asked else 2)

@@ -35,6 +35,7 @@ from qdfeedback.learning.schedule import iterations_of
 from qdfeedback.loop_state import Stateful, restore_state, state_of
 from qdfeedback.progress import Bar
 from qdfeedback.put_forward import FromArchive, PutForward
+from qdfeedback.run_parts import note_parts
 from qdfeedback.runs import Run
 from qdfeedback.search import NothingEvaluatedError, Search, elites, measure, reevaluate, refresh, start, step
 from qdfeedback.stopping import Stop
@@ -253,6 +254,7 @@ class Loop:
         else:
             self._restore(found)
             self.run.redraw(self.search)
+        note_parts(self.run.path, self.history.names, self.axes, self._good, self.objective)
         for piece in (self.search.generator, *self.stateful.values()):
             if hasattr(piece, "recall"):
                 piece.recall(self.history)

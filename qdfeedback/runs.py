@@ -7,6 +7,7 @@ DIR/left_out.json           people whose answers did not count at each refit, an
 DIR/shown/                  what people and judges look at
 DIR/models/                 each learned model, named by the iteration it was fitted at
 DIR/checkpoints/            the last two, from which a run goes on exactly
+DIR/parts.json              what axes and quality read
 DIR/errors.log              tracebacks of candidates that failed by a mistake in the domain or the encoder
 DIR/archive.npz, curves.csv, summary.json, *.png
 """
