@@ -1,6 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+LIGHT := .venv/.light
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH_INDEX ?=
 JSPSYCH := jspsych@8.3.0 @jspsych/plugin-html-button-response@2.1.0 @jspsych/plugin-preload@2.1.0
 
@@ -11,12 +13,19 @@ help:  ## list what can be made
 
 setup: $(READY)  ## make .venv with everything in it
 
-$(READY): pyproject.toml constraints.txt
+# What a search needs, and no more: the demo is not to wait for libraries that it does not use.
+$(LIGHT): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_INDEX:%=--extra-index-url %) -e ".[dev]"
+	@echo "installing what a search needs, PyTorch among it: a minute or more"
+	$(INSTALL) $(TORCH_INDEX:%=--extra-index-url %) -e .
+	touch $(LIGHT)
+
+$(READY): $(LIGHT)
+	@echo "installing what the tests need: a minute or more"
+	$(INSTALL) $(TORCH_INDEX:%=--extra-index-url %) -e ".[dev]"
 	touch $(READY)
 
-demo: $(READY)  ## run QDHF on the arm and leave pictures and figures in runs/demo
+demo: $(LIGHT)  ## run QDHF on the arm and leave pictures and figures in runs/demo
 	$(BIN)/python -m experiments.arm.qdhf --run runs/demo --answers 250 --overwrite
 
 test: $(READY)  ## run the tests (a few minutes)
@@ -26,7 +35,7 @@ test-all: .venv/.checks .venv/node_modules .venv/label-studio .venv/llama  ## ru
 	NODE_PATH=.venv/node_modules $(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow or not slow" --cov --cov-report=term
 
 .venv/.checks: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,checks]"
+	$(INSTALL) -e ".[dev,checks]"
 	touch $@
 
 # For slow tests alone, which are skipped where these cannot be had: jsPsych, a llama.cpp server, and label-studio-sdk,

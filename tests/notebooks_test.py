@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from experiments import curves
 from experiments.arm import qdhf as qdhf_arm
 from experiments.images import qdhf as qdhf_images
 from tests.images_test import TINY
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 ARM = ["--evaluations", "240", "--batch-size", "20", "--answers", "20", "--rounds", "2"]
-RUNS = {"arm_run": (qdhf_arm.main, ARM), "images_run": (qdhf_images.main, TINY)}
+CURVES = ["--evaluations", "240", "--batch-size", "20", "--answers", "20", "--rounds", "2"]
+RUNS = {"any_run": (curves.main, CURVES), "arm_run": (qdhf_arm.main, ARM), "images_run": (qdhf_images.main, TINY)}
 
 
 @pytest.mark.slow

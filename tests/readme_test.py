@@ -1,7 +1,8 @@
-"""What the README shows is run as it stands there."""
+"""What the README and the pages in docs show is run as it stands there."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -12,8 +13,34 @@ from qdfeedback.diversity.similarity import fit_similarity
 from qdfeedback.feedback.queries import uniform_triplets
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+PAGES = {path: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+TEXT = "\n".join(PAGES.values())
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+def test_it_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
+
+
+def test_a_problem_of_ones_own_is_the_experiment() -> None:
+    block = next(block for block in BLOCKS if "run_command(" in block)
+    script = (ROOT / "experiments/curves.py").read_text()
+    made = [
+        [ast.dump(one) for one in ast.parse(code).body if isinstance(one, ast.Assign)][0] for code in (block, script)
+    ]
+    assert made[0] == made[1]
+
+
+def test_the_loop_is_ones_own_and_its_run_can_be_read(capsys, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"__name__": "readme"}
+    for what in ("loop = qdhf(", "open_run("):
+        block = next(block for block in BLOCKS if what in block).replace("evaluations=2000", "evaluations=1200")
+        exec(compile(block, "README.md", "exec"), names)
+    assert "10 " in capsys.readouterr().out
+    assert names["summary"]["elites"] == len(names["elites"])
+    assert len(names["history"]) == 1200
+    assert len(names["answers"]) == 40
 
 
 def test_bring_your_own_domain(capsys, tmp_path: Path, monkeypatch) -> None:
@@ -45,18 +72,19 @@ def test_bring_your_own_judgments(tmp_path: Path, monkeypatch, rng) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    sorted(set(re.findall(r"`((?:qdfeedback|tests|experiments|generators|diversity|feedback)/[\w./]+\.\w+)`", README))),
+    sorted(set(re.findall(r"`((?:qdfeedback|tests|experiments|generators|diversity|feedback)/[\w./]+\.\w+)`", TEXT))),
 )
 def test_every_file_it_names_is_there(path: str) -> None:
     assert (ROOT / path).exists() or (ROOT / "qdfeedback" / path).exists()
 
 
 def test_every_link_leads_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+    for page, text in PAGES.items():
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            assert target.startswith("https://") or (page.parent / target).exists(), (page.name, target)
 
 
 def test_every_folder_of_the_package_is_in_the_tree() -> None:
     for path in (ROOT / "qdfeedback").iterdir():
         if path.name not in ("__init__.py", "__main__.py", "__pycache__", "py.typed"):
-            assert path.name in README, path.name
+            assert path.name in PAGES[ROOT / "docs/layout.md"], path.name
