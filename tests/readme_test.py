@@ -26,7 +26,7 @@ def test_a_problem_of_ones_own_is_the_experiment() -> None:
     block = next(block for block in BLOCKS if "run_command(" in block)
     script = (ROOT / "experiments/curves.py").read_text()
     made = [
-        [ast.dump(one) for one in ast.parse(code).body if isinstance(one, ast.Assign)][0] for code in (block, script)
+        next(ast.dump(one) for one in ast.parse(code).body if isinstance(one, ast.Assign)) for code in (block, script)
     ]
     assert made[0] == made[1]
 
