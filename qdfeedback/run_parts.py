@@ -35,27 +35,32 @@ def note_parts(path: Path, names: Sequence[str], axes: Any, quality: Any, object
         files.write_json(file, noted)
 
 
+def _named(names: Sequence[str], columns: Sequence[int]) -> list[str]:
+    """Returns the names of columns; of one that is not there, which a part refuses when it is asked, its number."""
+    return [names[i] if -len(names) <= i < len(names) else str(i) for i in columns]
+
+
 def _axes(names: Sequence[str], part: Any) -> dict[str, Any]:
     if not hasattr(part, "model"):
         return _known(names, part.diversity)
     pinned = None if part.pinned is None else _known(names, part.pinned)
-    return {"learned_from": [names[i] for i in part.columns], "pinned": pinned}
+    return {"learned_from": _named(names, part.columns), "pinned": pinned}
 
 
 def _known(names: Sequence[str], diversity: Any) -> dict[str, Any]:
     if isinstance(diversity, Columns):
-        return {"columns": [names[i] for i in diversity.indices]}
+        return {"columns": _named(names, diversity.indices)}
     if isinstance(diversity, Bins):
-        return {"columns": [names[i] for i in diversity.indices], "edges": [list(one) for one in diversity.edges]}
+        return {"columns": _named(names, diversity.indices), "edges": [list(one) for one in diversity.edges]}
     return {"kind": type(diversity).__name__}
 
 
 def _quality(names: Sequence[str], part: Any) -> dict[str, Any]:
     if hasattr(part, "model"):
-        return {"learned_from": [names[i] for i in part.columns]}
+        return {"learned_from": _named(names, part.columns)}
     quality = part.quality
     if isinstance(quality, Column) and quality.curve is None:
-        return {"column": names[quality.index], "sign": quality.sign}
+        return {"column": _named(names, (quality.index,))[0], "sign": quality.sign}
     return {"kind": type(quality).__name__}
 
 

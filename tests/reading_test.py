@@ -127,9 +127,20 @@ def test_what_is_no_run_is_refused_in_a_line(tmp_path: Path, capsys) -> None:
         cli.main(["show", str(tmp_path)])
 
 
+SLOW_WRITER = """
+import sys, time
+from pathlib import Path
+from experiments.curves import CURVES
+from qdfeedback.problem import Args, qdhf
+every = int(sys.argv[2])
+args = Args(run=Path(sys.argv[1]), evaluations=10**6, batch_size=20, answers=40, checkpoint_every=every)
+for batch in qdhf(CURVES, args, quiet=True):
+    time.sleep(0.02)
+"""
+
+
 def read_while_it_writes(path: Path, times: int, checkpoint_every: int) -> None:
-    command = [sys.executable, "-m", "experiments.curves", "--run", str(path), "--evaluations", "1000000",
-               "--batch-size", "50", "--answers", "40", "--checkpoint-every", str(checkpoint_every)]  # fmt: skip
+    command = [sys.executable, "-c", SLOW_WRITER, str(path), str(checkpoint_every)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while not any(one.name > "000000005" for one in (path / "checkpoints").glob("*.npz")):
