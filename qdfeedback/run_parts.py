@@ -37,7 +37,8 @@ def note_parts(path: Path, names: Sequence[str], axes: Any, quality: Any, object
 
 def _named(names: Sequence[str], columns: Sequence[int]) -> list[str]:
     """Returns the names of columns; of one that is not there, which a part refuses when it is asked, its number."""
-    return [names[i] if -len(names) <= i < len(names) else str(i) for i in columns]
+    there = set(range(len(names)))
+    return [names[i] if i in there else str(i) for i in columns]
 
 
 def _axes(names: Sequence[str], part: Any) -> dict[str, Any]:

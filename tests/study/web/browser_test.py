@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from domains.arm import ArmEncoder
+from domains.curves import Descriptors
 from domains.images.reader import read
 from qdfeedback.feedback.store import Store
 from qdfeedback.feedback.study import read_study
@@ -95,14 +96,15 @@ def live(experiment: str, folder: Path, settings: dict[str, str | int]) -> subpr
     return run
 
 
-def truth(folder: Path, files: list[str]) -> str:
-    """What somebody answers who knows where each hand is."""
+def truth(
+    folder: Path, files: list[str], *, names: tuple[str, ...] = ArmEncoder.names, true: tuple[str, str] = ("x", "y")
+) -> str:
+    """What somebody answers who knows where each hand is, or what else is true."""
     of = {name: candidate for candidate, name in Shown(folder / "shown").names().items()}
-    names = ArmEncoder.names
     history = History(folder / "history.arrows", names)
     rows = history.take(np.array([of[name] for name in files]), "features")
-    hands = rows[:, [names.index("x"), names.index("y")]]
-    left, right = np.linalg.norm(hands[1:] - hands[0], axis=1)
+    places = rows[:, [names.index(name) for name in true]]
+    left, right = np.linalg.norm(places[1:] - places[0], axis=1)
     return "left" if left < right else "right"
 
 
@@ -210,6 +212,23 @@ def test_a_search_follows_what_a_person_answers_in_a_browser(tmp_path: Path) -> 
     assert summary["answers"] == 240
     assert summary["judgment_accuracy"] > 0.8
     assert len(list((folder / "models").glob("*.npz"))) >= 8
+
+
+def test_a_problem_of_ones_own_is_answered_in_a_browser(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    choose = partial(truth, folder, names=Descriptors.names, true=("roundness", "elongation"))
+    search = live("curves", folder, {"wait-for": 200})
+    try:
+        with served(folder) as address, chromium(tmp_path) as window:
+            answer_all(search, address, Person(window, folder / "screenshots"), choose)
+    finally:
+        search.kill()
+        search.wait()
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["answers"] == 200
+    assert summary["linear_r2"]["roundness"] > 0.85  # of one run; the mean of five is in the LOG
+    assert summary["linear_r2"]["elongation"] > 0.75
+    assert not read_study(folder).live
 
 
 def test_a_search_follows_what_a_person_says_of_pictures(tmp_path: Path) -> None:
