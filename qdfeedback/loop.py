@@ -113,6 +113,7 @@ class Loop:
         self.firsts = 0  # candidates of the first population
         self._followed = dict.fromkeys(self.follow, 0)
         self.ranges: Floats | None = None  # of the present archive, (k, 2)
+        self._fixed: tuple[tuple[int, ...], list[dict[str, Any]]] | None = None  # figures in one space, and of when
         if taken := [name for name in self.stateful if name in self.own_pieces()]:
             raise ValueError(f"stateful: the loop keeps a piece of its own under {taken[0]!r}; choose another name")
 
@@ -317,8 +318,12 @@ class Loop:
         """
         if self.curves is None:
             return []
-        learns = any(hasattr(part, "model") for part in self.parts)
-        return self.curves.with_fixed(self, apart=self.view.apart) if learns else self.curves.rows
+        if not any(hasattr(part, "model") for part in self.parts):
+            return self.curves.rows
+        now = (len(self.curves.rows), len(self.history), id(self.view.placement))
+        if self._fixed is None or self._fixed[0] != now:  # pictures, the table and the user ask one after another
+            self._fixed = (now, self.curves.with_fixed(self, apart=self.view.apart))
+        return self._fixed[1]
 
     def refits(self) -> list[int]:
         """Returns the numbers of evaluations at which something was learned anew, as far as the figures tell."""

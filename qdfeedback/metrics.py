@@ -92,8 +92,8 @@ def score_along(
 ) -> list[GridScore]:
     """Returns the figures that the candidates so far have in one fixed space, at some points of a history.
 
-    Where axes are learned along a run, the score on the axes of the moment jumps at every refit; this one cannot fall.
-    The history is read a part at a time: a million candidates take seconds.
+    Where axes are learned along a run, the score on the axes of the moment jumps at every refit; this one cannot fall
+    where objectives are not negative. The history is read a part at a time: a million candidates take seconds.
 
     Args:
         history: every candidate.

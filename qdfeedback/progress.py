@@ -29,9 +29,10 @@ class Bar:
         self._bar = tqdm(total=total, unit=self.unit, disable=self.quiet, mininterval=0.5)
 
     def at(self, done: int, figures: str = "") -> None:
-        """Shows how many there are, and figures behind it."""
+        """Shows how many there are, and figures behind it; the ones before stay where there are none."""
         if self._bar is not None:
-            self._bar.set_postfix_str(figures, refresh=False)
+            if figures:
+                self._bar.set_postfix_str(figures, refresh=False)
             self._bar.update(done - self._bar.n)
 
     def advance(self, n: int) -> None:
