@@ -1,8 +1,8 @@
 """QDHF on curves: smooth ones are good, and what makes them different is learned from answers.
 
-python -m experiments.curves --run runs/curves                        # a simulation answers
-python -m experiments.curves --annotator study --run runs/people      # people do; qdfeedback study serve runs/people
-python -m experiments.curves --run runs/curves --resume               # go on where it was killed
+Killed, a run goes on with --resume.
+    python -m experiments.curves --run runs/curves                   # a simulation answers
+    python -m experiments.curves --annotator study --run runs/people # people do: qdfeedback study serve runs/people
 """
 
 from functools import partial

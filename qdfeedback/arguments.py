@@ -23,6 +23,8 @@ import tyro
 from qdfeedback.bounds import Amount, Count, Natural, Positive, Seed
 from qdfeedback.models.calls import read_prices
 from qdfeedback.models.ledger import Ledger
+from qdfeedback.models.opening import Opening
+from qdfeedback.models.recorded import Patience
 from qdfeedback.run_settings import MAY_DIFFER, read_settings
 
 Args = TypeVar("Args", bound="RunArguments")
@@ -108,6 +110,17 @@ class ModelArguments:
             raise ValueError("--cap needs --prices, a table of what models cost")
         if self.prices is not None:
             read_prices(self.prices)
+
+    def opening(self, **more: Any) -> Opening:
+        """Returns how models are opened.
+
+        Args:
+            more: what else an `Opening` says.
+        """
+        return Opening(
+            key_variable=self.key_variable, thoughts=self.thoughts, timeout=self.timeout,
+            patience=Patience(self.concurrency), **more,
+        )  # fmt: skip
 
     def open_ledger(self, folder: Path, run: str) -> Ledger:
         """Returns the file of replies.

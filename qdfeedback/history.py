@@ -477,6 +477,17 @@ def _difference(found: Sequence[str], expected: Sequence[str]) -> str:
     return "; ".join(said)
 
 
+def read_history(path: Path) -> History:
+    """Returns the history in a file as it is now: what a run at work writes at this moment is not there yet.
+
+    Raises:
+        ValueError: It is none.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the end of the file is torn for a moment
+        return History(path, names_of(path))
+
+
 def names_of(path: Path) -> tuple[str, ...]:
     """Returns the feature columns of the history in a file.
 

@@ -11,8 +11,8 @@ import numpy as np
 from qdfeedback.archives import grid
 from qdfeedback.bounds import Bounds, check_number
 from qdfeedback.feedback.queries import uniform_triplets
-from qdfeedback.search import Rows, measure
-from qdfeedback.types import Diversity, Floats, Ints, Placement
+from qdfeedback.search import Rows, is_apart, measure
+from qdfeedback.types import Bools, Diversity, Floats, Ints, Placement
 
 if TYPE_CHECKING:
     from ribs.archives import ArchiveBase
@@ -104,32 +104,32 @@ def score_along(
     best = np.full(int(placement.archive.cells), -np.inf)
     found: list[GridScore] = []
     seen = 0
-
-    def take() -> None:
-        filled = best > -np.inf
-        found.append(GridScore(float(best[filled].sum()) / len(best), 100 * int(filled.sum()) / len(best)))
-
     for part in history.chunks("id", "features"):
         _, objective, measures = measure(placement, part["features"])
-        good = np.isfinite(objective) & np.isfinite(measures).all(axis=1)
+        good = np.isfinite(objective) & np.isfinite(measures).all(axis=1) & ~is_apart(part["id"], apart)
         good[good] = objective[good] >= placement.least
-        for low, high in apart:
-            good &= (part["id"] < low) | (part["id"] >= high)
         cell = np.zeros(len(good), dtype=np.int64)
         if good.any():
             cell[good] = placement.archive.index_of(measures[good])
-        begin, end = 0, len(good)
-        while begin < end:
-            until = min(end, marks[len(found)] - seen) if len(found) < len(marks) else end
-            some = np.flatnonzero(good[begin:until]) + begin
-            np.maximum.at(best, cell[some], objective[some])
-            begin = max(until, begin)
-            while len(found) < len(marks) and marks[len(found)] <= seen + begin:
-                take()
-        seen += end
-    while len(found) < len(marks):
-        take()
-    return found
+        begin = 0
+        for end in [mark - seen for mark in marks[len(found) :] if mark <= seen + len(good)]:
+            _take_in(best, cell[begin:end], objective[begin:end], good[begin:end])
+            found.append(_score_of(best))
+            begin = end
+        _take_in(best, cell[begin:], objective[begin:], good[begin:])
+        seen += len(good)
+    return found + [_score_of(best)] * (len(marks) - len(found))
+
+
+def _take_in(best: Floats, cell: Ints, objective: Floats, good: Bools) -> None:
+    """Raises the best objective of each cell to that of the good candidates in it."""
+    np.maximum.at(best, cell[good], objective[good])
+
+
+def _score_of(best: Floats) -> GridScore:
+    """Returns the figures of cells whose best objective is known; -inf = the cell is empty."""
+    filled = best > -np.inf
+    return GridScore(float(best[filled].sum()) / len(best), 100 * int(filled.sum()) / len(best))
 
 
 def corrected_score(empty: ArchiveBase, objectives: Floats, measures: Floats) -> GridScore:

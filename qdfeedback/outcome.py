@@ -11,7 +11,6 @@ from qdfeedback import metrics, viz
 from qdfeedback.archives import clipped_share
 from qdfeedback.csv_files import write_csv_records
 from qdfeedback.loop import Loop
-from qdfeedback.shown import pixels_of
 from qdfeedback.types import Elites, Floats
 
 BEGINNING = 200  # characters of a text in a table
@@ -46,12 +45,10 @@ def describe(loop: Loop, *, known: Sequence[str] = ()) -> dict[str, Any]:
     if seen.any() and places.shape[1] > 1:
         figure, axes = viz.figure(1, width=8, height=8)
         ids = found.ids[seen]
-
-        def image(row: int) -> Any:
-            path = run.shown.path(pictures[int(ids[row])])
-            return pixels_of(path.read_bytes(), str(path))
-
-        viz.collage(axes[0], places[seen, :2], image, title="Elites by their place in the archive", axes=names[:2])
+        viz.collage(
+            axes[0], places[seen, :2], lambda row: run.shown.pixels(pictures[int(ids[row])]),
+            title="Elites by their place in the archive", axes=names[:2],
+        )  # fmt: skip
         viz.save(figure, run.path / "elites.png")
     write_csv_records(
         run.path / "elites.csv",

@@ -38,12 +38,11 @@ from qdfeedback.generators.gaussian import Gaussian
 from qdfeedback.learning.axes import Learned
 from qdfeedback.learning.feedback import Feedback, Tally, ask_model, ask_people
 from qdfeedback.learning.fits import Likelihood
-from qdfeedback.learning.given import Given, read_axes
-from qdfeedback.learning.part import AxesPart, QualityPart
+from qdfeedback.learning.given import FIRST, given, read_axes
+from qdfeedback.learning.part import AxesPart
 from qdfeedback.learning.schedule import Schedule, in_rounds, iterations_of, with_looks
 from qdfeedback.loop import Loop
-from qdfeedback.models.opening import Opening, open_model
-from qdfeedback.models.recorded import Patience
+from qdfeedback.models.opening import open_model
 from qdfeedback.outcome import describe
 from qdfeedback.parallel import compute_on, threads
 from qdfeedback.progress import Bar
@@ -87,7 +86,7 @@ class Problem:
     Attributes:
         domain: makes, renders and shows candidates.
         encoder: names and measures features.
-        quality: what is good: the name of a feature column, or any quality, fixed or learned.
+        quality: what is good: the name of a feature column, or any fixed quality.
         learned: names of the columns from which axes are learned, "radius_*" for several; if not given, all but those
             of quality and truth.
         truth: columns by which a simulation answers.
@@ -99,7 +98,7 @@ class Problem:
 
     domain: Domain
     encoder: Encoder
-    quality: str | Quality | QualityPart
+    quality: str | Quality
     learned: tuple[str, ...] = ()
     truth: tuple[str, ...] = ()
     text: str = "Which of the two below is more like the one at the top?"
@@ -167,7 +166,10 @@ def qdhf(problem: Problem, args: Args = Args(), *, quiet: bool = False) -> Loop:
     Raises:
         ValueError: The arguments cannot work, or are others than those the run was begun with.
     """
-    args = commands.arguments_for(args, partial(check, problem))
+    return _loop(problem, commands.arguments_for(args, partial(check, problem)), quiet=quiet)
+
+
+def _loop(problem: Problem, args: Args, *, quiet: bool) -> Loop:
     compute_on(1 if quiet else threads())
     names, learned = problem.names, [problem.names[i] for i in problem.columns]
     run = commands.open_run(args, names, study=uuid.uuid4().hex, learned=learned)
@@ -186,7 +188,7 @@ def qdhf(problem: Problem, args: Args = Args(), *, quiet: bool = False) -> Loop:
 def run_one(problem: Problem, args: Args, *, quiet: bool = True) -> dict[str, Any]:
     """Runs one seed and returns its summary; one that is finished is not run again, one that was stopped goes on."""
     args, summary = commands.take_up(args, partial(check, problem))
-    return qdhf(problem, args, quiet=quiet).complete() if summary is None else summary
+    return _loop(problem, args, quiet=quiet).complete() if summary is None else summary
 
 
 def run_command(problem: Problem, description: str | None = None, argv: Sequence[str] | None = None) -> None:
@@ -238,9 +240,9 @@ def _making(problem: Problem, args: Args) -> tuple[Generator, archives.Build]:
 
 def _axes(problem: Problem, args: Args, run: Run, search: Search, store: Store) -> AxesPart:
     if args.axes is not None:
-        kept = run.path / "models" / f"{refit_name('axes', 0)}.npz"  # the file may be gone when the run goes on
+        kept = run.path / "models" / f"{refit_name('axes', FIRST)}.npz"  # the file may be gone when the run goes on
         path = kept if args.resume and kept.exists() else args.axes
-        return Given(problem.columns, read_axes(path, problem.names, problem.columns))
+        return given(problem.columns, read_axes(path, problem.names, problem.columns))
     people = args.annotator == "study"
     iterations = iterations_of(args.evaluations, args.batch_size)
     asks = in_rounds(iterations, args.answers, args.rounds, until=int(ASKS_UNTIL * iterations))
@@ -260,11 +262,7 @@ def _feedback(problem: Problem, args: Args, run: Run, search: Search, store: Sto
             run, search, store, title=problem.title, text=problem.text, wait_for=args.wait_for,
             trials_per_rater=args.answers,
         )  # fmt: skip
-    how = Opening(
-        key_variable=args.key_variable, thoughts=args.thoughts, timeout=args.timeout,
-        patience=Patience(args.concurrency),
-    )  # fmt: skip
-    model = open_model(args.annotator, args.open_ledger(args.run, run.study), how)
+    model = open_model(args.annotator, args.open_ledger(args.run, run.study), args.opening())
     commands.note_used(run, {"annotator": model.name})
     return ask_model(run, search, store, model)
 

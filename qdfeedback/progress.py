@@ -35,11 +35,6 @@ class Bar:
                 self._bar.set_postfix_str(figures, refresh=False)
             self._bar.update(done - self._bar.n)
 
-    def advance(self, n: int) -> None:
-        """Shows n candidates more, of a batch that is not over; `at` then tells how many there really are."""
-        if self._bar is not None:
-            self._bar.update(n)
-
     def say(self, what: str) -> None:
         """Shows what is being done, before the bar; "" shows nothing."""
         if self._bar is not None:

@@ -10,7 +10,6 @@ run.score_along()                  # QD score and coverage along the run, in one
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,10 +20,11 @@ import numpy as np
 
 from qdfeedback import archives, files, metrics
 from qdfeedback.claims import is_at_work
-from qdfeedback.feedback.refit_names import by_iteration
+from qdfeedback.feedback.database import Database
+from qdfeedback.feedback.opening import database_of
 from qdfeedback.feedback.store import Store
-from qdfeedback.history import History, names_of
-from qdfeedback.run_parts import diversity_of, quality_of, read_parts
+from qdfeedback.history import History, read_history
+from qdfeedback.run_parts import diversity_of, models_of, quality_of, read_parts
 from qdfeedback.run_settings import read_settings
 from qdfeedback.shown import Shown
 from qdfeedback.types import Diversity, Floats, Placement, Quality, mean_objective
@@ -76,8 +76,7 @@ class Reading:
         Args:
             role: "axes" or "quality".
         """
-        found = [path.stem for path in (self.path / "models").glob(f"{role}-*.npz") if path.stem.count(".") == 0]
-        return sorted(found, key=by_iteration)
+        return [file.stem for file in models_of(self.path, role)]
 
     def diversity(self, axes: str | None = None) -> Diversity | None:
         """Returns the measures of the run; None where only its own code can compute them, or there are none yet.
@@ -102,10 +101,10 @@ class Reading:
         return quality_of(self.parts, self.names, self._model("quality", name))
 
     def _model(self, role: str, name: str | None) -> Path | None:
-        known = self.models(role)
+        known = {file.stem: file for file in models_of(self.path, role)}
         if name is not None and name not in known:
             raise ValueError(f"{role}: {self.path} has fitted {', '.join(known) or 'none'}, not {name!r}")
-        return self.path / "models" / f"{name or known[-1]}.npz" if known else None
+        return known[name or list(known)[-1]] if known else None
 
     def history(self, *, axes: str | None = None, quality: str | None = None, solutions: bool = False) -> DataFrame:
         """Returns every candidate, one row each, with its id as the index.
@@ -173,14 +172,17 @@ class Reading:
         """Returns every answer, oldest first, one row each; an answer that was withdrawn is there with its replacement.
 
         Args:
-            database: where they are, if it is neither in the folder nor where the settings say.
+            database: where they are, if it is not in the folder.
+
+        Raises:
+            ValueError: They cannot be read, or are elsewhere, where only you can say to look.
         """
         from pandas import DataFrame
 
-        where = database or self.settings.get("database") or self.path / "judgments.db"
-        if isinstance(where, Path) and not where.exists():
+        there = self.settings.get("database") or (self.path / "judgments.db").exists()
+        if database is None and not there:
             return DataFrame()
-        store = Store(_read_only(where))
+        store = Store(Database(database or database_of(self.path), write=False))
         try:
             return DataFrame(store.records(str(self.settings.get("study", ""))))
         finally:
@@ -222,15 +224,7 @@ def open_run(path: str | Path) -> Reading:
     settings, file = read_settings(path), path / "history.arrows"
     if not file.exists() or not file.stat().st_size:
         raise ValueError(f"{path} has evaluated nothing yet")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the part that is being written is not there yet
-        return Reading(path, settings, History(file, names_of(file)))
-
-
-def _read_only(where: str | Path) -> Any:
-    from qdfeedback.feedback.database import Database
-
-    return Database(where, write=False)
+    return Reading(path, settings, read_history(file))
 
 
 def _joined(parts: list[Any]) -> Any:

@@ -10,6 +10,7 @@ from qdfeedback import files
 from qdfeedback.diversity import models
 from qdfeedback.diversity.bins import Bins
 from qdfeedback.diversity.columns import Columns, Joined, OnColumns
+from qdfeedback.feedback.refit_names import by_iteration
 from qdfeedback.quality import transforms
 from qdfeedback.quality.columns import Column
 from qdfeedback.quality.linear import load_utility
@@ -69,6 +70,16 @@ def read_parts(path: Path) -> dict[str, Any]:
     """Returns what `note_parts` wrote, {} where a run has no such file."""
     file = Path(path) / NAME
     return dict(files.read_json(file, dict)) if file.exists() else {}
+
+
+def models_of(path: Path, role: str) -> list[Path]:
+    """Returns the files of the models that a run fitted, oldest first.
+
+    Args:
+        path: the run folder.
+        role: "axes" or "quality".
+    """
+    return sorted((Path(path) / "models").glob(f"{role}-*.npz"), key=lambda file: by_iteration(file.stem))
 
 
 def diversity_of(parts: dict[str, Any], names: Sequence[str], model: Path | None) -> Diversity | None:

@@ -245,13 +245,23 @@ def refresh(history: Rows, placement: Placement, *, start: int = 0, apart: Seque
     return Refreshed(sum(one.rows for one in done), sum(one.valid for one in done), sum(one.clipped for one in done))
 
 
+def is_apart(ids: Ints, apart: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Returns (n,) bool, True for ids that lie in one of the stretches.
+
+    Args:
+        ids: (n,).
+        apart: (first id, id after the last) of each.
+    """
+    found = np.zeros(len(ids), dtype=bool)
+    for low, high in apart:
+        found |= (ids >= low) & (ids < high)
+    return found
+
+
 def _without(part: dict[str, NDArray[Any]], apart: Sequence[tuple[int, int]]) -> dict[str, NDArray[Any]]:
     """Returns rows of a history without those whose ids lie in one of the stretches."""
-    for low, high in apart:
-        kept = (part["id"] < low) | (part["id"] >= high)
-        if not kept.all():
-            part = {name: values[kept] for name, values in part.items()}
-    return part
+    out = is_apart(part["id"], apart)
+    return {name: values[~out] for name, values in part.items()} if out.any() else part
 
 
 def add(placement: Placement, rows: Mapping[str, NDArray[Any]]) -> Refreshed:

@@ -114,6 +114,11 @@ class Shown:
         """Returns the text of a `.txt` file."""
         return self.path(name).read_bytes().decode("utf-8")
 
+    def pixels(self, name: str) -> NDArray[np.uint8]:
+        """Returns the (h, w, 3) uint8 pixels of a picture, as `pixels_of`."""
+        path = self.path(name)
+        return pixels_of(path.read_bytes(), str(path))
+
 
 def is_name(name: str) -> bool:
     """True for what `Shown.add` could have named a file."""

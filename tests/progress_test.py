@@ -17,7 +17,7 @@ def test_a_bar_tells_how_far_it_is_what_it_does_and_the_last_figures(capfd) -> N
     bar.at(40, "QD score 3.0")
     bar.say("axes: fitting")
     bar.at(60)
-    bar.advance(20)
+    bar.at(80)
     bar.end()
     said = capfd.readouterr().err
     assert "axes: fitting" in said

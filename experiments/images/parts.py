@@ -24,8 +24,8 @@ from qdfeedback.learning.part import AxesPart, Placing
 from qdfeedback.learning.published import qdhf
 from qdfeedback.learning.schedule import Schedule, in_rounds
 from qdfeedback.models.language import SeeingModel
-from qdfeedback.models.opening import Opening, open_model
-from qdfeedback.models.recorded import Patience, Recorded
+from qdfeedback.models.opening import open_model
+from qdfeedback.models.recorded import Recorded
 from qdfeedback.runs import Run
 from qdfeedback.search import Search
 from qdfeedback.types import Generator
@@ -64,12 +64,8 @@ def open_language_models(args: Args, run: str) -> dict[str, Recorded]:
     if not named:
         return {}
     ledger = args.open_ledger(args.run, run)
-    how = Opening(
-        key_variable=args.key_variable, thoughts=args.thoughts, timeout=args.timeout,
-        patience=Patience(args.concurrency),
-    )  # fmt: skip
     with commands.no_folder_left(args, ledger, run):
-        opened = {role: open_model(where, ledger, how) for role, where in named.items()}
+        opened = {role: open_model(where, ledger, args.opening()) for role, where in named.items()}
         if "writer" in opened:
             opened["writer"].check(ONE_LINE)
     return opened

@@ -56,7 +56,6 @@ def make(args: Args, *, quiet: bool = True) -> report.Made:
     used = {"model": diffusion.name} | {role: one.name for role, one in models.items()}
     commands.note_used(run, seeing.used | used)
     commands.note_not_kept(run, models.values())
-    bar = Bar("picture", quiet)
     domain = Images(Pictures(diffusion, Shown(args.run / "shown")), args.prompt, args.varied)
     generator = parts.make_generator(args, domain, models.get("writer"))
     search = Search(domain, seeing.encoder, generator, args.seed[0], run.failures)
@@ -70,7 +69,7 @@ def make(args: Args, *, quiet: bool = True) -> report.Made:
         floor=args.floor, archive_seed=args.seed[0], checkpoint_every=args.checkpoint_every, shows=True,
         stopping=(InVain(100),), store=store,
         puts_forward=FromArchive(args.set_size, args.seed[0]) if args.method in SEARCHES else BestOfAll(args.set_size),
-        curves=Curves(), bar=bar,
+        curves=Curves(), bar=Bar("picture", quiet),
     )  # fmt: skip
     return report.Made(loop, seeing, domain.pictures, feedback.annotator)
 

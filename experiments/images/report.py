@@ -18,7 +18,6 @@ from qdfeedback import metrics, viz
 from qdfeedback.feedback.judges import Judge
 from qdfeedback.loop import Loop
 from qdfeedback.models.pictures import Pictures
-from qdfeedback.shown import pixels_of
 from qdfeedback.types import Annotator, Floats
 
 
@@ -83,8 +82,7 @@ def seen_by(settings: dict[str, Any]) -> dict[str, str]:
 def image(loop: Loop, candidate: int) -> NDArray[np.uint8]:
     """Returns the pixels of a candidate's picture."""
     shown = loop.run.shown
-    path = shown.path(shown.names()[int(candidate)])
-    return pixels_of(path.read_bytes(), str(path))
+    return shown.pixels(shown.names()[int(candidate)])
 
 
 def _pictures(args: Args, loop: Loop) -> None:

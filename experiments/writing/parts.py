@@ -27,8 +27,8 @@ from qdfeedback.generators.similar import Words
 from qdfeedback.history import History
 from qdfeedback.metrics import best_in_cells
 from qdfeedback.models.ledger import Ledger
-from qdfeedback.models.opening import Opening, open_model
-from qdfeedback.models.recorded import Patience, Recorded
+from qdfeedback.models.opening import open_model
+from qdfeedback.models.recorded import Recorded
 from qdfeedback.runs import Run
 from qdfeedback.types import Generator, Ints, Placement
 from qdfeedback.writing import Writing, bins_of, words_of
@@ -58,10 +58,7 @@ def open_models(args: Args, run: Run) -> Models:
     own = run.settings["id"]
     with commands.no_folder_left(args):
         ledger = args.open_ledger(args.run, own)
-    how = Opening(
-        args.device, args.dtype, patience=Patience(args.concurrency), timeout=args.timeout,
-        key_variable=args.key_variable, samples=args.samples, thoughts=args.thoughts,
-    )  # fmt: skip
+    how = args.opening(device=args.device, dtype=args.dtype, samples=args.samples)
     name, chat = args.writer or str(MODEL), {"auto": None, "messages": True, "text": False}
     writer = (name, chat[args.prompts])
     judges = [(where, chat[args.judge_prompts or args.prompts]) for where in args.judge or (name,)]

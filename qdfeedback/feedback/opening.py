@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from functools import cache
@@ -13,6 +14,8 @@ from sqlalchemy.dialects import sqlite
 
 from qdfeedback import sqlite_damage, sqlite_files
 from qdfeedback.feedback.tables import ALLOWED, SCHEMA, SINCE, judgments, meta, versions
+from qdfeedback.run_settings import read_settings
+from qdfeedback.text_files import beginning, why
 
 POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 60, "hide_parameters": True}
 """Threads wait for one of a few connections, which costs less than opening more; no error tells what was stored."""
@@ -46,6 +49,35 @@ def safe(url: sa.URL) -> str:
     """Returns a URL without its password, of a SQLite file the path."""
     is_path = url.get_backend_name() == "sqlite" and not url.query and url.database
     return str(url.database) if is_path else url.render_as_string(hide_password=True)
+
+
+def database_of(folder: Path) -> str:
+    """Returns the database that a run or study folder names, or holds.
+
+    Raises:
+        ValueError: There is none; or it lies elsewhere, where only somebody who trusts the folder may say to look.
+    """
+    known = read_settings(folder).get("database") if (folder / "settings.json").exists() else None
+    if not isinstance(known, str | None):
+        raise ValueError(f"{folder / 'settings.json'} must name its database as text, it is {known!r:.80}")
+    if known and ":***@" in known:
+        raise ValueError(f"name the database of {folder} with --database: the run folder does not keep its password")
+    path = folder / "judgments.db"
+    if not known and not path.exists() and not path.is_symlink():
+        raise ValueError(f"{folder} has no judgments.db: name the study's database with --database")
+    try:
+        url = url_of(known or path)
+        real = Path(str(url.database)).resolve() if url.get_backend_name() == "sqlite" else None
+    except ValueError as error:  # no path can hold what it says
+        raise ValueError(f"{folder / 'settings.json'} must name its database: {why(error)}") from error
+    if real is None or not real.is_relative_to(folder.resolve()):
+        found = real is not None and os.path.exists(real)  # its owner needs its path whole
+        where = str(real) if found else beginning(str(real or safe(url)))
+        raise ValueError(
+            f"{folder} has its database elsewhere, at {where}: if you trust whom the folder is from, name it yourself, "
+            f"with --database"
+        )
+    return known or str(path)
 
 
 def engine_of(url: sa.URL, connect: Callable[[], sqlite3.Connection] | None = None) -> sa.Engine:

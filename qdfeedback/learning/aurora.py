@@ -19,7 +19,7 @@ from qdfeedback.types import Annotator, Diversity, Ints
 
 @dataclass
 class Unsupervised:
-    """Axes fitted to the features alone (AURORA), or never (what a method without axes is shown on).
+    """Axes fitted to the features alone (AURORA), or never (what a method without axes is shown on, or known before).
 
     Attributes:
         columns: c of the d feature columns.

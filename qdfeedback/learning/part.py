@@ -11,7 +11,7 @@ import numpy as np
 
 from qdfeedback.history import History
 from qdfeedback.runs import Run
-from qdfeedback.search import NothingEvaluatedError, Search, elites, evaluate, without_axes
+from qdfeedback.search import NothingEvaluatedError, Search, elites, evaluate, is_apart, without_axes
 from qdfeedback.types import Annotator, Bools, Diversity, Floats, Ints, Placement, Quality, Scores, Solutions, first
 
 Moment = Literal["begin", "before", "after", "end"]
@@ -90,10 +90,7 @@ class View:
 
     def is_apart(self, ids: Ints) -> Bools:
         """Returns (n,) bool, True for candidates that were evaluated to be judged alone."""
-        found = np.zeros(len(ids), dtype=bool)
-        for low, high in self.apart:
-            found |= (ids >= low) & (ids < high)
-        return found
+        return is_apart(ids, self.apart)
 
     def current(self) -> Ints:
         """Returns the ids of today's elites in the archive's order; before there is one, of all candidates."""

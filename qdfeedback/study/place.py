@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,12 +10,10 @@ import sqlalchemy as sa
 
 from qdfeedback.claims import is_at_work
 from qdfeedback.feedback.database import Database
-from qdfeedback.feedback.opening import safe, url_of
+from qdfeedback.feedback.opening import database_of
 from qdfeedback.feedback.study import Study, read_study
 from qdfeedback.feedback.tables import trials
-from qdfeedback.run_settings import read_settings
 from qdfeedback.shown import Shown
-from qdfeedback.text_files import beginning, why
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ def open_study(folder: Path, database: str | None = None, *, write: bool = True)
             f"or make a study of it with `qdfeedback study new`"
         )
     study = read_study(folder)
-    where = database or _database(folder)
+    where = database or database_of(folder)
     place = Place(folder, study, Database(where, create=False, write=write), Shown(folder / "shown"))
     try:
         _check_asked(place, write=write)
@@ -89,28 +86,3 @@ def pace(place: Place) -> Literal["none", "at work", "paused", "over"]:
     if not read_study(place.folder).live:
         return "over"
     return "at work" if is_at_work(place.folder) else "paused"
-
-
-def _database(folder: Path) -> str:
-    """Returns the database that a folder names, or holds."""
-    known = read_settings(folder).get("database") if (folder / "settings.json").exists() else None
-    if not isinstance(known, str | None):
-        raise ValueError(f"{folder / 'settings.json'} must name its database as text, it is {known!r:.80}")
-    if known and ":***@" in known:
-        raise ValueError(f"name the database of {folder} with --database: the run folder does not keep its password")
-    path = folder / "judgments.db"
-    if not known and not path.exists() and not path.is_symlink():
-        raise ValueError(f"{folder} has no judgments.db: name the study's database with --database")
-    try:
-        url = url_of(known or path)
-        real = Path(str(url.database)).resolve() if url.get_backend_name() == "sqlite" else None
-    except ValueError as error:  # no path can hold what it says
-        raise ValueError(f"{folder / 'settings.json'} must name its database: {why(error)}") from error
-    if real is None or not real.is_relative_to(folder.resolve()):
-        found = real is not None and os.path.exists(real)  # its owner needs its path whole
-        where = str(real) if found else beginning(str(real or safe(url)))
-        raise ValueError(
-            f"{folder} has its database elsewhere, at {where}: if you trust whom the folder is from, name it yourself, "
-            f"with --database"
-        )
-    return known or str(path)

@@ -95,7 +95,7 @@ def test_columns_that_a_run_learned_from_are_a_list_of_its_features(tmp_path: Pa
     (tmp_path / "models").mkdir()
     for name in ("history.arrows", "models/axes-000001.npz"):
         (tmp_path / name).touch()
-    monkeypatch.setattr(run_models, "names_of", lambda _: ("reach", "bend"))
+    monkeypatch.setattr(run_models, "read_history", lambda _: SimpleNamespace(names=("reach", "bend")))
     monkeypatch.setattr(run_models, "published", lambda *_: [])
     monkeypatch.setattr(run_models, "_first_answers", lambda _: {})
     place = SimpleNamespace(folder=tmp_path, database=None, study=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from qdfeedback.feedback.answers import published
 from qdfeedback.feedback.refit_names import AXES, refit_of
 from qdfeedback.feedback.store import candidate_of
 from qdfeedback.feedback.tables import judgments
-from qdfeedback.history import History, names_of
+from qdfeedback.history import read_history
 from qdfeedback.refits import read_refits
 from qdfeedback.run_settings import read_settings
 from qdfeedback.study.analysis.human_model import nearer
@@ -77,13 +76,11 @@ def _first_answers(place: Place) -> dict[str, int]:
 
 def _features(place: Place, items: list[str], learned: Sequence[str]) -> dict[str, Floats]:
     path = place.folder / "history.arrows"
-    names = names_of(path)
+    history = read_history(path)
+    names = history.names
     if unknown := [name for name in learned if name not in names]:
         raise ValueError(f"{place.folder}/settings.json: learned names {unknown[0]!r}, which is no feature of {path}")
     columns = [names.index(name) for name in learned]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a search that is at work leaves the end of the file torn for a moment
-        history = History(path, names)
     known = (candidate_of("", item) for item in items)
     ids = [candidate for candidate in known if candidate is not None and candidate < len(history)]
     rows = history.take(np.array(ids, dtype=np.int64), "features")
